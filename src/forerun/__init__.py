@@ -1,0 +1,1 @@
+"""Forerun runs AWS Lambda functions unmodified on your own machines."""

@@ -1,0 +1,1 @@
+"""HTTP: the Lambda-compatible API and the AWS-shaped services beside it."""

@@ -1,0 +1,15 @@
+"""Who sent a request: what every handler is given beside the request itself."""
+
+import msgspec
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """An authenticated caller. ``principal_arn`` is the user's, root's or assumed role's ARN."""
+
+    account: str
+    region: str
+    principal_arn: str
+    access_key_id: str
+    request_id: str
+    source_ip: str = ""
+    user_agent: str = ""

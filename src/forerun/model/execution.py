@@ -1,0 +1,176 @@
+"""One invocation and the sandbox it runs in: what goes in, what comes out, what is kept of it."""
+
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from forerun.model.functions import Egress, LoggingConfig
+
+
+class StartType(StrEnum):
+    """How the sandbox of an invocation was come by, cheapest first.
+
+    ``WARM`` it had served this version before; ``PREWARMED`` it was initialised for this version ahead of the call;
+    ``POOL`` a jailed sandbox of the runtime took the code; ``ZYGOTE`` it was forked for this call; ``COLD`` its
+    zygote or interpreter had to be started first.
+    """
+
+    WARM = "warm"
+    PREWARMED = "prewarmed"
+    POOL = "pool"
+    ZYGOTE = "zygote"
+    COLD = "cold"
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """Short-lived credentials of one sandbox."""
+
+    access_key_id: str
+    secret_access_key: str
+    session_token: str
+
+
+class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sandbox is made for: one account, one function version.
+
+    ``code_dir`` and ``layers_dir`` are absolute paths on the host, mounted read-only at ``/var/task`` and ``/opt``.
+    ``environment`` holds the user's variables only; the platform's own are added by the sandbox.
+    """
+
+    key: str
+    account: str
+    region: str
+    name: str
+    version: str
+    function_arn: str
+    runtime: str
+    handler: str
+    memory_mb: int
+    ephemeral_mb: int
+    timeout_s: int
+    environment: dict[str, str]
+    code_dir: str
+    layers_dir: str | None
+    egress: Egress
+    logging: LoggingConfig
+    log_stream: str
+    credentials: Credentials | None = None
+    snap_start: bool = False
+
+
+class ResponseSink(Protocol):
+    """Takes a streamed response; each call returns when the client has room for more."""
+
+    async def start(self, content_type: str) -> None:
+        """The handler began to answer."""
+        ...
+
+    async def write(self, chunk: bytes) -> None:
+        """The next bytes of the response."""
+        ...
+
+
+class Call(msgspec.Struct, kw_only=True):
+    """One invocation as the sandbox sees it. ``deadline_ms`` is epoch milliseconds; ``trace_id`` is the X-Ray header."""
+
+    request_id: str
+    payload: bytes
+    invoked_arn: str
+    deadline_ms: int
+    trace_id: str = ""
+    client_context: str | None = None
+    sink: ResponseSink | None = None
+
+
+class LogLine(msgspec.Struct, frozen=True, array_like=True):
+    """One log event: epoch milliseconds and its text without the final newline."""
+
+    time_ms: int
+    text: str
+
+
+class InitReport(msgspec.Struct, kw_only=True):
+    """What the init phase did: its length in milliseconds and its output."""
+
+    duration_ms: float
+    logs: list[LogLine] = []
+    restored: bool = False
+
+
+class InitFailure(msgspec.Struct, kw_only=True):
+    """Init failed: the error as the client gets it (AWS's JSON: errorType, errorMessage, stackTrace) and the output.
+
+    ``phase`` is what the REPORT line says: ``init``; ``status`` is ``error`` or ``timeout``.
+    """
+
+    payload: bytes
+    error_type: str
+    duration_ms: float
+    status: str = "error"
+    logs: list[LogLine] = []
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """What one run of the handler gave.
+
+    ``error`` is ``None`` for success, else AWS's ``X-Amz-Function-Error`` (``Unhandled`` or ``Handled``), with the
+    error as JSON in ``payload``; ``error_type`` names it. ``alive`` is false when the sandbox must not be used again.
+    ``started`` and ``ended`` are epoch seconds around the handler; ``max_memory_mb`` is the sandbox's high-water mark.
+    """
+
+    payload: bytes
+    content_type: str = "application/json"
+    error: str | None = None
+    error_type: str | None = None
+    status: str = "success"
+    alive: bool = True
+    started: float = 0.0
+    ended: float = 0.0
+    max_memory_mb: int = 0
+    logs: list[LogLine] = []
+    streamed: bool = False
+
+
+class Timings(msgspec.Struct, kw_only=True):
+    """Epoch seconds of each step of an invocation; 0.0 where it did not get that far."""
+
+    received: float = 0.0
+    admitted: float = 0.0
+    dequeued: float = 0.0
+    acquired: float = 0.0
+    loaded: float = 0.0
+    started: float = 0.0
+    ended: float = 0.0
+    answered: float = 0.0
+
+
+class InvocationRecord(msgspec.Struct, kw_only=True):
+    """What is kept of one invocation. Durations in milliseconds, ``timings`` in epoch seconds.
+
+    ``status``: ``success``, ``error``, ``timeout``, ``throttled``, ``expired``. ``invocation_type``:
+    ``RequestResponse`` or ``Event``. ``attempt`` counts from 1.
+    """
+
+    request_id: str
+    account: str
+    name: str
+    version: str
+    qualifier: str | None = None
+    invocation_type: str = "RequestResponse"
+    attempt: int = 1
+    status: str = "success"
+    error_type: str | None = None
+    start_type: str | None = None
+    sandbox: str | None = None
+    host: str | None = None
+    placement: str | None = None
+    isolation: str | None = None
+    duration_ms: float = 0.0
+    init_ms: float | None = None
+    memory_mb: int = 0
+    max_memory_mb: int = 0
+    request_bytes: int = 0
+    response_bytes: int = 0
+    trace_id: str = ""
+    timings: Timings

@@ -1,0 +1,1 @@
+"""Durable state behind narrow stores. SQL lives here and nowhere else."""
