@@ -1,6 +1,28 @@
-"""What asyncio lacks: tasks that have a name, an owner and a guard; and a clock that can be passed in."""
+"""What asyncio lacks: owned tasks, a clock that can be passed in, and an HTTP server on sockets that come and go."""
 
 from forerun.aio.clock import Clock, SystemClock
+from forerun.aio.http import (
+    App,
+    BodyTooLarge,
+    BodyTooSlow,
+    HttpServer,
+    Receive,
+    Scope,
+    Send,
+    read_body,
+)
 from forerun.aio.tasks import TaskOwner
 
-__all__ = ["Clock", "SystemClock", "TaskOwner"]
+__all__ = [
+    "App",
+    "BodyTooLarge",
+    "BodyTooSlow",
+    "Clock",
+    "HttpServer",
+    "Receive",
+    "Scope",
+    "Send",
+    "SystemClock",
+    "TaskOwner",
+    "read_body",
+]

@@ -1,0 +1,193 @@
+"""An HTTP/1.1 server for ASGI applications, on sockets that may come and go.
+
+uvicorn's protocol does the work; this adds what it leaves open: a deadline and a size for the request head, a
+refusal of anything that is not HTTP/1.0 or 1.1, errors as JSON, and sockets that are added while it runs (each
+sandbox brings its own).
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from forerun.aio.tasks import TaskOwner
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+HEAD_BYTES = 64 * 1024
+HEAD_SECONDS = 15.0
+KEEP_ALIVE_SECONDS = 75
+BACKLOG = 2048
+
+
+class BodyTooLarge(Exception):
+    """The request body is longer than the limit."""
+
+
+class BodyTooSlow(Exception):
+    """The request body did not arrive in time, or the client left."""
+
+
+class HttpServer:
+    """Serves one application on any number of sockets until ``close``."""
+
+    def __init__(self, app: App, *, name: str = "http") -> None:
+        self._config = Config(
+            app,
+            http=HttpToolsProtocol,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        )
+        self._config.load()
+        self._state = ServerState()
+        self._servers: list[asyncio.Server] = []
+        self._owner = TaskOwner(name)
+        self._sweeping = False
+
+    async def listen(self, sock: socket.socket) -> asyncio.Server:
+        """Accept connections on ``sock`` from now on; close the returned server to stop with this socket alone."""
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(
+            lambda: _GuardedProtocol(self._config, self._state, {}), sock=sock, backlog=BACKLOG
+        )
+        self._servers.append(server)
+        if not self._sweeping:
+            self._sweeping = True
+            self._owner.spawn(self._sweep(), name="slow-heads")
+        return server
+
+    def forget(self, server: asyncio.Server) -> None:
+        """Stop listening on one socket."""
+        server.close()
+        with contextlib.suppress(ValueError):
+            self._servers.remove(server)
+
+    async def close(self, *, grace_s: float) -> None:
+        """Accept nothing more, let running requests finish for at most ``grace_s`` seconds, then cut."""
+        for server in self._servers:
+            server.close()
+        for connection in list(self._state.connections):
+            connection.shutdown()
+        if self._state.tasks:
+            await asyncio.wait(set(self._state.tasks), timeout=grace_s)
+        for task in list(self._state.tasks):
+            task.cancel()
+        for connection in list(self._state.connections):
+            if connection.transport is not None:
+                connection.transport.close()
+        await self._owner.close()
+
+    async def _sweep(self) -> None:
+        """Close connections whose request head takes too long: one look a second instead of a timer each."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(1.0)
+            limit = loop.time() - HEAD_SECONDS
+            for connection in list(self._state.connections):
+                if isinstance(connection, _GuardedProtocol) and connection.head_pending_since(
+                    limit
+                ):
+                    connection.refuse(
+                        408, "RequestTimeout", "The request head did not arrive in time."
+                    )
+
+
+class _GuardedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with bounds on the request head."""
+
+    def __init__(self, config: Config, state: ServerState, app_state: dict[str, Any]) -> None:
+        super().__init__(config, state, app_state)
+        self._head_since: float | None = self.loop.time()
+        self._head_bytes = 0
+
+    def head_pending_since(self, limit: float) -> bool:
+        """Whether a head is incomplete and began before ``limit`` (loop time)."""
+        return self._head_since is not None and self._head_since < limit
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._head_since is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+                self.refuse(
+                    431,
+                    "RequestHeaderSectionTooLarge",
+                    f"The request head exceeds {HEAD_BYTES} bytes.",
+                )
+
+    def on_message_begin(self) -> None:
+        self._head_since = self.loop.time()
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_since = None
+        if self.parser.get_http_version() not in ("1.0", "1.1"):
+            self.refuse(505, "HttpVersionNotSupported", "Use HTTP/1.1.")
+            return
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if self.cycle is not None:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self.cycle is not None:
+            super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self.refuse(400, "BadRequest", msg)
+
+    def refuse(self, status: int, code: str, message: str) -> None:
+        """Answer with an error in AWS's JSON form and close."""
+        self._head_since = None
+        if self.transport.is_closing():
+            return
+        body = f'{{"Type":"User","message":"{message}"}}'.encode()
+        self.transport.write(
+            f"HTTP/1.1 {status} {code}\r\ncontent-type: application/json\r\nx-amzn-errortype: {code}\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
+            + body
+        )
+        self.transport.close()
+
+
+async def read_body(receive: Receive, *, limit: int, timeout_s: float) -> bytes:
+    """The whole request body.
+
+    Raises ``BodyTooLarge`` beyond ``limit`` bytes and ``BodyTooSlow`` when it takes longer than ``timeout_s`` seconds.
+    """
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise BodyTooSlow
+    body: bytes = message["body"]
+    if not message["more_body"]:
+        if len(body) > limit:
+            raise BodyTooLarge
+        return body
+    parts, size = [body], len(body)
+    try:
+        async with asyncio.timeout(timeout_s):
+            while message["more_body"]:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise BodyTooSlow
+                size += len(message["body"])
+                if size > limit:
+                    raise BodyTooLarge
+                parts.append(message["body"])
+    except TimeoutError:
+        raise BodyTooSlow from None
+    return b"".join(parts)
