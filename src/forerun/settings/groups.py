@@ -1,0 +1,234 @@
+"""The settings themselves, grouped by meaning; the sentence after each says its unit and the reason for its default."""
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from forerun.errors import InvalidInput
+
+SandboxMode = Literal["auto", "jail", "process"]
+EgressPolicy = Literal["none", "platform", "open"]
+
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+){1,2}-\d\Z")
+
+
+def _in_range(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise InvalidInput(f"{name} must be from {low:g} to {high:g}, not {value:g}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerSettings:
+    """Where the platform listens and keeps its state, and how it treats connections."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Loopback, because whoever holds a key may run code here: opening it is a decision."""
+
+    port: int = 9700
+    """TCP port; 0 takes a free one, which the ready line names."""
+
+    data_dir: Path = Path("~/.local/share/forerun")
+    """Directory of database, code, keys and credentials; made with mode 0700. ``$XDG_DATA_HOME/forerun`` if that is set."""
+
+    region: str = "us-home-1"
+    """Region in ARNs and signatures. Fits AWS's grammar and is none of AWS's, so that no tool falls back to AWS's hosts."""
+
+    base_domain: str = "localhost"
+    """Function URLs are ``ID.lambda-url.REGION.<base_domain>:port``; browsers and curl resolve ``*.localhost`` to loopback."""
+
+    max_connections: int = 4096
+    """Open client connections; more are answered 503, so that file descriptors last for sandboxes."""
+
+    max_header_bytes: int = 64 * 1024
+    """Bytes of a request's line and headers. AWS's client context alone may have 3,583."""
+
+    max_body_bytes: int = 72 * 1024 * 1024
+    """Bytes of a request body: a 50 MB package in base64, with room for the JSON around it."""
+
+    header_timeout_s: float = 10.0
+    """Seconds for a request's head to arrive, so that slow clients hold no connection for ever."""
+
+    body_timeout_s: float = 60.0
+    """Seconds between two pieces of a request body."""
+
+    idle_timeout_s: float = 75.0
+    """Seconds a kept-alive connection may be silent; longer than the 60 of common proxies, so that they close first."""
+
+    drain_s: float = 30.0
+    """Seconds that calls in flight get to finish after SIGTERM."""
+
+    clock_skew_s: float = 300.0
+    """Seconds a signature's date may differ from now; AWS's five minutes bound how long a request can be replayed."""
+
+    json_logs: bool = False
+    """The server's own log as JSON lines instead of text."""
+
+    def __post_init__(self) -> None:
+        _in_range("server.port", self.port, 0, 65535)
+        _in_range("server.max_connections", self.max_connections, 1, 1_000_000)
+        _in_range("server.max_header_bytes", self.max_header_bytes, 4096, 1 << 20)
+        _in_range("server.max_body_bytes", self.max_body_bytes, 1 << 20, 1 << 30)
+        for name in ("header_timeout_s", "body_timeout_s", "idle_timeout_s", "clock_skew_s"):
+            _in_range(f"server.{name}", getattr(self, name), 1, 3600)
+        _in_range("server.drain_s", self.drain_s, 0, 3600)
+        if not _REGION.match(self.region):
+            raise InvalidInput(
+                f"server.region {self.region!r} does not fit AWS's grammar, as us-home-1 does"
+            )
+
+    @property
+    def credentials_path(self) -> Path:
+        """The file with endpoint and first key, written by the server (0600) and read by the command line."""
+        return self.data_dir / "credentials.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LimitSettings:
+    """What one account may ask for; the defaults are AWS's, so that what works here works there."""
+
+    account_concurrency: int = 1000
+    """Invocations of one account running at once; beyond it, 429."""
+
+    unreserved_concurrency: int = 100
+    """Concurrency that reservations must leave for the account's other functions."""
+
+    sync_payload_bytes: int = 6_291_556
+    """Request or response of a synchronous invocation (6 MB and AWS's allowance of 100 bytes)."""
+
+    event_payload_bytes: int = 1_048_576
+    """Request of an Event invocation; each is on disk before its 202."""
+
+    code_zipped_bytes: int = 50 * 1024 * 1024
+    """A package as uploaded."""
+
+    code_unzipped_bytes: int = 250 * 1024 * 1024
+    """A package with its layers, unpacked; also the bound against zip bombs."""
+
+    code_storage_bytes: int = 75 * 1024**3
+    """All packages and layers of one account."""
+
+    queued_events: int = 1_000_000
+    """Accepted Event invocations that wait; beyond it, 429, so that the disk is never filled by a queue."""
+
+    queued_bytes: int = 2 * 1024**3
+    """Their payloads together."""
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            _in_range(f"limits.{item.name}", getattr(self, item.name), 1, 1 << 50)
+        if self.unreserved_concurrency > self.account_concurrency:
+            raise InvalidInput(
+                "limits.unreserved_concurrency must not exceed limits.account_concurrency"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostSettings:
+    """How a machine divides its memory and how long it keeps sandboxes."""
+
+    memory_mb: int = 0
+    """MiB that sandboxes may book together; 0 takes 80 % of the machine, the rest is the system's and ours."""
+
+    keep_alive_min_s: float = 60.0
+    """Seconds an idle sandbox of a rarely called function is kept."""
+
+    keep_alive_max_s: float = 600.0
+    """Seconds an idle sandbox of a busy function is kept; a cold start costs milliseconds, so memory is worth more."""
+
+    pool_min: int = 2
+    """Unassigned sandboxes held ready for each runtime in use when nothing happens."""
+
+    pool_max: int = 64
+    """Unassigned sandboxes per runtime when requests come fast; each idles at about 4 MB."""
+
+    concurrent_creations: int = 8
+    """Sandboxes being made at once; more only contend for the kernel's namespace locks."""
+
+    max_sandboxes: int = 2000
+    """Sandboxes on this machine, whatever their memory: processes and namespaces are finite, too."""
+
+    waiting_calls: int = 1000
+    """Calls that may wait for memory at once; beyond it, 429 at once instead of a late time-out."""
+
+    wait_s: float = 10.0
+    """Seconds a call waits for memory before it is refused."""
+
+    def __post_init__(self) -> None:
+        _in_range("host.memory_mb", self.memory_mb, 0, 1 << 24)
+        _in_range("host.keep_alive_min_s", self.keep_alive_min_s, 0, 86400)
+        _in_range("host.keep_alive_max_s", self.keep_alive_max_s, self.keep_alive_min_s, 86400)
+        _in_range("host.pool_min", self.pool_min, 0, 10_000)
+        _in_range("host.pool_max", self.pool_max, self.pool_min, 10_000)
+        _in_range("host.concurrent_creations", self.concurrent_creations, 1, 256)
+        _in_range("host.max_sandboxes", self.max_sandboxes, 1, 100_000)
+        _in_range("host.waiting_calls", self.waiting_calls, 0, 100_000)
+        _in_range("host.wait_s", self.wait_s, 0, 900)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SandboxSettings:
+    """What a sandbox is made of and what it may do."""
+
+    mode: SandboxMode = "auto"
+    """``jail`` isolates with the kernel and refuses to start where it cannot; ``process`` does not isolate code;
+    ``auto`` takes the jail when the machine can and says so when it cannot."""
+
+    egress: EgressPolicy = "platform"
+    """What functions reach that carry no tag ``forerun:egress``: ``none``, the ``platform``'s API only, or ``open``."""
+
+    init_timeout_s: float = 10.0
+    """Seconds for the init phase, as on AWS."""
+
+    start_timeout_s: float = 10.0
+    """Seconds for an unassigned sandbox, or an interpreter behind it, to become ready."""
+
+    pids: int = 1024
+    """Processes and threads in one sandbox, as on AWS; the bound against fork bombs."""
+
+    open_files: int = 1024
+    """Open files of one process in a sandbox, as on AWS."""
+
+    preload: tuple[str, ...] = ()
+    """Further trusted modules imported once per interpreter, before sandboxes are forked from it; they start faster,
+    and every sandbox carries them."""
+
+    interpreters: tuple[str, ...] = ()
+    """Further interpreters to serve as runtimes: absolute paths. Those on PATH and of pyenv are found without it."""
+
+    api_port: int = 4566
+    """Port on the loopback inside a sandbox where the platform's API answers; nothing of the host's listens there."""
+
+    def __post_init__(self) -> None:
+        _in_range("sandbox.init_timeout_s", self.init_timeout_s, 0.1, 900)
+        _in_range("sandbox.start_timeout_s", self.start_timeout_s, 0.1, 900)
+        _in_range("sandbox.pids", self.pids, 16, 32768)
+        _in_range("sandbox.open_files", self.open_files, 64, 1_048_576)
+        _in_range("sandbox.api_port", self.api_port, 1, 65535)
+        for path in self.interpreters:
+            if not Path(path).is_absolute():
+                raise InvalidInput(f"sandbox.interpreters: {path!r} is not an absolute path")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RetentionSettings:
+    """How long what happened is kept; the oldest goes first."""
+
+    log_days: float = 14.0
+    """Days that log events are kept in groups without a retention policy of their own."""
+
+    log_bytes: int = 2 * 1024**3
+    """Bytes of all log events together; a noisy function cannot fill the disk."""
+
+    invocation_days: float = 14.0
+    """Days that records of invocations are kept."""
+
+    invocation_rows: int = 2_000_000
+    """Records of invocations kept, at about 400 bytes each."""
+
+    def __post_init__(self) -> None:
+        _in_range("retention.log_days", self.log_days, 0.01, 3653)
+        _in_range("retention.log_bytes", self.log_bytes, 1 << 20, 1 << 50)
+        _in_range("retention.invocation_days", self.invocation_days, 0.01, 3653)
+        _in_range("retention.invocation_rows", self.invocation_rows, 1000, 1 << 40)
