@@ -1,0 +1,206 @@
+"""The durable queue of asynchronous invocations: at least once, bounded, claimed in batches under leases.
+
+``put`` returns when the event is on disk; many callers at once share one transaction (the database groups commits). An
+event is in the queue until it is finished. A claim hides it until its lease ends; an owner that died loses its leases
+at the next ``recover``. How often and how long an event is tried is decided by the caller; the row only carries what
+that needs. The bounds are counted in memory: exact for one server, and per server where several share a database.
+"""
+
+import secrets
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+import msgspec
+
+from forerun.errors import ForerunError, Throttled
+from forerun.storage.db import Db, Row, Statement
+
+_COLUMNS: Final = """id, account, name, qualifier, payload, client_context, trace_id, headers, accepted_at, attempt,
+refusals, due_at"""
+_PUT = (
+    "INSERT INTO event_queue (" + _COLUMNS + ", owner, bytes) "
+    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, '', $13) ON CONFLICT (id) DO NOTHING RETURNING id"
+)
+_CLAIM = (
+    "UPDATE event_queue SET owner = $1, due_at = $2 "  # noqa: S608 literals
+    "WHERE id IN (SELECT id FROM event_queue WHERE due_at <= $3 ORDER BY due_at LIMIT $4) RETURNING "
+    + _COLUMNS
+)
+_FINISH = "DELETE FROM event_queue WHERE id = $1 AND owner = $2 RETURNING id, bytes"
+_RETRY = """
+UPDATE event_queue SET due_at = $3, attempt = $4, owner = '',
+    refusals = CASE WHEN attempt = $4 THEN refusals + 1 ELSE 0 END
+WHERE id = $1 AND owner = $2 RETURNING id
+"""
+_EXTEND = "UPDATE event_queue SET due_at = $3 WHERE id = $1 AND owner = $2 RETURNING id"
+_DUE = "SELECT MIN(due_at) FROM event_queue"
+_RECOVER = (
+    "UPDATE event_queue SET owner = '', due_at = $2 WHERE owner <> '' AND owner <> $1 RETURNING id"
+)
+_SIZE = "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM event_queue"
+_ROW_BYTES = 512
+
+_encode_headers = msgspec.json.Encoder(order="sorted").encode
+_decode_headers = msgspec.json.Decoder(dict[str, str]).decode
+
+
+class QueuedEvent(msgspec.Struct, kw_only=True):
+    """One accepted invocation. Times are epoch seconds; ``attempt`` counts from 1.
+
+    ``refusals`` counts the retries since the last attempt that ran: those that kept the attempt's number.
+    """
+
+    id: str
+    account: str
+    name: str
+    qualifier: str | None = None
+    payload: bytes
+    client_context: str | None = None
+    trace_id: str = ""
+    headers: dict[str, str] = {}
+    accepted_at: float
+    attempt: int = 1
+    refusals: int = 0
+    due_at: float = 0.0
+
+    @property
+    def size(self) -> int:
+        """Bytes this event is counted with."""
+        return len(self.payload) + len(self.client_context or "") + _ROW_BYTES
+
+
+class QueueDepth(NamedTuple):
+    """What is queued, claimed events included."""
+
+    events: int
+    bytes: int
+
+
+class EventQueue:
+    """The queue. ``recover`` is called once, before anything else."""
+
+    def __init__(
+        self,
+        db: Db,
+        *,
+        max_events: int = 1_000_000,
+        max_bytes: int = 4 << 30,
+        owner: str | None = None,
+    ) -> None:
+        """``owner`` names this server in its leases; by default a new name for each start."""
+        self._db = db
+        self._max_events = max_events
+        self._max_bytes = max_bytes
+        self._owner = owner or secrets.token_hex(8)
+        self._events = 0
+        self._bytes = 0
+
+    async def recover(self, now: float) -> int:
+        """Count what an earlier server left, and make what others hold claimable at ``now``; how many were held.
+
+        To be called when no other server is alive on this database.
+        """
+        (freed,) = await self._db.write(Statement(_RECOVER, (self._owner, now)))
+        ((self._events, self._bytes),) = await self._db.fetch(_SIZE)
+        return len(freed)
+
+    async def put(self, event: QueuedEvent) -> None:
+        """Return when ``event`` is on disk; due at ``due_at``. Putting an id that is queued already changes nothing.
+
+        Raises ``Throttled`` when the queue is full, ``StorageFailed`` when the disk does not take it.
+        """
+        size = event.size
+        if self._events + 1 > self._max_events or self._bytes + size > self._max_bytes:
+            raise Throttled(
+                f"The queue of asynchronous invocations is full ({self._events} events, {self._bytes} bytes); "
+                "try again later",
+                reason="ConcurrentInvocationLimitExceeded",
+                retry_after_s=5.0,
+            )
+        self._count(1, size)
+        try:
+            (rows,) = await self._db.write(Statement(_PUT, (*_values(event), size)))
+        except ForerunError:
+            self._count(-1, -size)
+            raise
+        # A cancelled caller's event is counted: the database writes it all the same.
+        if not rows:
+            self._count(-1, -size)
+
+    async def claim(self, limit: int, *, now: float, lease_s: float) -> list[QueuedEvent]:
+        """Take at most ``limit`` events that are due, earliest first, for ``lease_s`` seconds.
+
+        A claim is not synced: when the machine dies before it reaches the disk, the event is simply due again.
+        """
+        statement = Statement(_CLAIM, (self._owner, now + lease_s, now, limit))
+        (rows,) = await self._db.write(statement, durable=False)
+        return sorted((_event(row) for row in rows), key=lambda event: event.accepted_at)
+
+    async def finish(self, ids: Iterable[str]) -> list[str]:
+        """Remove events claimed here; those that were removed (not the ones that others took over meanwhile)."""
+        statements = [Statement(_FINISH, (each, self._owner)) for each in ids]
+        if not statements:
+            return []
+        gone = [row for rows in await self._db.write(*statements) for row in rows]
+        self._count(-len(gone), -sum(size for _, size in gone))
+        return [each for each, _ in gone]
+
+    async def retry(self, event_id: str, *, at: float, attempt: int) -> bool:
+        """Give a claimed event back, due at ``at``; false when it is not claimed here any more."""
+        args = (event_id, self._owner, at, attempt)
+        (rows,) = await self._db.write(Statement(_RETRY, args), durable=False)
+        return bool(rows)
+
+    async def extend(self, ids: Iterable[str], *, until: float) -> list[str]:
+        """Let the leases of events claimed here end at ``until``; those that are still held."""
+        statements = [Statement(_EXTEND, (each, self._owner, until)) for each in ids]
+        if not statements:
+            return []
+        return [row[0] for rows in await self._db.write(*statements, durable=False) for row in rows]
+
+    async def due_at(self) -> float | None:
+        """When the next event is due or the next lease ends; ``None`` when the queue is empty."""
+        ((due,),) = await self._db.fetch(_DUE)
+        return None if due is None else float(due)
+
+    def depth(self) -> QueueDepth:
+        """How much is queued now."""
+        return QueueDepth(self._events, self._bytes)
+
+    def _count(self, events: int, size: int) -> None:
+        self._events += events
+        self._bytes += size
+
+
+def _values(event: QueuedEvent) -> Row:
+    return (
+        event.id,
+        event.account,
+        event.name,
+        event.qualifier,
+        event.payload,
+        event.client_context,
+        event.trace_id,
+        _encode_headers(event.headers).decode(),
+        event.accepted_at,
+        event.attempt,
+        event.refusals,
+        event.due_at or event.accepted_at,
+    )
+
+
+def _event(row: Row) -> QueuedEvent:
+    return QueuedEvent(
+        id=row[0],
+        account=row[1],
+        name=row[2],
+        qualifier=row[3],
+        payload=row[4],
+        client_context=row[5],
+        trace_id=row[6],
+        headers=_decode_headers(row[7]),
+        accepted_at=row[8],
+        attempt=row[9],
+        refusals=row[10],
+        due_at=row[11],
+    )

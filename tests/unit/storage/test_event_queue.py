@@ -1,0 +1,227 @@
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+
+from forerun.errors import Throttled
+from forerun.storage.queue import EventQueue, QueuedEvent
+from forerun.storage.sqlite import open_sqlite
+
+
+def event(name: str, **changes) -> QueuedEvent:
+    values = {"id": name, "account": "1" * 12, "name": "f", "payload": b"{}", "accepted_at": 100.0}
+    return QueuedEvent(**(values | changes))
+
+
+@pytest.fixture
+async def db(tmp_path):
+    db = await open_sqlite(tmp_path / "state.db")
+    yield db
+    await db.close()
+
+
+@pytest.fixture
+async def queue(db):
+    queue = EventQueue(db)
+    await queue.recover(0.0)
+    return queue
+
+
+async def test_an_event_comes_back_as_it_was_put(queue):
+    put = event(
+        "a",
+        qualifier="live",
+        payload=b"\x00\xff",
+        client_context="e30=",
+        trace_id="Root=1",
+        headers={"k": "é"},
+        accepted_at=12.25,
+        attempt=2,
+    )
+    await queue.put(put)
+    (claimed,) = await queue.claim(10, now=12.25, lease_s=5)
+    assert (claimed.id, claimed.qualifier, claimed.payload) == ("a", "live", b"\x00\xff")
+    assert (claimed.client_context, claimed.trace_id, claimed.headers) == (
+        "e30=",
+        "Root=1",
+        {"k": "é"},
+    )
+    assert (claimed.accepted_at, claimed.attempt, claimed.refusals) == (12.25, 2, 0)
+
+
+async def test_nothing_is_claimed_before_it_is_due_or_while_leased(queue):
+    await queue.put(event("a", due_at=200.0))
+    assert await queue.claim(10, now=199.9, lease_s=5) == []
+    assert await queue.due_at() == 200.0
+    assert [each.id for each in await queue.claim(10, now=200.0, lease_s=5)] == ["a"]
+    assert await queue.due_at() == 205.0
+    assert await queue.claim(10, now=204.9, lease_s=5) == []
+    assert [each.id for each in await queue.claim(10, now=205.0, lease_s=5)] == ["a"]
+
+
+async def test_claims_take_the_earliest_and_no_more_than_asked(queue):
+    for index in (3, 1, 2):
+        await queue.put(event(f"e{index}", accepted_at=float(index)))
+    assert [each.id for each in await queue.claim(2, now=10, lease_s=5)] == ["e1", "e2"]
+    assert [each.id for each in await queue.claim(2, now=10, lease_s=5)] == ["e3"]
+
+
+async def test_refusals_count_tries_that_did_not_run(queue):
+    await queue.put(event("a"))
+    for expected in (0, 1, 2):
+        (claimed,) = await queue.claim(1, now=1000, lease_s=5)
+        assert (claimed.attempt, claimed.refusals) == (1, expected)
+        assert await queue.retry("a", at=1000, attempt=1)
+    await queue.claim(1, now=1000, lease_s=5)
+    assert await queue.retry("a", at=1000, attempt=2)
+    (claimed,) = await queue.claim(1, now=1000, lease_s=5)
+    assert (claimed.attempt, claimed.refusals) == (2, 0)
+
+
+async def test_a_lease_taken_over_cannot_be_finished_retried_or_extended_by_its_former_owner(
+    db, queue
+):
+    await queue.put(event("a"))
+    await queue.claim(1, now=100, lease_s=5)
+    other = EventQueue(db)
+    assert await other.recover(100.0) == 1
+    assert len(await other.claim(1, now=100, lease_s=5)) == 1
+    assert await queue.finish(["a"]) == []
+    assert not await queue.retry("a", at=0, attempt=1)
+    assert await queue.extend(["a"], until=1e9) == []
+    assert await other.extend(["a"], until=500.0) == ["a"]
+    assert await other.due_at() == 500.0
+    assert await other.finish(["a", "unknown"]) == ["a"]
+    assert await other.due_at() is None
+
+
+async def test_the_same_id_is_queued_once(queue):
+    await queue.put(event("a", payload=b"1"))
+    await queue.put(event("a", payload=b"2"))
+    assert queue.depth().events == 1
+    assert [each.payload for each in await queue.claim(9, now=1000, lease_s=1)] == [b"1"]
+
+
+async def test_a_full_queue_refuses_and_takes_again_when_emptied(db):
+    queue = EventQueue(db, max_events=2)
+    await queue.put(event("a"))
+    await queue.put(event("b"))
+    with pytest.raises(Throttled, match="full"):
+        await queue.put(event("c"))
+    await queue.claim(1, now=1000, lease_s=5)
+    await queue.finish(["a"])
+    await queue.put(event("c"))
+    reopened = EventQueue(db, max_events=2)
+    await reopened.recover(0.0)
+    with pytest.raises(Throttled):
+        await reopened.put(event("d"))
+
+
+async def test_bytes_are_bounded_too(db):
+    queue = EventQueue(db, max_bytes=5_000)
+    await queue.put(event("a", payload=b"x" * 4_000))
+    with pytest.raises(Throttled):
+        await queue.put(event("b", payload=b"x" * 600))
+    assert queue.depth().bytes == event("a", payload=b"x" * 4_000).size
+
+
+async def test_concurrent_callers_share_commits(queue):
+    started = time.perf_counter()
+    await asyncio.gather(*(queue.put(event(f"e{index}")) for index in range(2_000)))
+    taken = time.perf_counter() - started
+    assert queue.depth().events == 2_000
+    assert taken < 5.0  # a commit each would take far longer; the target is 1 s on a quiet machine
+
+
+class Crashes(RuleBasedStateMachine):
+    """No accepted event is lost, and none is finished twice, whatever dies when."""
+
+    ids = Bundle("ids")
+
+    def __init__(self):
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.runner = asyncio.Runner()
+        self.now = 1_000.0
+        self.accepted: set[str] = set()
+        self.done: list[str] = []
+        self.held: set[str] = set()
+        self.db = self.queue = None
+        self.open()
+
+    def run(self, coroutine):
+        return self.runner.run(coroutine)
+
+    def open(self):
+        self.db = self.run(open_sqlite(Path(self.folder.name) / "state.db"))
+        self.queue = EventQueue(self.db)
+        self.run(self.queue.recover(self.now))
+        self.held = set()
+
+    @rule(target=ids, number=st.integers(0, 30), delay=st.integers(0, 3))
+    def put(self, number, delay):
+        name = f"e{number}-{len(self.done)}"
+        self.run(self.queue.put(event(name, accepted_at=self.now, due_at=self.now + delay)))
+        self.accepted.add(name)
+        return name
+
+    @rule(limit=st.integers(1, 4), lease=st.integers(1, 5))
+    def claim(self, limit, lease):
+        claimed = {
+            each.id for each in self.run(self.queue.claim(limit, now=self.now, lease_s=lease))
+        }
+        assert claimed <= self.accepted - set(self.done)
+        assert len(claimed) <= limit
+        self.held |= claimed
+
+    @rule(name=consumes(ids))
+    def finish(self, name):
+        finished = self.run(self.queue.finish([name, name]))
+        assert finished == ([name] if name in self.held else [])
+        self.done += finished
+        self.held -= set(finished)
+
+    @rule(name=ids, delay=st.integers(0, 4))
+    def retry(self, name, delay):
+        assert self.run(self.queue.retry(name, at=self.now + delay, attempt=2)) == (
+            name in self.held
+        )
+        self.held.discard(name)
+
+    @rule(seconds=st.integers(1, 6))
+    def wait(self, seconds):
+        self.now += seconds
+
+    @rule()
+    def crash(self):
+        self.run(self.db.close())
+        self.open()
+
+    @invariant()
+    def depth_is_exact(self):
+        assert self.queue.depth().events == len(self.accepted) - len(self.done)
+
+    def teardown(self):
+        remaining = set()
+        self.now += 1_000
+        while claimed := self.run(self.queue.claim(50, now=self.now, lease_s=5_000)):
+            remaining |= {each.id for each in claimed}
+        assert remaining == self.accepted - set(self.done)
+        assert len(self.done) == len(set(self.done))
+        self.run(self.db.close())
+        self.runner.close()
+        self.folder.cleanup()
+
+
+TestCrashes = Crashes.TestCase
+TestCrashes.settings = settings(
+    max_examples=25,
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
