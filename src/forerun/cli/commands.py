@@ -1,0 +1,62 @@
+"""Which commands there are; each module is imported only when its command is run."""
+
+import importlib
+from typing import Any
+
+import click
+
+from forerun.cli.failures import explain
+
+_COMMANDS: dict[str, tuple[str, str]] = {
+    "up": ("server", "Run the platform on this machine."),
+    "env": ("server", "Print shell exports that point every AWS tool at the server."),
+    "status": ("server", "Show whether the server runs and what it holds."),
+    "doctor": ("doctor", "Say what this machine can isolate, and what to install."),
+    "deploy": ("deploy", "Deploy a folder, a zip or a SAM template."),
+    "invoke": ("invoke", "Call a function and print its result."),
+    "invocations": ("invocations", "List a function's calls: start types and timings."),
+    "logs": ("logs", "Print a function's log, or follow it."),
+    "functions": ("functions", "List the functions."),
+    "versions": ("functions", "List the versions of a function."),
+    "delete": ("functions", "Delete a function with its versions and aliases."),
+    "sandboxes": ("sandboxes", "List the sandboxes of this server."),
+    "account": ("identities", "Create and list accounts."),
+    "key": ("identities", "Create, list, disable and delete access keys."),
+}
+
+
+class _Commands(click.Group):
+    """A group that knows its commands by name and help alone."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"forerun.cli.{_COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            failure = explain(error)
+            if failure is None:
+                raise
+            raise failure from error
+
+
+@click.command(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with: forerun up",
+)
+@click.version_option(package_name="forerun", prog_name="forerun")
+def main() -> None:
+    """Run AWS Lambda functions on your own machines, jailed, in milliseconds."""

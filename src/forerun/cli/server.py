@@ -1,0 +1,118 @@
+"""``up``, ``env`` and ``status``: the server's life as the operator sees it."""
+
+import json
+import shlex
+
+import click
+
+from forerun.cli.connection import connect, read_credentials
+from forerun.cli.failures import Misuse
+from forerun.cli.options import data_option, json_option
+from forerun.cli.output import emit_json, table
+from forerun.errors import InvalidInput
+from forerun.settings import ClientSettings, Settings
+
+
+@click.command()
+@click.option("--listen", metavar="HOST:PORT", help="Where to listen. Default: 127.0.0.1:9700.")
+@click.option(
+    "--data",
+    metavar="DIR",
+    type=click.Path(file_okay=False),
+    help="Where state is kept. Default: $FORERUN_DATA, else ~/.local/share/forerun.",
+)
+@click.option(
+    "--sandbox",
+    type=click.Choice(["auto", "jail", "process"]),
+    help="How functions are isolated. Default: auto.",
+)
+@click.option(
+    "--egress",
+    type=click.Choice(["none", "platform", "open"]),
+    help="What functions may reach unless tagged otherwise. Default: platform.",
+)
+@click.option("--json-logs", is_flag=True, default=None, help="The server's log as JSON lines.")
+def up(
+    listen: str | None,
+    data: str | None,
+    sandbox: str | None,
+    egress: str | None,
+    json_logs: bool | None,
+) -> None:
+    """Run the platform on this machine until it is told to stop (SIGTERM or Ctrl-C).
+
+    The line "ready ..." on stdout says that it answers, and where.
+    """
+    try:
+        settings = Settings.load(
+            listen=listen,
+            server_data_dir=data,
+            sandbox_mode=sandbox,
+            sandbox_egress=egress,
+            server_json_logs=json_logs,
+        )
+    except InvalidInput as error:
+        raise Misuse(error.message) from error
+    # The whole platform: only this command needs it.
+    from forerun.app import serve
+
+    raise click.exceptions.Exit(serve(settings))
+
+
+@click.command()
+@data_option
+@json_option
+@click.option(
+    "--shell",
+    type=click.Choice(["sh", "bash", "zsh", "fish"]),
+    help="Syntax of the exports. Default: that of $SHELL.",
+)
+def env(data: str | None, as_json: bool, shell: str | None) -> None:
+    """Print shell exports that point every AWS tool at the server.
+
+    \b
+    bash, zsh:  eval "$(forerun env)"
+    fish:       forerun env | source
+    """
+    client = ClientSettings.load(data_dir=data)
+    server = read_credentials(client)
+    variables = {
+        "AWS_ENDPOINT_URL": server.endpoint,
+        "AWS_ACCESS_KEY_ID": server.access_key_id or "",
+        "AWS_SECRET_ACCESS_KEY": server.secret_access_key or "",
+        "AWS_DEFAULT_REGION": server.region,
+        "AWS_REGION": server.region,
+    }
+    if as_json:
+        emit_json(variables)
+        return
+    fish = (shell or client.shell) == "fish"
+    for name, value in variables.items():
+        quoted = shlex.quote(value)
+        click.echo(f"set -gx {name} {quoted};" if fish else f"export {name}={quoted}")
+    # Left over from other work, these would be sent along and spoil every signature.
+    for name in ("AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        click.echo(f"set -e {name};" if fish else f"unset {name}")
+
+
+@click.command()
+@data_option
+@json_option
+def status(data: str | None, as_json: bool) -> None:
+    """Show whether the server runs and what it holds."""
+    server = connect(data)
+    content = server.get("/forerun/status")
+    if as_json:
+        emit_json({"endpoint": server.endpoint, **content})
+        return
+    rows: list[list[object]] = [["endpoint", server.endpoint]]
+    rows += [[name, _flat(value)] for name, value in content.items()]
+    table(["what", "value"], rows)
+
+
+def _flat(value: object) -> object:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_flat(inner)}" for name, inner in value.items()) or None
+    if isinstance(value, list):
+        return ", ".join(str(_flat(inner)) for inner in value) or None
+    return json.dumps(value) if isinstance(value, bool) else value
