@@ -1,0 +1,187 @@
+"""Function URLs over plain HTTP: buffered and streamed, open and signed."""
+
+import base64
+import json
+import socket
+import uuid
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from tests.servers import Answer, Server
+
+pytestmark = pytest.mark.conformance
+
+SHOW = (
+    "import json\n"
+    "def handler(event, context):\n"
+    "    return {'statusCode': 201, 'headers': {'x-shade': 'teal', 'content-type': 'application/json'},\n"
+    "            'cookies': ['a=1; Path=/'], 'body': json.dumps(event)}\n"
+)
+
+
+def make_url(server: Server, name: str, **more: object) -> str:
+    """The URL's host, as in a Host header."""
+    made = server.lambda_.create_function_url_config(FunctionName=name, **more)
+    if more["AuthType"] == "NONE":
+        server.lambda_.add_permission(
+            FunctionName=name,
+            StatementId=f"open-{uuid.uuid4().hex[:6]}",
+            Action="lambda:InvokeFunctionUrl",
+            Principal="*",
+            FunctionUrlAuthType="NONE",
+        )
+    return str(made["FunctionUrl"]).partition("//")[2].rstrip("/")
+
+
+def visit(
+    server: Server,
+    host: str,
+    method: str = "GET",
+    path: str = "/",
+    body: bytes = b"",
+    **headers: str,
+) -> Answer:
+    return server.request(method, path, body, {"Host": host} | headers)
+
+
+def test_request_and_response_of_a_url(server: Server):
+    host = make_url(server, server.function(SHOW), AuthType="NONE")
+    answer = visit(
+        server, host, "POST", "/orders/7?a=1&b=2&a=3", b"text", **{"Content-Type": "text/plain"}
+    )
+    assert answer.status == 201
+    assert answer.headers["x-shade"] == "teal"
+    assert answer.headers["set-cookie"] == "a=1; Path=/"
+    event = answer.json()
+    assert event["version"] == "2.0"
+    assert (event["rawPath"], event["rawQueryString"]) == ("/orders/7", "a=1&b=2&a=3")
+    assert event["queryStringParameters"] == {"a": "1,3", "b": "2"}
+    assert event["requestContext"]["http"]["method"] == "POST"
+    assert (event["body"], event["isBase64Encoded"]) == ("text", False)
+
+
+def test_binary_bodies_both_ways(server: Server):
+    name = server.function(
+        "def handler(event, context):\n"
+        "    return {'statusCode': 200, 'isBase64Encoded': True, 'body': event['body'],\n"
+        "            'headers': {'content-type': 'image/png'}}\n"
+    )
+    host = make_url(server, name, AuthType="NONE")
+    body = bytes(range(256))
+    answer = visit(server, host, "PUT", "/", body, **{"Content-Type": "application/octet-stream"})
+    assert (answer.status, answer.body) == (200, body)
+
+
+def test_plain_results_are_json_bodies(server: Server):
+    name = server.function("def handler(event, context):\n    return {'a': 1}\n")
+    answer = visit(server, make_url(server, name, AuthType="NONE"))
+    assert (answer.status, answer.json()) == (200, {"a": 1})
+
+
+def test_errors_of_the_function_are_502(server: Server):
+    name = server.function("def handler(event, context):\n    raise ValueError('secret')\n")
+    answer = visit(server, make_url(server, name, AuthType="NONE"))
+    assert answer.status == 502
+    assert b"secret" not in answer.body
+    assert answer.json()
+
+
+def test_cors_preflight(server: Server):
+    name = server.function("def handler(event, context):\n    return 1\n")
+    cors = {"AllowOrigins": ["https://shop.test"], "AllowMethods": ["GET"], "MaxAge": 60}
+    host = make_url(server, name, AuthType="NONE", Cors=cors)
+    answer = visit(
+        server,
+        host,
+        "OPTIONS",
+        **{"Origin": "https://shop.test", "Access-Control-Request-Method": "GET"},
+    )
+    assert answer.headers["access-control-allow-origin"] == "https://shop.test"
+    plain = visit(server, host, Origin="https://shop.test")
+    assert plain.headers["access-control-allow-origin"] == "https://shop.test"
+
+
+def test_iam_urls_want_a_signature(server: Server):
+    host = make_url(server, server.function(SHOW), AuthType="AWS_IAM")
+    assert visit(server, host).status == 403
+    request = AWSRequest("GET", f"http://{host}/", headers={"Host": host})
+    credentials = Credentials(server.access_key, server.secret_key)
+    SigV4Auth(credentials, "lambda", server.region).add_auth(request)
+    answer = server.request("GET", "/", headers=dict(request.headers.items()))
+    assert answer.status == 201
+    authorizer = answer.json()["requestContext"]["authorizer"]["iam"]
+    assert authorizer["accountId"] == server.account
+
+
+def test_an_open_url_without_permission_is_shut(server: Server):
+    name = server.function(SHOW)
+    made = server.lambda_.create_function_url_config(FunctionName=name, AuthType="NONE")
+    host = made["FunctionUrl"].partition("//")[2].rstrip("/")
+    assert visit(server, host).status == 403
+
+
+def test_unknown_url(server: Server):
+    host = make_url(server, server.function(SHOW), AuthType="NONE")
+    unknown = "x" * len(host.partition(".")[0]) + host[len(host.partition(".")[0]) :]
+    answer = visit(server, unknown)
+    assert answer.status in (403, 404)
+    assert "html" not in answer.headers.get("content-type", "")
+
+
+def test_life_of_a_url(server: Server, refused):
+    lam = server.lambda_
+    name = server.function(SHOW)
+    with refused("ResourceNotFoundException", 404):
+        lam.get_function_url_config(FunctionName=name)
+    host = make_url(server, name, AuthType="NONE")
+    with refused("ResourceConflictException", 409):
+        lam.create_function_url_config(FunctionName=name, AuthType="NONE")
+    changed = lam.update_function_url_config(FunctionName=name, AuthType="AWS_IAM")
+    assert changed["AuthType"] == "AWS_IAM"
+    assert visit(server, host).status == 403
+    listed = lam.list_function_url_configs(FunctionName=name)["FunctionUrlConfigs"]
+    assert len(listed) == 1
+    lam.delete_function_url_config(FunctionName=name)
+    assert visit(server, host).status in (403, 404)
+
+
+STREAM = """
+export const handler = awslambda.streamifyResponse(async (event, out) => {
+  out = awslambda.HttpResponseStream.from(out, { statusCode: 203, headers: { 'x-kind': 'stream' } });
+  out.write('first;');
+  await new Promise((go) => setTimeout(go, 700));
+  out.write('second');
+  out.end();
+});
+"""
+
+
+def test_streams_arrive_as_they_are_written(server: Server):
+    name = server.function(
+        {"index.mjs": STREAM}, runtime="nodejs20.x", handler="index.handler", Timeout=10
+    )
+    host = make_url(server, name, AuthType="NONE", InvokeMode="RESPONSE_STREAM")
+    with socket.create_connection(server.address, timeout=20) as sock:
+        sock.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        seen = b""
+        while b"first;" not in seen:
+            piece = sock.recv(65536)
+            assert piece, seen
+            seen += piece
+        assert b"second" not in seen, "the first part came before the second was written"
+        while piece := sock.recv(65536):
+            seen += piece
+    head, _, _ = seen.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 203")
+    assert b"x-kind: stream" in head.lower()
+    assert b"second" in seen
+
+
+def test_url_of_a_python_function_in_stream_mode(server: Server):
+    name = server.function(SHOW)
+    host = make_url(server, name, AuthType="NONE", InvokeMode="RESPONSE_STREAM")
+    answer = visit(server, host)
+    assert answer.status in (200, 201)
+    assert b"rawPath" in answer.body or base64.b64decode(json.loads(answer.body)["body"])

@@ -1,0 +1,23 @@
+"""What all tests share: the server that conformance and bad-input tests speak to, and what to do without root."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from tests.servers import Server, running
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.geteuid() == 0:
+        return
+    skip = pytest.mark.skip(reason="needs root: the kernel's namespaces and cgroups are under test")
+    for item in items:
+        if item.get_closest_marker("root"):
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests that leave it as they found it."""
+    with running(tmp_path_factory.mktemp("server") / "data") as server:
+        yield server
