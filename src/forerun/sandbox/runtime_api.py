@@ -1,0 +1,404 @@
+"""AWS's Lambda Runtime API (2018-06-01) for one sandbox, as an ASGI application.
+
+The program in the sandbox polls ``invocation/next`` and posts what came of it; the host gives it calls with ``submit``
+and gets outcomes. One invocation at a time. Init ends with the first poll, or with ``init/error``; under SnapStart with
+``restore/next``, and ``restore`` then lets the program go on.
+
+The host owns the process: it enforces deadlines by ending it and tells this class with ``fail``. The application does
+not know who connects; whoever listens must let only the sandbox reach the socket.
+
+Not served: extensions, telemetry, several invocations at once.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable
+from dataclasses import dataclass
+
+from forerun.aio.clock import Clock, SystemClock
+from forerun.aio.http import BodyTooLarge, BodyTooSlow, Receive, Scope, Send, read_body
+from forerun.errors import SandboxDead, SandboxError
+from forerun.model import Call, InitFailure, InitReport, Outcome
+from forerun.runtime import faults
+from forerun.sandbox.runtime_messages import (
+    error_json,
+    error_type_of,
+    next_headers,
+    trailer_body,
+)
+
+log = logging.getLogger("forerun.sandbox")
+
+_PREFIX = "/2018-06-01/runtime/"
+_INVOCATION = re.compile(r"invocation/([^/]+)/(response|error)\Z")
+_GRACE_S = 5.0
+_MAX_ERROR = 1024 * 1024
+
+
+@dataclass(slots=True)
+class _Flight:
+    """The invocation under way; ``fence`` tells its answers from those of an earlier one."""
+
+    call: Call
+    fence: str
+    done: asyncio.Future[Outcome]
+    started: float = 0.0
+    answered: bool = False
+
+
+class _Refused(Exception):
+    """A request that is answered with an error."""
+
+    def __init__(self, status: int, error_type: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error_type = error_type
+        self.message = message
+
+
+class RuntimeApi:
+    """The API of one sandbox; make it inside the running loop."""
+
+    def __init__(self, *, clock: Clock | None = None) -> None:
+        self._clock: Clock = clock or SystemClock()
+        loop = asyncio.get_running_loop()
+        self._init: asyncio.Future[InitReport | InitFailure] = loop.create_future()
+        self._restored: asyncio.Future[InitReport | InitFailure] | None = None
+        self._began = self._clock.monotonic()
+        self._polls: list[Send] = []
+        self._restore_polls: list[Send] = []
+        self._flight: _Flight | None = None
+        self._delivered = True
+        self._count = 0
+        self._dead: Outcome | None = None
+
+    # For the host
+
+    async def wait_init(self, timeout: float) -> InitReport | InitFailure:  # noqa: ASYNC109
+        """How init ended, measured from this call; after ``timeout`` seconds a failure of status ``timeout``."""
+        self._began = self._clock.monotonic()
+        return await self._phase(self._init, timeout)
+
+    async def restore(self, timeout: float) -> InitReport | InitFailure:  # noqa: ASYNC109
+        """Let a program that waits in ``restore/next`` go on; returns when it polls for work, or failed."""
+        if not self._restore_polls:
+            raise SandboxError("The program does not wait to be restored.")
+        self._began = self._clock.monotonic()
+        self._restored = asyncio.get_running_loop().create_future()
+        await _reply(self._restore_polls.pop(), 200, b"")
+        return await self._phase(self._restored, timeout)
+
+    async def submit(self, call: Call) -> Outcome:
+        """Run one invocation. Logs and memory are left to the caller to fill in.
+
+        Raises ``SandboxError`` while another one runs and ``SandboxDead`` after ``fail``. When nobody has ended the
+        program some seconds after the call's deadline, the outcome says ``timeout``.
+        """
+        if self._dead is not None:
+            raise SandboxDead
+        if self._flight is not None:
+            raise SandboxError("The sandbox runs an invocation already.")
+        self._count += 1
+        done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        flight = _Flight(call, f"{call.request_id}-{self._count}", done)
+        self._flight = flight
+        self._delivered = False
+        try:
+            if self._polls:
+                await self._deliver(self._polls.pop())
+            async with asyncio.timeout(call.deadline_ms / 1000 - self._clock.now() + _GRACE_S):
+                return await done
+        except TimeoutError:
+            return self._timed_out(flight)
+        finally:
+            self._flight = None
+
+    def fail(self, outcome: Outcome) -> None:
+        """The program ended: whoever waits gets ``outcome``; nothing can be submitted any more."""
+        self._dead = outcome
+        failure = InitFailure(
+            payload=outcome.payload,
+            error_type=outcome.error_type or faults.EXIT,
+            duration_ms=self._elapsed_ms(),
+            status=outcome.status,
+        )
+        for phase in (self._init, self._restored):
+            if phase is not None and not phase.done():
+                phase.set_result(failure)
+        if self._flight is not None and not self._flight.done.done():
+            outcome.started = outcome.started or self._flight.started
+            self._flight.done.set_result(outcome)
+
+    async def _phase(
+        self, phase: asyncio.Future[InitReport | InitFailure], limit_s: float
+    ) -> InitReport | InitFailure:
+        try:
+            async with asyncio.timeout(limit_s):
+                return await asyncio.shield(phase)
+        except TimeoutError:
+            message = f"Error: Task timed out after {limit_s:.2f} seconds"
+            return InitFailure(
+                payload=error_json("Sandbox.Timedout", message),
+                error_type="Sandbox.Timedout",
+                duration_ms=self._elapsed_ms(),
+                status="timeout",
+            )
+
+    def _timed_out(self, flight: _Flight) -> Outcome:
+        now = self._clock.now()
+        started = flight.started or now
+        limit = flight.call.deadline_ms / 1000 - started
+        message = (
+            f"RequestId: {flight.call.request_id} Error: Task timed out after {limit:.2f} seconds"
+        )
+        return Outcome(
+            payload=error_json("Sandbox.Timedout", message),
+            error="Unhandled",
+            error_type="Sandbox.Timedout",
+            status="timeout",
+            alive=False,
+            started=started,
+            ended=now,
+        )
+
+    def _elapsed_ms(self) -> float:
+        return round((self._clock.monotonic() - self._began) * 1000, 3)
+
+    def _end_init(self, result: InitReport | InitFailure | None = None) -> None:
+        if self._restored is not None:
+            if not self._restored.done():
+                self._restored.set_result(
+                    result or InitReport(duration_ms=self._elapsed_ms(), restored=True)
+                )
+        elif not self._init.done():
+            self._init.set_result(result or InitReport(duration_ms=self._elapsed_ms()))
+
+    # For the program in the sandbox
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI application."""
+        if scope["type"] != "http":
+            return
+        try:
+            await self._route(scope, receive, send)
+        except _Refused as refused:
+            await _reply(send, refused.status, error_json(refused.error_type, refused.message))
+        except BodyTooSlow:
+            await _reply(send, 408, error_json("RequestTimeout", "The body did not arrive."))
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        if not path.startswith(_PREFIX):
+            raise _Refused(404, "NotFound", f"No such path: {path}")
+        name = path[len(_PREFIX) :]
+        match = _INVOCATION.match(name)
+        method = "GET" if name in ("invocation/next", "restore/next") else "POST"
+        if match is None and name not in (
+            "invocation/next",
+            "restore/next",
+            "init/error",
+            "restore/error",
+        ):
+            raise _Refused(404, "NotFound", f"No such path: {path}")
+        if scope["method"] != method:
+            raise _Refused(405, "MethodNotAllowed", f"Use {method} for {path}")
+        if match is not None:
+            await self._answer(match[1], match[2], scope, receive, send)
+        elif name == "invocation/next":
+            await self._next(receive, send)
+        elif name == "restore/next":
+            await self._restore_next(receive, send)
+        else:
+            await self._phase_error(name, scope, receive, send)
+
+    async def _next(self, receive: Receive, send: Send) -> None:
+        self._end_init()
+        if self._flight is not None and not self._delivered:
+            await self._deliver(send)
+            return
+        # ``submit`` answers in its own task; this one only learns that the poll was answered or has gone.
+        await _park(self._polls, receive, send)
+
+    async def _restore_next(self, receive: Receive, send: Send) -> None:
+        if self._init.done():
+            raise _Refused(403, "InvalidStateTransition", "The sandbox is initialised already.")
+        self._end_init()
+        await _park(self._restore_polls, receive, send)
+
+    async def _deliver(self, send: Send) -> None:
+        flight = self._flight
+        if flight is None:
+            return
+        self._delivered = True
+        flight.started = self._clock.now()
+        await _reply(send, 200, flight.call.payload, next_headers(flight.call, flight.fence))
+
+    async def _phase_error(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
+        phase = self._init if name == "init/error" else self._restored
+        if phase is None or phase.done():
+            raise _Refused(403, "InvalidStateTransition", f"No {name} at this point.")
+        body = await self._body(receive, _MAX_ERROR)
+        error_type = error_type_of(scope["headers"], body)
+        self._end_init(
+            InitFailure(payload=body, error_type=error_type, duration_ms=self._elapsed_ms())
+        )
+        await _accepted(send)
+
+    async def _answer(
+        self, request_id: str, kind: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        flight = self._flight
+        headers = dict(scope["headers"])
+        fence = headers.get(b"lambda-runtime-invocation-id")
+        if (
+            flight is None
+            or not self._delivered
+            or flight.call.request_id != request_id
+            or (fence is not None and fence != flight.fence.encode())
+        ):
+            raise _Refused(400, "InvalidRequestID", "Invalid request ID")
+        if flight.answered:
+            raise _Refused(
+                403, "InvalidStateTransition", "This invocation has been answered already."
+            )
+        flight.answered = True
+        try:
+            if kind == "error":
+                outcome = await self._read_error(flight, scope, receive)
+            elif headers.get(b"lambda-runtime-function-response-mode", b"").lower() == b"streaming":
+                outcome = await self._read_stream(flight, scope, receive)
+            else:
+                content_type = headers.get(b"content-type", b"application/json").decode("latin-1")
+                body = await self._body(receive, faults.MAX_RESPONSE)
+                outcome = self._outcome(flight, body, content_type=content_type)
+        except BodyTooLarge:
+            self._settle(flight, self._too_large(flight))
+            raise _Refused(
+                413,
+                "RequestEntityTooLarge",
+                f"Exceeded maximum allowed payload size ({faults.MAX_RESPONSE} bytes).",
+            ) from None
+        except BodyTooSlow:
+            # The connection broke inside the answer: the program may try again, or end.
+            flight.answered = False
+            raise
+        self._settle(flight, outcome)
+        await _accepted(send)
+
+    def _settle(self, flight: _Flight, outcome: Outcome) -> None:
+        if not flight.done.done():
+            flight.done.set_result(outcome)
+
+    def _outcome(
+        self,
+        flight: _Flight,
+        payload: bytes,
+        *,
+        content_type: str = "application/json",
+        error_type: str | None = None,
+        streamed: bool = False,
+    ) -> Outcome:
+        return Outcome(
+            payload=payload,
+            content_type=content_type,
+            error=None if error_type is None else "Unhandled",
+            error_type=error_type,
+            status="success" if error_type is None else "error",
+            started=flight.started,
+            ended=self._clock.now(),
+            streamed=streamed,
+        )
+
+    def _too_large(self, flight: _Flight) -> Outcome:
+        error = faults.too_large(flight.call.request_id)
+        payload = error_json(error["errorType"], error["errorMessage"])
+        return self._outcome(flight, payload, error_type=faults.TOO_LARGE)
+
+    async def _read_error(self, flight: _Flight, scope: Scope, receive: Receive) -> Outcome:
+        body = await self._body(receive, faults.MAX_RESPONSE)
+        return self._outcome(flight, body, error_type=error_type_of(scope["headers"], body))
+
+    async def _read_stream(self, flight: _Flight, scope: Scope, receive: Receive) -> Outcome:
+        """Pass a response on as it comes; the next chunk is read when the client took the last one."""
+        headers = dict(scope["headers"])
+        content_type = headers.get(b"content-type", b"application/octet-stream").decode("latin-1")
+        sink = flight.call.sink
+        parts: list[bytes] = []
+        size = 0
+        # A client that left does not end the invocation: the rest of the response is read and dropped.
+        listening = sink is not None and await _offer(sink.start(content_type))
+        more = True
+        while more:
+            chunk, more = await self._chunk(receive)
+            if sink is None:
+                size += len(chunk)
+                if size > faults.MAX_RESPONSE:
+                    raise BodyTooLarge
+                parts.append(chunk)
+            elif chunk and listening:
+                listening = await _offer(sink.write(chunk))
+        outcome = self._outcome(
+            flight, b"".join(parts), content_type=content_type, streamed=sink is not None
+        )
+        # Trailers are appended to the headers of the request when its body has ended.
+        trailers = dict(scope["headers"])
+        if trailer := trailers.get(b"lambda-runtime-function-error-type"):
+            outcome.error, outcome.status = "Unhandled", "error"
+            outcome.error_type = trailer.decode("latin-1")
+            outcome.payload = trailer_body(trailers, outcome.error_type)
+        return outcome
+
+    async def _chunk(self, receive: Receive) -> tuple[bytes, bool]:
+        try:
+            async with asyncio.timeout(self._remaining_s()):
+                message = await receive()
+        except TimeoutError:
+            raise BodyTooSlow from None
+        if message["type"] == "http.disconnect":
+            raise BodyTooSlow
+        return message["body"], message["more_body"]
+
+    async def _body(self, receive: Receive, limit: int) -> bytes:
+        return await read_body(receive, limit=limit, timeout_s=self._remaining_s())
+
+    def _remaining_s(self) -> float:
+        if self._flight is None:
+            return _GRACE_S
+        return max(0.0, self._flight.call.deadline_ms / 1000 - self._clock.now()) + _GRACE_S
+
+
+async def _park(polls: list[Send], receive: Receive, send: Send) -> None:
+    """Keep a poll until it was answered or its connection has gone."""
+    polls.append(send)
+    try:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+    finally:
+        if send in polls:
+            polls.remove(send)
+
+
+async def _offer(written: Awaitable[None]) -> bool:
+    try:
+        await written
+    except Exception:
+        log.info("the client of a streamed response left", exc_info=True)
+        return False
+    return True
+
+
+async def _reply(
+    send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]] | None = None
+) -> None:
+    start = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        *(headers or ()),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": start})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _accepted(send: Send) -> None:
+    await _reply(send, 202, b'{"status":"OK"}\n')

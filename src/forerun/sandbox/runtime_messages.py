@@ -1,0 +1,65 @@
+"""The texts of the Runtime API: headers of an invocation, and errors, both ways. Pure."""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterable
+
+from forerun.model import Call
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def next_headers(call: Call, fence: str) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer to ``invocation/next``; ``fence`` is the Invocation-Id."""
+    headers = [
+        (b"lambda-runtime-aws-request-id", _header(call.request_id)),
+        (b"lambda-runtime-deadline-ms", str(call.deadline_ms).encode()),
+        (b"lambda-runtime-invoked-function-arn", _header(call.invoked_arn)),
+        (b"lambda-runtime-invocation-id", _header(fence)),
+    ]
+    if call.trace_id:
+        headers.append((b"lambda-runtime-trace-id", _header(call.trace_id)))
+    if call.client_context:
+        headers.append((b"lambda-runtime-client-context", _json_header(call.client_context)))
+    return headers
+
+
+def _header(value: str) -> bytes:
+    return _CONTROL.sub("", value).encode("utf-8", "replace")
+
+
+def _json_header(text: str) -> bytes:
+    """JSON on one line and in ASCII, so that a caller's text cannot end the header; what is no JSON as it is."""
+    try:
+        return json.dumps(json.loads(text)).encode()
+    except (ValueError, RecursionError):
+        return _header(text)
+
+
+def error_json(error_type: str, message: str) -> bytes:
+    """An error as the Runtime API, and AWS's clients, get it."""
+    return json.dumps({"errorMessage": message, "errorType": error_type}).encode()
+
+
+def error_type_of(headers: Headers, body: bytes) -> str:
+    """AWS's name of an error: of the header, else of the body, else unknown."""
+    given: bytes | None = dict(headers).get(b"lambda-runtime-function-error-type")
+    if given:
+        return given.decode("latin-1")
+    try:
+        named = json.loads(body).get("errorType")
+    except (ValueError, AttributeError, RecursionError):
+        named = None
+    return named if isinstance(named, str) and named else "Runtime.Unknown"
+
+
+def trailer_body(trailers: dict[bytes, bytes], error_type: str) -> bytes:
+    """The error object that a streaming program sent after its response, decoded."""
+    try:
+        return base64.b64decode(trailers[b"lambda-runtime-function-error-body"], validate=True)
+    except (KeyError, binascii.Error):
+        return error_json(error_type, "")
