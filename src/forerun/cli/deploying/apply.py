@@ -1,0 +1,217 @@
+"""Applying a template: one method per resource type; what each gives to ``Ref`` and ``Fn::GetAtt`` is kept."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from forerun.cli.deploying.bundle import Package, bundle, bundle_text
+from forerun.cli.deploying.functions import Ensured, FunctionWriter
+from forerun.cli.deploying.intrinsics import Made
+from forerun.cli.deploying.layers_and_roles import RoleWriter, ensure_layer
+from forerun.cli.deploying.plan import Planned
+from forerun.cli.deploying.template import Template
+from forerun.cli.failures import Failure
+from forerun.cli.output import Progress
+from forerun.model import parse_function_ref
+
+Properties = Mapping[str, Any]
+
+# CloudFormation resets what a template leaves out; so a value taken out of a template does not linger.
+_DEFAULTS: Properties = {"Description": "", "Timeout": 3, "MemorySize": 128, "Layers": []}
+_NOT_CONFIGURATION = frozenset(
+    {"Code", "FunctionName", "KmsKeyArn", "ReservedConcurrentExecutions", "Tags"}
+)
+_INTEGERS = frozenset(
+    {
+        "MaxSessionDuration",
+        "MaximumEventAgeInSeconds",
+        "MaximumRetryAttempts",
+        "MemorySize",
+        "ReservedConcurrentExecutions",
+        "Timeout",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """One line of the summary."""
+
+    logical_id: str
+    type: str
+    action: str
+    physical_id: str
+    detail: str = ""
+
+    def as_json(self) -> dict[str, str]:
+        """For machines."""
+        return asdict(self)
+
+
+class Applier:
+    """Applies one template to one server."""
+
+    def __init__(self, template: Template, stack_name: str, clients: Callable[[str], Any]) -> None:
+        self._template = template
+        self._stack_name = stack_name
+        self._lambda = clients("lambda")
+        self._functions = FunctionWriter(self._lambda)
+        self._clients = clients
+        self._packages: dict[str, Package] = {}
+
+    def prepare(self) -> None:
+        """Make every package, so that a missing file or one too large is found before anything is changed."""
+        for planned in self._template.resources:
+            for key in ("Code", "Content"):
+                if key in planned.properties:
+                    self._packages[planned.logical_id] = self._package(planned, key)
+
+    def apply(self, progress: Progress) -> list[Applied]:
+        """Bring every resource to its wanted state, in order."""
+        done = []
+        for planned in self._template.resources:
+            progress(f"{planned.logical_id} ({planned.type})")
+            properties = _typed(self._template.scope.resolve(dict(planned.properties)))
+            name = self._physical_name(planned, properties)
+            ensured, made, detail = _APPLY[planned.type](self, planned.logical_id, name, properties)
+            self._template.scope.made[planned.logical_id] = made
+            done.append(Applied(planned.logical_id, planned.type, ensured.action, made.ref, detail))
+        return done
+
+    def outputs(self) -> dict[str, str]:
+        """The template's outputs, after ``apply``."""
+        scope = self._template.scope
+        return {
+            name: str(scope.resolve(item.get("Value")))
+            for name, item in self._template.outputs.items()
+            if "Condition" not in item or scope.holds(item["Condition"])
+        }
+
+    def _package(self, planned: Planned, key: str) -> Package:
+        code = planned.properties[key]
+        if (path := self._template.local_code(code)) is not None:
+            return bundle(path)
+        text = self._template.scope.resolve(code.get("ZipFile"))
+        if not isinstance(text, str):
+            raise Failure(f"{planned.logical_id}.{key} must be a local path or a text.")
+        runtime = str(self._template.scope.resolve(planned.properties.get("Runtime")))
+        return bundle_text("index.js" if runtime.startswith("nodejs") else "index.py", text)
+
+    def _physical_name(self, planned: Planned, properties: Properties) -> str:
+        if given := properties.get("FunctionName" if "Code" in properties else "RoleName"):
+            return str(given)
+        name = f"{self._stack_name}-{planned.logical_id}"
+        if len(name) > 64:
+            name = f"{name[:55]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        return name
+
+    def function(self, label: str, name: str, wanted: Properties) -> tuple[Ensured, Made, str]:
+        """``AWS::Lambda::Function``."""
+        configuration = {k: v for k, v in wanted.items() if k not in _NOT_CONFIGURATION}
+        if "KmsKeyArn" in wanted:
+            configuration["KMSKeyArn"] = wanted["KmsKeyArn"]
+        variables = (configuration.get("Environment") or {}).get("Variables") or {}
+        configuration["Environment"] = {
+            "Variables": {key: _text(value) for key, value in variables.items()}
+        }
+        tags = {str(item["Key"]): str(item["Value"]) for item in wanted.get("Tags", [])}
+        ensured = self._functions.ensure_function(
+            name, self._packages[label], {**_DEFAULTS, **configuration}, tags=tags
+        )
+        self._functions.ensure_concurrency(name, wanted.get("ReservedConcurrentExecutions"))
+        arn = ensured.answer["FunctionArn"]
+        return ensured, Made(name, {"Arn": arn}), str(ensured.answer.get("Runtime", ""))
+
+    def layer(self, label: str, name: str, wanted: Properties) -> tuple[Ensured, Made, str]:
+        """``AWS::Lambda::LayerVersion``."""
+        rest = {k: v for k, v in wanted.items() if k not in {"Content", "LayerName"}}
+        name = str(wanted.get("LayerName", name))
+        ensured = ensure_layer(self._lambda, name, self._packages[label], rest)
+        arn = ensured.answer["LayerVersionArn"]
+        return ensured, Made(arn, {"LayerVersionArn": arn}), f"version {ensured.answer['Version']}"
+
+    def version(self, _label: str, _name: str, wanted: Properties) -> tuple[Ensured, Made, str]:
+        """``AWS::Lambda::Version``."""
+        function = parse_function_ref(wanted["FunctionName"]).name
+        ensured = self._functions.publish(
+            function, wanted.get("Description", ""), wanted.get("CodeSha256")
+        )
+        arn, number = ensured.answer["FunctionArn"], ensured.answer["Version"]
+        return ensured, Made(arn, {"Version": number, "FunctionArn": arn}), f"version {number}"
+
+    def alias(self, _label: str, _name: str, wanted: Properties) -> tuple[Ensured, Made, str]:
+        """``AWS::Lambda::Alias``."""
+        function = parse_function_ref(wanted["FunctionName"]).name
+        routing = (wanted.get("RoutingConfig") or {}).get("AdditionalVersionWeights", [])
+        weights = {str(item["FunctionVersion"]): float(item["FunctionWeight"]) for item in routing}
+        ensured = self._functions.ensure_alias(
+            function,
+            wanted["Name"],
+            {
+                "FunctionVersion": str(wanted["FunctionVersion"]),
+                "Description": wanted.get("Description", ""),
+                "RoutingConfig": {"AdditionalVersionWeights": weights} if weights else {},
+            },
+        )
+        arn = ensured.answer["AliasArn"]
+        return ensured, Made(arn, {"AliasArn": arn}), f"version {wanted['FunctionVersion']}"
+
+    def url(self, _label: str, _name: str, wanted: Properties) -> tuple[Ensured, Made, str]:
+        """``AWS::Lambda::Url``."""
+        rest = {k: v for k, v in wanted.items() if k != "TargetFunctionArn"}
+        ensured = self._functions.ensure_url(wanted["TargetFunctionArn"], rest)
+        answer = ensured.answer
+        attributes = {"FunctionUrl": answer["FunctionUrl"], "FunctionArn": answer["FunctionArn"]}
+        return ensured, Made(answer["FunctionArn"], attributes), answer["FunctionUrl"]
+
+    def permission(self, label: str, _name: str, wanted: Properties) -> tuple[Ensured, Made, str]:
+        """``AWS::Lambda::Permission``."""
+        rest = {k: v for k, v in wanted.items() if k != "FunctionName"}
+        ensured = self._functions.ensure_permission(wanted["FunctionName"], label, rest)
+        statement = ensured.answer["Id"]
+        return ensured, Made(statement, {"Id": statement}), str(wanted.get("Principal", ""))
+
+    def event_config(
+        self, _label: str, _name: str, wanted: Properties
+    ) -> tuple[Ensured, Made, str]:
+        """``AWS::Lambda::EventInvokeConfig``."""
+        rest = {k: v for k, v in wanted.items() if k != "FunctionName"}
+        ensured = self._functions.ensure_event_config(wanted["FunctionName"], rest)
+        return ensured, Made(str(ensured.answer["FunctionArn"])), ""
+
+    def role(self, _label: str, name: str, wanted: Properties) -> tuple[Ensured, Made, str]:
+        """``AWS::IAM::Role``."""
+        ensured = RoleWriter(self._clients("iam")).ensure_role(name, wanted)
+        attributes = {"Arn": ensured.answer["Arn"], "RoleId": ensured.answer.get("RoleId")}
+        return ensured, Made(name, attributes), ""
+
+
+_APPLY: Mapping[str, Callable[[Applier, str, str, Properties], tuple[Ensured, Made, str]]] = {
+    "AWS::Lambda::Function": Applier.function,
+    "AWS::Lambda::LayerVersion": Applier.layer,
+    "AWS::Lambda::Version": Applier.version,
+    "AWS::Lambda::Alias": Applier.alias,
+    "AWS::Lambda::Url": Applier.url,
+    "AWS::Lambda::Permission": Applier.permission,
+    "AWS::Lambda::EventInvokeConfig": Applier.event_config,
+    "AWS::IAM::Role": Applier.role,
+}
+
+
+def _text(value: Any) -> str:
+    """Environment values as CloudFormation writes them."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _typed(properties: dict[str, Any]) -> dict[str, Any]:
+    """Parameters are texts; the API wants numbers where it says so."""
+    for key in _INTEGERS & properties.keys():
+        try:
+            properties[key] = int(properties[key])
+        except (TypeError, ValueError):
+            raise Failure(f"{key} must be a whole number, not {properties[key]!r}.") from None
+    storage = properties.get("EphemeralStorage")
+    if isinstance(storage, dict) and str(storage.get("Size", "")).isdigit():
+        properties["EphemeralStorage"] = {"Size": int(storage["Size"])}
+    return properties
