@@ -1,0 +1,159 @@
+"""Who may run now: concurrency of accounts and of functions, counted as leases come and go. Pure.
+
+A function with reserved concurrency runs within its reservation and nowhere else; all other functions of the account
+share what the reservations leave. Nothing is ever recounted, and nothing is remembered of who runs nothing and
+reserves nothing.
+"""
+
+from types import TracebackType
+from typing import Self
+
+from forerun.errors import InvalidInput, Throttled
+
+RESERVED = "ReservedFunctionConcurrentInvocationLimitExceeded"
+UNRESERVED = "ConcurrentInvocationLimitExceeded"
+MESSAGE = "Rate Exceeded."
+RETRY_AFTER_S = 1.0
+
+
+class _Function:
+    __slots__ = ("name", "reserved", "running")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.running = 0
+        self.reserved: int | None = None
+
+
+class _Account:
+    """``shared`` counts the running calls of all functions without reservation, ``reserved`` sums the reservations."""
+
+    __slots__ = ("functions", "limit", "reserved", "running", "shared")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.reserved = 0
+        self.shared = 0
+        self.running = 0
+        self.functions: dict[str, _Function] = {}
+
+    def function(self, name: str) -> _Function:
+        found = self.functions.get(name)
+        if found is None:
+            found = self.functions[name] = _Function(name)
+        return found
+
+    def reserve(self, function: _Function, reserved: int | None) -> None:
+        """Change a reservation; what runs of the function moves to the other side of the account."""
+        before = function.reserved
+        self.reserved += (reserved or 0) - (before or 0)
+        if before is None and reserved is not None:
+            self.shared -= function.running
+        elif before is not None and reserved is None:
+            self.shared += function.running
+        function.reserved = reserved
+
+    def forget(self, function: _Function) -> None:
+        if not function.running and function.reserved is None:
+            self.functions.pop(function.name, None)
+
+
+class Lease:
+    """The right to run one call; a context manager. Releasing it again changes nothing."""
+
+    __slots__ = ("_account", "_function")
+
+    def __init__(self, account: _Account, function: _Function) -> None:
+        self._account = account
+        self._function: _Function | None = function
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """The call has ended."""
+        function, self._function = self._function, None
+        if function is None:
+            return
+        account = self._account
+        function.running -= 1
+        account.running -= 1
+        if function.reserved is None:
+            account.shared -= 1
+            if not function.running:
+                account.forget(function)
+
+
+class Admission:
+    """Grants leases up to each account's limit; ``account_limit`` is that of accounts without one of their own."""
+
+    def __init__(self, account_limit: int = 1000) -> None:
+        self._default = account_limit
+        self._accounts: dict[str, _Account] = {}
+
+    def admit(self, account: str, function: str, reserved: int | None = None) -> Lease:
+        """A lease for one call of a function whose reserved concurrency is ``reserved`` (``None``: none).
+
+        Raises ``Throttled`` when the reservation, or the account's unreserved concurrency, is used up; a reservation
+        of 0 admits nothing. A value that differs from the one known is taken over.
+        """
+        entry = self._accounts.get(account)
+        if entry is None:
+            entry = self._accounts[account] = _Account(self._default)
+        called = entry.function(function)
+        if called.reserved != reserved:
+            entry.reserve(called, reserved)
+        if reserved is not None:
+            if called.running >= reserved:
+                raise Throttled(MESSAGE, reason=RESERVED, retry_after_s=RETRY_AFTER_S)
+        elif entry.shared >= entry.limit - entry.reserved:
+            entry.forget(called)
+            raise Throttled(MESSAGE, reason=UNRESERVED, retry_after_s=RETRY_AFTER_S)
+        else:
+            entry.shared += 1
+        called.running += 1
+        entry.running += 1
+        return Lease(entry, called)
+
+    def reserve(self, account: str, function: str, reserved: int | None) -> None:
+        """Set, change or (``None``) remove a function's reservation, so that it counts before its first call too."""
+        if reserved is not None and reserved < 0:
+            raise InvalidInput("reserved concurrency cannot be negative")
+        entry = self._accounts.setdefault(account, _Account(self._default))
+        called = entry.function(function)
+        entry.reserve(called, reserved)
+        entry.forget(called)
+
+    def set_limit(self, account: str, limit: int) -> None:
+        """Change an account's concurrency; what runs already may stay above it until it ends."""
+        if limit < 0:
+            raise InvalidInput("a concurrency limit cannot be negative")
+        self._accounts.setdefault(account, _Account(limit)).limit = limit
+
+    def limit(self, account: str) -> int:
+        """The account's concurrency."""
+        entry = self._accounts.get(account)
+        return self._default if entry is None else entry.limit
+
+    def unreserved(self, account: str) -> int:
+        """What the account's reservations leave for its other functions; never negative."""
+        entry = self._accounts.get(account)
+        return self._default if entry is None else max(0, entry.limit - entry.reserved)
+
+    def running(self, account: str, function: str | None = None) -> int:
+        """How many calls of the account, or of one of its functions, run now."""
+        entry = self._accounts.get(account)
+        if entry is None:
+            return 0
+        if function is None:
+            return entry.running
+        called = entry.functions.get(function)
+        return called.running if called else 0
