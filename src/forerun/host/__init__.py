@@ -1,0 +1,11 @@
+"""The agent of one machine: which sandbox serves a call, which are kept, made and destroyed.
+
+Promises: a sandbox serves one key only and is never handed back; what sandboxes book never exceeds the machine's share;
+waits are bounded in number and time; no call is begun twice. Everything decided here is decided by pure code
+(``dispatch`` and what it uses); ``HostAgent`` carries it out.
+"""
+
+from forerun.host.agent import HostAgent
+from forerun.host.face import Host, HostStats, Run, SandboxInfo
+
+__all__ = ["Host", "HostAgent", "HostStats", "Run", "SandboxInfo"]

@@ -1,0 +1,382 @@
+"""The agent of a machine: carries out what the dispatcher decides.
+
+It makes and destroys sandboxes in tasks of its own and runs calls in the caller's task. A call that finds an idle
+sandbox starts no task, waits for nothing and takes no lock.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from forerun.aio import Clock, TaskOwner
+from forerun.errors import (
+    ForerunError,
+    NoSuchRuntime,
+    SandboxDead,
+    Throttled,
+)
+from forerun.host.dispatch import REASON, Dispatcher
+from forerun.host.evictor import Evictor
+from forerun.host.face import HostStats, Run, SandboxInfo
+from forerun.host.ledger import Ledger
+from forerun.host.line import Ticket
+from forerun.host.machine import sandbox_memory_mb
+from forerun.host.replenish import RefillPolicy, Replenisher
+from forerun.host.slots import Slot, State
+from forerun.host.works import Works
+from forerun.model import (
+    Call,
+    Credentials,
+    InitFailure,
+    InitReport,
+    SandboxSpec,
+    StartType,
+    Timings,
+)
+from forerun.settings import HostSettings, SandboxSettings
+
+if TYPE_CHECKING:
+    # Only its interface is known here; which kind of sandbox it is, is decided elsewhere.
+    from forerun.sandbox import Sandbox, Sandboxes
+
+log = logging.getLogger("forerun.host")
+
+TICK_S = 0.25
+ATTEMPTS = 3
+PLACEMENT = {
+    StartType.WARM: "idle sandbox of this version",
+    StartType.PREWARMED: "sandbox of this version prepared ahead",
+    StartType.POOL: "warming pool",
+    StartType.ZYGOTE: "forked: pool empty",
+    StartType.COLD: "interpreter started: pool empty, no zygote yet",
+}
+
+
+class HostAgent:
+    """Implements ``Host`` on one machine. ``start`` before the first call, ``close`` at the end.
+
+    ``credentials`` issues those of a new sandbox. The sandboxes belong to the agent: it starts and closes them, and
+    whoever made them passes ``exited`` on to be told of sandboxes that end unasked.
+    """
+
+    def __init__(
+        self,
+        sandboxes: "Sandboxes",
+        *,
+        clock: Clock,
+        settings: HostSettings | None = None,
+        sandbox_settings: SandboxSettings | None = None,
+        credentials: Callable[[SandboxSpec], Credentials | None] | None = None,
+        name: str = "local",
+    ) -> None:
+        self.name = name
+        self._sandboxes = sandboxes
+        self._clock = clock
+        self._settings = settings = settings or HostSettings()
+        self._timeouts = sandbox_settings or SandboxSettings()
+        self._credentials = credentials
+        self._dispatch: Dispatcher[Sandbox] = Dispatcher(
+            ledger=Ledger(settings.memory_mb or sandbox_memory_mb(), settings.max_sandboxes),
+            evictor=Evictor(min_s=settings.keep_alive_min_s, max_s=settings.keep_alive_max_s),
+            replenisher=Replenisher(
+                RefillPolicy(floor=settings.pool_min, ceiling=settings.pool_max)
+            ),
+            waiting_max=settings.waiting_calls,
+            creations_max=settings.concurrent_creations,
+        )
+        self._pool = self._dispatch.pool
+        self._works = Works(
+            name, sandboxes, self._dispatch, clock, create_s=2 * self._timeouts.start_timeout_s
+        )
+        self._timer = TaskOwner(f"host-{name}-timer")
+        self._running = 0
+        self._closing = False
+        self._quiet = asyncio.Event()
+        self._starts = dict.fromkeys(StartType, 0)
+
+    async def start(self) -> None:
+        """Start the sandboxes' machinery and the agent's timer."""
+        await self._sandboxes.start()
+        self._timer.spawn(self._tick(), name="tick")
+
+    async def close(self, *, grace_s: float) -> None:
+        """Take no more calls, let those in flight end for at most ``grace_s`` seconds, destroy every sandbox."""
+        self._closing = True
+        self._dispatch.close()
+        if self._running:
+            await self._wait_quiet(grace_s)
+        for ticket in self._dispatch.line:
+            self._works.act(self._dispatch.withdraw(ticket, _closing()))
+        for slot in self._pool:
+            if slot.state is not State.CREATING:
+                self._works.act(self._dispatch.discard(slot, self._clock.monotonic()))
+        await self._timer.close()
+        await self._works.close()
+        await self._sandboxes.close()
+
+    # -- calls ---------------------------------------------------------------------------------------------------
+
+    async def run(self, spec: SandboxSpec, call: Call, timings: Timings) -> Run:
+        """See ``Host.run``."""
+        if self._closing:
+            raise _closing()
+        self._running += 1
+        try:
+            while (slot := self._pool.claim(spec.key)) is not None:
+                start = StartType.WARM if slot.calls else StartType.PREWARMED
+                timings.acquired = timings.loaded = self._clock.now()
+                with contextlib.suppress(SandboxDead):
+                    return await self._invoke(slot, start, spec, call, timings)
+            return await self._run_in_new(spec, call, timings)
+        finally:
+            self._running -= 1
+            if self._closing and not self._running:
+                self._quiet.set()
+
+    async def _run_in_new(self, spec: SandboxSpec, call: Call, timings: Timings) -> Run:
+        """Nothing is idle: take or make a sandbox; again when it died before it began."""
+        for attempt in range(1, ATTEMPTS + 1):
+            ticket, slot = await self._obtain(spec, call)
+            timings.acquired = self._clock.now()
+            init = None
+            try:
+                if slot.state is State.ASSIGNING:
+                    loaded = await self._assign(slot, spec)
+                    timings.loaded = self._clock.now()
+                    if isinstance(loaded, InitFailure):
+                        return self._init_failed(slot, ticket.start, loaded)
+                    init = loaded
+                else:
+                    timings.loaded = timings.acquired
+                run = await self._invoke(slot, ticket.start, spec, call, timings)
+            except SandboxDead:
+                if attempt == ATTEMPTS or self._closing:
+                    raise
+                continue
+            run.init = init
+            if ticket.waited:
+                run.placement += ", after a wait for memory"
+            return run
+        raise SandboxDead
+
+    async def _invoke(
+        self,
+        slot: "Slot[Sandbox]",
+        start: StartType,
+        spec: SandboxSpec,
+        call: Call,
+        timings: Timings,
+    ) -> Run:
+        """Run the call in a sandbox that is ours, and give the sandbox back or up."""
+        sandbox = slot.sandbox
+        if sandbox is None:
+            raise SandboxDead
+        dispatch, monotonic = self._dispatch, self._clock.monotonic
+        dispatch.called(slot, monotonic())
+        timed_here = not call.deadline_ms
+        if timed_here:
+            call.deadline_ms = int((timings.loaded + spec.timeout_s) * 1000)
+        try:
+            outcome = await sandbox.invoke(call)
+        except BaseException:
+            if timed_here:
+                call.deadline_ms = 0
+            self._works.act(dispatch.discard(slot, monotonic()))
+            raise
+        now = monotonic()
+        effects = dispatch.release(slot, now) if outcome.alive else dispatch.discard(slot, now)
+        if effects:
+            self._works.act(effects)
+        timings.started = outcome.started
+        timings.ended = outcome.ended
+        self._starts[start] += 1
+        return Run(
+            outcome=outcome,
+            start_type=start,
+            sandbox_id=sandbox.id,
+            isolation=sandbox.isolation,
+            placement=PLACEMENT[start],
+            log_stream=slot.log_stream,
+        )
+
+    async def _assign(self, slot: "Slot[Sandbox]", spec: SandboxSpec) -> InitReport | InitFailure:
+        """Load the code. The sandbox is given up when that fails in any way."""
+        sandbox = slot.sandbox
+        if sandbox is None:
+            raise SandboxDead
+        began = self._clock.monotonic()
+        now = self._clock.now()
+        day = time.strftime("%Y/%m/%d", time.gmtime(now))
+        slot.log_stream = f"{day}/[{spec.version}]{secrets.token_hex(16)}"
+        own = msgspec.structs.replace(
+            spec,
+            log_stream=slot.log_stream,
+            credentials=self._credentials(spec) if self._credentials else spec.credentials,
+        )
+        try:
+            loaded = await sandbox.assign(own, deadline=began + self._timeouts.init_timeout_s)
+        except BaseException:
+            self._works.act(self._dispatch.discard(slot, self._clock.monotonic()))
+            raise
+        ended = self._clock.monotonic()
+        if slot.state is State.DYING:
+            raise SandboxDead
+        if isinstance(loaded, InitFailure):
+            self._works.failed += 1
+            self._works.act(self._dispatch.discard(slot, ended))
+        else:
+            self._dispatch.assigned(slot, (ended - began) * 1000)
+        return loaded
+
+    def _init_failed(self, slot: "Slot[Sandbox]", start: StartType, failure: InitFailure) -> Run:
+        self._starts[start] += 1
+        return Run(
+            outcome=failure,
+            start_type=start,
+            sandbox_id=slot.sandbox.id if slot.sandbox else "",
+            isolation=self._sandboxes.isolation,
+            placement=PLACEMENT[start],
+            log_stream=slot.log_stream,
+        )
+
+    async def _obtain(self, spec: SandboxSpec, call: Call) -> "tuple[Ticket, Slot[Sandbox]]":
+        """Ask for a sandbox and wait for it, at most as long as the settings and the call's own deadline allow."""
+        if spec.runtime not in self._sandboxes.runtimes():
+            raise NoSuchRuntime(f"this machine has no interpreter for {spec.runtime}")
+        wait_s = self._settings.wait_s
+        if call.deadline_ms:
+            wait_s = min(wait_s, call.deadline_ms / 1000 - self._clock.now())
+        now = self._clock.monotonic()
+        ticket = Ticket(spec.key, spec.runtime, spec.memory_mb, now + wait_s)
+        future = self._works.expect(ticket)
+        try:
+            self._works.act(self._dispatch.ask(ticket, now))
+        except ForerunError:
+            self._works.forget(ticket)
+            raise
+        return ticket, await self._works.settled(ticket, future)
+
+    # -- ahead of calls, and after them --------------------------------------------------------------------------
+
+    async def prewarm(self, spec: SandboxSpec, count: int) -> int:
+        """See ``Host.prewarm``."""
+        if spec.runtime not in self._sandboxes.runtimes():
+            raise NoSuchRuntime(f"this machine has no interpreter for {spec.runtime}")
+        tasks = []
+        for _ in range(count):
+            now = self._clock.monotonic()
+            ticket = Ticket(
+                spec.key,
+                spec.runtime,
+                spec.memory_mb,
+                now + self._settings.wait_s,
+                ahead_of_need=True,
+            )
+            future = self._works.expect(ticket)
+            effects = None if self._closing else self._dispatch.prepare(ticket, now)
+            if effects is None:
+                self._works.forget(ticket)
+                break
+            self._works.act(effects)
+            tasks.append(
+                self._works.owner.spawn(self._prepare(spec, ticket, future), name="prewarm")
+            )
+        return sum(await asyncio.gather(*tasks))
+
+    async def _prepare(
+        self, spec: SandboxSpec, ticket: Ticket, future: "asyncio.Future[Slot[Sandbox] | None]"
+    ) -> bool:
+        try:
+            slot = await self._works.settled(ticket, future)
+            loaded = await self._assign(slot, spec)
+        except ForerunError as error:
+            log.warning("no sandbox prepared for %s: %s", spec.function_arn, error.message)
+            return False
+        if isinstance(loaded, InitFailure):
+            return False
+        self._works.act(self._dispatch.release(slot, self._clock.monotonic()))
+        return True
+
+    def hold_ready(self, runtime: str) -> None:
+        """See ``Host.hold_ready``; a runtime this machine does not have is ignored."""
+        if runtime in self._sandboxes.runtimes():
+            self._works.act(self._dispatch.hold_ready(runtime, self._clock.monotonic()))
+
+    def drop(self, outdated: Callable[[str], bool]) -> int:
+        """See ``Host.drop``."""
+        slots = [
+            slot
+            for family in self._pool.families()
+            if outdated(family.key)
+            for slot in family.slots.values()
+            if slot.state is not State.DYING
+        ]
+        self._works.act(self._dispatch.retire(slots))
+        return len(slots)
+
+    def exited(self, sandbox: "Sandbox") -> None:
+        """A sandbox ended unasked. One that works says so itself, by the outcome of its call or init."""
+        slot = self._works.find(sandbox.id)
+        if slot is not None and slot.state in (State.IDLE, State.POOLED):
+            self._works.act(self._dispatch.discard(slot, self._clock.monotonic()))
+
+    def stats(self) -> HostStats:
+        """See ``Host.stats``."""
+        ledger, replenisher = self._dispatch.ledger, self._dispatch.replenisher
+        now = self._clock.monotonic()
+        return HostStats(
+            name=self.name,
+            isolation=self._sandboxes.isolation,
+            memory_mb=ledger.capacity_mb,
+            booked_mb=ledger.booked_mb,
+            states={state.value: self._pool.count(state) for state in State},
+            pools={
+                runtime: (self._pool.pooled(runtime), replenisher.target(runtime, now))
+                for runtime in replenisher.runtimes
+            },
+            waiting=len(self._dispatch.line),
+            starts={start.value: count for start, count in self._starts.items()},
+            destroyed=self._works.destroyed,
+            failed=self._works.failed,
+        )
+
+    def sandboxes(self) -> list[SandboxInfo]:
+        """See ``Host.sandboxes``."""
+        now = self._clock.monotonic()
+        return [
+            SandboxInfo(
+                id=slot.sandbox.id,
+                state=slot.state.value,
+                runtime=slot.runtime,
+                isolation=slot.sandbox.isolation,
+                key=slot.family.key if slot.family else None,
+                booked_mb=self._dispatch.ledger.held(slot),
+                used_bytes=slot.sandbox.memory_bytes() if slot.state is not State.DYING else 0,
+                calls=slot.calls,
+                idle_s=now - slot.idle_since if slot.state is State.IDLE else 0.0,
+            )
+            for slot in self._pool
+            if slot.sandbox is not None
+        ]
+
+    async def _tick(self) -> None:
+        while True:
+            await self._clock.sleep(TICK_S)
+            self._works.act(self._dispatch.tick(self._clock.monotonic()))
+
+    async def _wait_quiet(self, grace_s: float) -> None:
+        quiet = self._timer.spawn(self._quiet.wait(), name="quiet")
+        limit = self._timer.spawn(self._clock.sleep(grace_s), name="grace")
+        await asyncio.wait({quiet, limit}, return_when=asyncio.FIRST_COMPLETED)
+        quiet.cancel()
+        limit.cancel()
+
+
+def _closing() -> Throttled:
+    return Throttled("this host is shutting down", reason=REASON)

@@ -1,0 +1,322 @@
+"""What a host does next: who gets which sandbox, what is made and what is destroyed. Pure.
+
+Every method is one synchronous step that changes the pool, the ledger and the line together and answers with
+``Effects``: what the agent has to carry out. A call is served by the cheapest of: an idle sandbox of its version (used
+before prepared ahead), an unassigned one of its runtime, a new one.
+"""
+
+from collections import deque
+from typing import Generic
+
+from forerun.errors import ForerunError, SetupFailed, Throttled
+from forerun.host.evictor import Evictor
+from forerun.host.ledger import Ledger
+from forerun.host.line import Line, Ticket
+from forerun.host.pool import Pool
+from forerun.host.replenish import Replenisher
+from forerun.host.slots import S, Slot, State
+from forerun.model import StartType
+
+POOLED_MB = 8
+OVERTAKE_MAX = 16
+REASON = "ConcurrentInvocationLimitExceeded"
+
+
+class Effects(Generic[S]):
+    """What must be done now: make sandboxes, destroy sandboxes, and wake the callers whose ticket is settled."""
+
+    __slots__ = ("create", "destroy", "settled")
+
+    def __init__(self) -> None:
+        self.create: list[Slot[S]] = []
+        self.destroy: list[Slot[S]] = []
+        self.settled: list[tuple[Ticket, Slot[S] | None]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.create or self.destroy or self.settled)
+
+
+class Dispatcher(Generic[S]):
+    """The decisions of one host. Times are seconds of the monotonic clock.
+
+    ``waiting_max`` bounds the line; ``creations_max`` the sandboxes in the making. A ticket is settled once, with a
+    sandbox or with ``ticket.error``.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        evictor: Evictor[S],
+        replenisher: Replenisher,
+        waiting_max: int,
+        creations_max: int,
+    ) -> None:
+        self.pool: Pool[S] = Pool()
+        self.ledger = ledger
+        self.evictor = evictor
+        self.replenisher = replenisher
+        self.line = Line()
+        self._waiting_max = waiting_max
+        self._creations_max = creations_max
+        self._orders: deque[str] = deque()
+        self._nothing: Effects[S] = Effects()
+        self._closing = False
+
+    # -- a call and its sandbox ----------------------------------------------------------------------------------
+
+    def ask(self, ticket: Ticket, now: float) -> Effects[S]:
+        """A call for which nothing is idle. It may be settled in this very step.
+
+        Raises ``SetupFailed`` when it asks for more than the host has, ``Throttled`` when too many wait already.
+        """
+        if ticket.memory_mb > self.ledger.capacity_mb:
+            raise SetupFailed(
+                f"the function needs {ticket.memory_mb} MB, this host has {self.ledger.capacity_mb} MB for sandboxes"
+            )
+        self.replenisher.asked(ticket.runtime, now)
+        effects: Effects[S] = Effects()
+        self.line.join(ticket)
+        self._advance(effects)
+        ticket.waited = not ticket.settled and not ticket.booked
+        if ticket.waited and self.line.lacking > self._waiting_max:
+            self.line.leave(ticket)
+            ticket.error = _throttled("too many calls wait for memory on this host")
+            self._settle(ticket, None, effects)
+        self._refill(ticket.runtime, now, effects)
+        return effects
+
+    def prepare(self, ticket: Ticket, now: float) -> Effects[S] | None:
+        """Make a sandbox for a key ahead of its call, out of free memory only; ``None`` when there is none."""
+        if self.line.lacking or not self.ledger.fits(ticket.memory_mb):
+            return None
+        self.pool.rate(ticket.key).note(now)
+        return self.ask(ticket, now)
+
+    def assigned(self, slot: Slot[S], start_ms: float) -> None:
+        """The code is loaded: the sandbox is busy from now on. ``start_ms`` is what the start cost."""
+        self.pool.assigned(slot)
+        slot.start_ms = start_ms
+
+    def called(self, slot: Slot[S], now: float) -> None:
+        """A busy sandbox begins a call."""
+        slot.calls += 1
+        if slot.family is not None:
+            slot.family.rate.note(now)
+
+    def release(self, slot: Slot[S], now: float) -> Effects[S]:
+        """The call has ended and the sandbox can serve its key again, unless it was given up meanwhile."""
+        if slot.doomed or slot.state is State.DYING:
+            return self.discard(slot, now)
+        if not self.line:
+            self._idle(slot, now)
+            return self._nothing
+        effects: Effects[S] = Effects()
+        heir = self._heir(slot)
+        if heir is None:
+            self._idle(slot, now)
+        else:
+            heir.start = StartType.WARM if slot.calls else StartType.PREWARMED
+            self.line.leave(heir)
+            self.ledger.release(heir)
+            self._settle(heir, slot, effects)
+        self._advance(effects)
+        return effects
+
+    def discard(self, slot: Slot[S], now: float) -> Effects[S]:
+        """The sandbox must not be used again; harmless when that is known already."""
+        effects: Effects[S] = Effects()
+        if slot.state is not State.DYING:
+            self._destroy(slot, effects)
+            self._advance(effects)
+            self._refill(slot.runtime, now, effects)
+        return effects
+
+    def withdraw(self, ticket: Ticket, error: ForerunError | None = None) -> Effects[S]:
+        """The call waits no more; with ``error`` its caller is told so. Nothing happens to a settled ticket."""
+        effects: Effects[S] = Effects()
+        if not ticket.settled:
+            self.line.leave(ticket)
+            self.ledger.release(ticket)
+            ticket.error = error
+            self._settle(ticket, None, effects)
+            self._advance(effects)
+        return effects
+
+    # -- what became of the effects ------------------------------------------------------------------------------
+
+    def created(self, slot: Slot[S], sandbox: S, now: float) -> Effects[S]:
+        """A sandbox is there, waiting and unassigned."""
+        effects: Effects[S] = Effects()
+        self.replenisher.made(slot.runtime)
+        self.pool.ready(slot, sandbox)
+        ticket = self.line.first_wanting(slot.runtime)
+        if ticket is not None:
+            ticket.start = StartType.ZYGOTE if slot.zygote else StartType.COLD
+            self._grant(ticket, effects)
+        elif self._closing or not (self.ledger.held(slot) or self.ledger.book(slot, POOLED_MB)):
+            self._destroy(slot, effects)
+        self._advance(effects)
+        self._refill(slot.runtime, now, effects)
+        return effects
+
+    def not_created(self, slot: Slot[S], error: ForerunError, now: float) -> Effects[S]:
+        """Making it failed; the call that has waited longest for its like is told why."""
+        effects: Effects[S] = Effects()
+        self.replenisher.failed(slot.runtime, now)
+        self.pool.discard(slot)
+        self.pool.remove(slot)
+        self.ledger.release(slot)
+        ticket = self.line.first_wanting(slot.runtime)
+        if ticket is not None:
+            self.line.leave(ticket)
+            self.ledger.release(ticket)
+            ticket.error = error
+            self._settle(ticket, None, effects)
+        self._advance(effects)
+        return effects
+
+    def gone(self, slot: Slot[S]) -> Effects[S]:
+        """A destroyed sandbox has left nothing; its memory is free."""
+        effects: Effects[S] = Effects()
+        self.pool.remove(slot)
+        self.ledger.release(slot)
+        self._advance(effects)
+        return effects
+
+    # -- from time to time, and on command -----------------------------------------------------------------------
+
+    def tick(self, now: float) -> Effects[S]:
+        """What time brings: refused waiters, ended keep-alives, pools that grow or shrink. Call it a few times a second."""
+        effects: Effects[S] = Effects()
+        for ticket in self.line:
+            if ticket.deadline <= now:
+                what = "sandbox could be made" if ticket.booked else "memory became free"
+                self.line.leave(ticket)
+                self.ledger.release(ticket)
+                ticket.error = _throttled(f"no {what} on this host in time")
+                self._settle(ticket, None, effects)
+        for slot in self.evictor.expired(now):
+            self._destroy(slot, effects)
+        for runtime in self.replenisher.runtimes:
+            surplus = self.replenisher.surplus(runtime, pooled=self.pool.pooled(runtime), now=now)
+            for _ in range(surplus):
+                if (oldest := self.pool.oldest_unassigned(runtime)) is not None:
+                    self._destroy(oldest, effects)
+        self._advance(effects)
+        for runtime in self.replenisher.runtimes:
+            self._refill(runtime, now, effects)
+        return effects
+
+    def hold_ready(self, runtime: str, now: float) -> Effects[S]:
+        """Keep unassigned sandboxes of this runtime from now on."""
+        self.replenisher.use(runtime)
+        effects: Effects[S] = Effects()
+        self._refill(runtime, now, effects)
+        return effects
+
+    def retire(self, slots: list[Slot[S]]) -> Effects[S]:
+        """These shall serve no further call: idle ones go now, working ones after their call."""
+        effects: Effects[S] = Effects()
+        for slot in slots:
+            if slot.state is State.IDLE:
+                self._destroy(slot, effects)
+            else:
+                slot.doomed = True
+        self._advance(effects)
+        return effects
+
+    def close(self) -> None:
+        """Make nothing ahead of need any more."""
+        self._closing = True
+
+    # -- the steps -----------------------------------------------------------------------------------------------
+
+    def _idle(self, slot: Slot[S], now: float) -> None:
+        self.pool.release(slot, now)
+        if not (slot.timed and slot.ranked):
+            self.evictor.arm(slot, now)
+
+    def _heir(self, slot: Slot[S]) -> Ticket | None:
+        """The waiting call of the same key, unless that would overtake the head of the line once too often."""
+        if slot.family is None or (ticket := self.line.first_of(slot.family.key)) is None:
+            return None
+        head = self.line.first_lacking()
+        if ticket.booked or head is None or head is ticket:
+            return ticket
+        if head.overtaken >= OVERTAKE_MAX:
+            return None
+        head.overtaken += 1
+        return ticket
+
+    def _destroy(self, slot: Slot[S], effects: Effects[S]) -> None:
+        self.pool.discard(slot)
+        self.evictor.forget(slot)
+        self.ledger.returning(slot)
+        effects.destroy.append(slot)
+
+    def _settle(self, ticket: Ticket, slot: Slot[S] | None, effects: Effects[S]) -> None:
+        ticket.settled = True
+        effects.settled.append((ticket, slot))
+
+    def _grant(self, ticket: Ticket, effects: Effects[S]) -> None:
+        """An unassigned sandbox is known to wait: it is the ticket's, with the ticket's memory."""
+        slot = self.pool.claim_unassigned(ticket.runtime, ticket.key)
+        if slot is None:
+            return
+        self.line.leave(ticket)
+        slot.memory_mb = self.ledger.move(ticket, slot)
+        self._settle(ticket, slot, effects)
+
+    def _advance(self, effects: Effects[S]) -> None:
+        """Move the line as far as memory, unassigned sandboxes and the bound on creations allow."""
+        while (head := self.line.first_lacking()) is not None and self.ledger.book(
+            head, head.memory_mb
+        ):
+            self.line.booked(head)
+            if self.pool.pooled(head.runtime):
+                head.start = StartType.POOL
+                self._grant(head, effects)
+            else:
+                self._orders.append(head.runtime)
+        if head is not None:
+            self._make_room(head, effects)
+        while self._orders and self.pool.count(State.CREATING) < self._creations_max:
+            runtime = self._orders.popleft()
+            if self.line.wanting(runtime) > self.pool.creating(runtime):
+                effects.create.append(self.pool.begin(runtime))
+
+    def _make_room(self, head: Ticket, effects: Effects[S]) -> None:
+        """Destroy idle sandboxes until what returns suffices for the whole line; for its head, unassigned ones too."""
+        while self.ledger.lacks(self.line.lacking_mb, self.line.lacking):
+            slot = self.evictor.least_valuable()
+            if slot is None:
+                break
+            self._destroy(slot, effects)
+        pooled = self.pool.count(State.POOLED)
+        if self.ledger.lacks(max(0, head.memory_mb - pooled * POOLED_MB), max(0, 1 - pooled)):
+            return
+        while self.ledger.lacks(head.memory_mb, 1):
+            oldest = self.pool.oldest_unassigned()
+            if oldest is None:
+                return
+            self._destroy(oldest, effects)
+
+    def _refill(self, runtime: str, now: float, effects: Effects[S]) -> None:
+        """Begin what the warming pool lacks, when no call waits for the memory or for the turn."""
+        if self._closing or self.line.lacking or self._orders:
+            return
+        spare = max(0, self.pool.creating(runtime) - self.line.wanting(runtime))
+        due = self.replenisher.due(
+            runtime, pooled=self.pool.pooled(runtime), creating=spare, now=now
+        )
+        for _ in range(min(due, self._creations_max - self.pool.count(State.CREATING))):
+            if not self.ledger.fits(POOLED_MB):
+                return
+            slot = self.pool.begin(runtime)
+            self.ledger.book(slot, POOLED_MB)
+            effects.create.append(slot)
+
+
+def _throttled(message: str) -> Throttled:
+    return Throttled(message, reason=REASON)

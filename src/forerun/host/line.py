@@ -1,0 +1,131 @@
+"""The calls that wait, in the order they came. Pure.
+
+A call waits first for memory, where the line moves strictly in order, so that large requests are not starved by small
+ones; then, with its memory booked, for a sandbox of its runtime. Every move costs the same however long the line is.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from forerun.errors import ForerunError
+from forerun.model import StartType
+
+
+class Ticket:
+    """One waiting call. It is settled with a ``slot_id``'s owner or an ``error``, or withdrawn.
+
+    ``deadline`` is in seconds of the monotonic clock. ``ahead_of_need`` marks the preparation of a sandbox, which is
+    not served by one that is ready already. ``waited`` says that memory was not there at once.
+    """
+
+    __slots__ = (
+        "ahead_of_need",
+        "booked",
+        "deadline",
+        "error",
+        "key",
+        "memory_mb",
+        "overtaken",
+        "runtime",
+        "settled",
+        "start",
+        "waited",
+    )
+
+    def __init__(
+        self,
+        key: str,
+        runtime: str,
+        memory_mb: int,
+        deadline: float,
+        *,
+        ahead_of_need: bool = False,
+    ) -> None:
+        self.key = key
+        self.runtime = runtime
+        self.memory_mb = memory_mb
+        self.deadline = deadline
+        self.ahead_of_need = ahead_of_need
+        self.booked = False
+        self.settled = False
+        self.waited = False
+        self.overtaken = 0
+        self.start = StartType.COLD
+        self.error: ForerunError | None = None
+
+    def __repr__(self) -> str:
+        return f"<Ticket {self.key} {self.runtime} {self.memory_mb} MB booked={self.booked} settled={self.settled}>"
+
+
+_Queue = OrderedDict[Ticket, None]
+
+
+class Line:
+    """All tickets that are neither settled nor withdrawn."""
+
+    def __init__(self) -> None:
+        self._all: _Queue = OrderedDict()
+        self._memory: _Queue = OrderedDict()
+        self._sandbox: dict[str, _Queue] = {}
+        self._by_key: dict[str, _Queue] = {}
+        self.lacking_mb = 0
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __iter__(self) -> Iterator[Ticket]:
+        return iter(tuple(self._all))
+
+    @property
+    def lacking(self) -> int:
+        """How many tickets wait for memory; ``lacking_mb`` is what they ask for together."""
+        return len(self._memory)
+
+    def wanting(self, runtime: str) -> int:
+        """How many tickets have memory and wait for a sandbox of this runtime."""
+        return len(self._sandbox.get(runtime, ()))
+
+    def join(self, ticket: Ticket) -> None:
+        """Wait for memory, at the end of the line."""
+        self._all[ticket] = None
+        self._memory[ticket] = None
+        self.lacking_mb += ticket.memory_mb
+        if not ticket.ahead_of_need:
+            self._by_key.setdefault(ticket.key, OrderedDict())[ticket] = None
+
+    def first_lacking(self) -> Ticket | None:
+        """The ticket that waits longest for memory."""
+        return next(iter(self._memory), None)
+
+    def booked(self, ticket: Ticket) -> None:
+        """It has its memory; wait for a sandbox of its runtime."""
+        del self._memory[ticket]
+        self.lacking_mb -= ticket.memory_mb
+        ticket.booked = True
+        self._sandbox.setdefault(ticket.runtime, OrderedDict())[ticket] = None
+
+    def first_wanting(self, runtime: str) -> Ticket | None:
+        """The ticket that waits longest for a sandbox of this runtime."""
+        return next(iter(self._sandbox.get(runtime, ())), None)
+
+    def first_of(self, key: str) -> Ticket | None:
+        """The ticket of this key that waits longest and takes a used sandbox."""
+        return next(iter(self._by_key.get(key, ())), None)
+
+    def leave(self, ticket: Ticket) -> None:
+        """It waits no more."""
+        del self._all[ticket]
+        if ticket.booked:
+            _drop(self._sandbox, ticket.runtime, ticket)
+        else:
+            del self._memory[ticket]
+            self.lacking_mb -= ticket.memory_mb
+        if not ticket.ahead_of_need:
+            _drop(self._by_key, ticket.key, ticket)
+
+
+def _drop(index: dict[str, _Queue], name: str, ticket: Ticket) -> None:
+    queue = index[name]
+    del queue[ticket]
+    if not queue:
+        del index[name]

@@ -1,0 +1,187 @@
+"""All sandboxes of a host and the legal moves between their states. Pure: who acts on the answers is elsewhere.
+
+Promises: a sandbox is chosen and marked in one step, so nobody else can choose it meanwhile; it serves one key only and
+never becomes unassigned again; every move costs the same however many sandboxes there are.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Generic
+
+from forerun.host.rates import Rate
+from forerun.host.slots import Family, S, Slot, State
+
+REMEMBERED_KEYS = 10_000
+RATE_MEMORY_S = 300.0
+
+
+class IllegalMove(Exception):
+    """A sandbox was asked to leave a state it is not in: a fault of the caller, never of the load."""
+
+
+class Pool(Generic[S]):
+    """The table of sandboxes with its indexes: idle by key, unassigned by runtime."""
+
+    def __init__(self) -> None:
+        self._slots: dict[int, Slot[S]] = {}
+        self._families: dict[str, Family[S]] = {}
+        self._retired: OrderedDict[str, Family[S]] = OrderedDict()
+        self._pooled: dict[str, dict[int, Slot[S]]] = {}
+        self._creating: dict[str, int] = {}
+        self._counts = dict.fromkeys(State, 0)
+        self._next = 1
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def __iter__(self) -> Iterator[Slot[S]]:
+        return iter(tuple(self._slots.values()))
+
+    def count(self, state: State) -> int:
+        """How many sandboxes are in this state."""
+        return self._counts[state]
+
+    def pooled(self, runtime: str) -> int:
+        """How many unassigned sandboxes of the runtime wait."""
+        return len(self._pooled.get(runtime, ()))
+
+    def creating(self, runtime: str) -> int:
+        """How many of the runtime are being made."""
+        return self._creating.get(runtime, 0)
+
+    def families(self) -> list[Family[S]]:
+        """The families that have sandboxes."""
+        return list(self._families.values())
+
+    def begin(self, runtime: str) -> Slot[S]:
+        """A new entry, ``CREATING``."""
+        slot: Slot[S] = Slot(self._next, runtime)
+        self._next += 1
+        self._slots[slot.id] = slot
+        self._counts[State.CREATING] += 1
+        self._creating[runtime] = self._creating.get(runtime, 0) + 1
+        return slot
+
+    def ready(self, slot: Slot[S], sandbox: S) -> None:
+        """``CREATING`` to ``POOLED``: it waits unassigned."""
+        self._leave(slot, State.CREATING)
+        slot.sandbox = sandbox
+        self._enter(slot, State.POOLED)
+        self._pooled.setdefault(slot.runtime, {})[slot.id] = slot
+
+    def claim(self, key: str) -> Slot[S] | None:
+        """An idle sandbox of this key, now ``BUSY``: warm before prewarmed, the most recently used first."""
+        family = self._families.get(key)
+        if family is None:
+            return None
+        if family.warm:
+            slot = family.warm.popitem()[1]
+        elif family.prewarmed:
+            slot = family.prewarmed.popitem()[1]
+        else:
+            return None
+        counts = self._counts
+        counts[State.IDLE] -= 1
+        counts[State.BUSY] += 1
+        slot.state = State.BUSY
+        return slot
+
+    def claim_unassigned(self, runtime: str, key: str) -> Slot[S] | None:
+        """A waiting sandbox of this runtime, now ``ASSIGNING`` to ``key``; the youngest, whose pages are hottest."""
+        waiting = self._pooled.get(runtime)
+        if not waiting:
+            return None
+        slot = next(reversed(waiting.values()))
+        self._leave(slot, State.POOLED)
+        self._enter(slot, State.ASSIGNING)
+        family = self._family(key)
+        slot.family = family
+        family.slots[slot.id] = slot
+        return slot
+
+    def oldest_unassigned(self, runtime: str | None = None) -> Slot[S] | None:
+        """An unassigned sandbox (of this runtime, or of the one that has most), to be discarded."""
+        if runtime is None:
+            runtime = max(self._pooled, key=self.pooled, default=None)
+        waiting = self._pooled.get(runtime) if runtime is not None else None
+        return next(iter(waiting.values())) if waiting else None
+
+    def assigned(self, slot: Slot[S]) -> None:
+        """``ASSIGNING`` to ``BUSY``: the code is loaded, its call may begin."""
+        self._leave(slot, State.ASSIGNING)
+        self._enter(slot, State.BUSY)
+
+    def release(self, slot: Slot[S], now: float) -> None:
+        """``BUSY`` to ``IDLE``; a sandbox that served no call yet counts as prewarmed."""
+        if slot.state is not State.BUSY:
+            raise IllegalMove(f"{slot!r} is not busy")
+        family = slot.family
+        if family is None:
+            raise IllegalMove(f"{slot!r} has no key")
+        counts = self._counts
+        counts[State.BUSY] -= 1
+        counts[State.IDLE] += 1
+        slot.state = State.IDLE
+        slot.idle_since = now
+        (family.warm if slot.calls else family.prewarmed)[slot.id] = slot
+
+    def discard(self, slot: Slot[S]) -> None:
+        """Any living state to ``DYING``: it will not be used again."""
+        if slot.state is State.DYING:
+            raise IllegalMove(f"{slot!r} is dying already")
+        self._leave(slot, slot.state)
+        self._enter(slot, State.DYING)
+
+    def remove(self, slot: Slot[S]) -> None:
+        """``DYING`` to nothing: the sandbox is gone and so is its entry."""
+        self._leave(slot, State.DYING)
+        del self._slots[slot.id]
+        family = slot.family
+        if family is not None:
+            del family.slots[slot.id]
+            if not family.slots:
+                self._retire(family)
+
+    def rate(self, key: str) -> Rate:
+        """How often the key is called, whether it has sandboxes now or not."""
+        family = self._families.get(key) or self._retired.get(key)
+        if family is None:
+            family = Family(key, Rate(RATE_MEMORY_S))
+            self._remember(family)
+        return family.rate
+
+    def _enter(self, slot: Slot[S], state: State) -> None:
+        slot.state = state
+        self._counts[state] += 1
+
+    def _leave(self, slot: Slot[S], state: State) -> None:
+        if slot.state is not state:
+            raise IllegalMove(f"{slot!r} is not {state.value}")
+        self._counts[state] -= 1
+        if state is State.CREATING:
+            self._creating[slot.runtime] -= 1
+        elif state is State.POOLED:
+            waiting = self._pooled[slot.runtime]
+            del waiting[slot.id]
+            if not waiting:
+                del self._pooled[slot.runtime]
+        elif state is State.IDLE and slot.family is not None:
+            family = slot.family
+            del (family.warm if slot.calls else family.prewarmed)[slot.id]
+
+    def _family(self, key: str) -> Family[S]:
+        family = self._families.get(key)
+        if family is None:
+            family = self._retired.pop(key, None) or Family(key, Rate(RATE_MEMORY_S))
+            self._families[key] = family
+        return family
+
+    def _retire(self, family: Family[S]) -> None:
+        """Keep only how often it was called."""
+        del self._families[family.key]
+        self._remember(family)
+
+    def _remember(self, family: Family[S]) -> None:
+        self._retired[family.key] = family
+        if len(self._retired) > REMEMBERED_KEYS:
+            self._retired.popitem(last=False)

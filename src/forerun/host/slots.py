@@ -1,0 +1,80 @@
+"""What the host knows of one sandbox, and of all sandboxes of one function version."""
+
+from enum import Enum
+from typing import Generic, TypeVar
+
+from forerun.host.rates import Rate
+
+S = TypeVar("S")
+
+
+class State(Enum):
+    """Where a sandbox is in its life; it only moves down this list, but for idle and busy, which alternate."""
+
+    CREATING = "creating"
+    POOLED = "pooled"
+    ASSIGNING = "assigning"
+    IDLE = "idle"
+    BUSY = "busy"
+    DYING = "dying"
+
+
+class Slot(Generic[S]):
+    """The entry of one sandbox, from before it exists until it is gone. Only ``Pool`` changes ``state``.
+
+    ``booked_mb`` is for people; the ledger holds the truth. ``start_ms`` is what it took to make it ready for its
+    version. ``doomed`` means: destroy it instead of using it again. ``timed`` and ``ranked`` belong to the evictor.
+    """
+
+    __slots__ = (
+        "calls",
+        "doomed",
+        "family",
+        "id",
+        "idle_since",
+        "log_stream",
+        "memory_mb",
+        "ranked",
+        "runtime",
+        "sandbox",
+        "start_ms",
+        "state",
+        "timed",
+        "zygote",
+    )
+
+    def __init__(self, number: int, runtime: str) -> None:
+        self.id = number
+        self.runtime = runtime
+        self.state = State.CREATING
+        self.sandbox: S | None = None
+        self.family: Family[S] | None = None
+        self.memory_mb = 0
+        self.start_ms = 0.0
+        self.calls = 0
+        self.idle_since = 0.0
+        self.log_stream = ""
+        self.zygote = True
+        self.doomed = False
+        self.timed = False
+        self.ranked = False
+
+    def __repr__(self) -> str:
+        key = self.family.key if self.family else "-"
+        return f"<Slot {self.id} {self.runtime} {self.state.value} key={key} calls={self.calls}>"
+
+
+class Family(Generic[S]):
+    """All sandboxes of one key, and how often the key is called.
+
+    ``warm`` and ``prewarmed`` hold the idle ones, the most recently used last.
+    """
+
+    __slots__ = ("key", "prewarmed", "rate", "slots", "warm")
+
+    def __init__(self, key: str, rate: Rate) -> None:
+        self.key = key
+        self.rate = rate
+        self.slots: dict[int, Slot[S]] = {}
+        self.warm: dict[int, Slot[S]] = {}
+        self.prewarmed: dict[int, Slot[S]] = {}
