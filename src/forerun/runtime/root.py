@@ -1,0 +1,109 @@
+"""Builds the read-only root that all sandboxes of a zygote share, and moves this process into it.
+
+What goes in is decided by the host (``forerun.sandbox.rootfs``) and arrives as plain data; this module only carries it
+out: an empty tmpfs, read-only binds, generated files, device nodes, then ``pivot_root``. Afterwards nothing of the
+host's file system outside of the binds can be reached from this process or its children.
+"""
+
+from __future__ import annotations
+
+import os
+
+from forerun.runtime import syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_READ_ONLY = syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
+_DEVICE = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NOEXEC
+_DEVICES = ("null", "zero", "full", "random", "urandom")
+_EMPTY = ("proc", "tmp", "var/task", "opt", "var/runtime", "dev")
+
+
+def enter(plan: dict[str, Any]) -> None:
+    """Build the root of ``plan`` on its mount point and make it this process's root.
+
+    ``plan``: ``mountpoint`` (an existing directory), ``rootless`` (true: enter a user namespace first), ``binds`` (list
+    of [source, path inside]), ``links`` (path inside -> target), ``files`` (path inside -> text). Raises ``OSError``.
+    """
+    if plan["rootless"]:
+        _enter_user_namespace()
+    else:
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+    syscalls.mount("", "/", "", syscalls.MS_REC | syscalls.MS_PRIVATE)
+    top = plan["mountpoint"]
+    os.umask(0o022)
+    syscalls.mount(
+        "tmpfs", top, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=755,size=4m"
+    )
+    _fill(top, plan)
+    os.chdir(top)
+    syscalls.pivot_root(".", ".")
+    syscalls.umount(".")
+    os.chdir("/")
+    syscalls.seal_mount("/", syscalls.MOUNT_ATTR_RDONLY)
+
+
+def _enter_user_namespace() -> None:
+    """Become root of a user namespace that knows only the calling user."""
+    uid, gid = os.getuid(), os.getgid()
+    syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
+    write_maps(0, uid, 0, gid)
+
+
+def write_maps(uid: int, outer_uid: int, gid: int, outer_gid: int) -> None:
+    """Map one user and one group of this process's new user namespace; no supplementary groups."""
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", "%d %d 1" % (uid, outer_uid)),
+        ("gid_map", "%d %d 1" % (gid, outer_gid)),
+    ):
+        write("/proc/self/" + name, text)
+
+
+def write(path: str, text: str) -> None:
+    """Write a kernel file in one call."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def _fill(top: str, plan: dict[str, Any]) -> None:
+    for name in _EMPTY:
+        os.makedirs(os.path.join(top, name), exist_ok=True)
+    for source, inside in plan["binds"]:
+        _bind(source, top + inside, _READ_ONLY)
+    for name in _DEVICES:
+        _bind("/dev/" + name, top + "/dev/" + name, _DEVICE)
+    for inside, target in plan["links"].items():
+        _parents(top + inside)
+        os.symlink(target, top + inside)
+    for inside, text in plan["files"].items():
+        _parents(top + inside)
+        with open(top + inside, "x", encoding="utf-8") as file:
+            file.write(text)
+    # The zygote needs it, and the kernel lets a user namespace mount a fresh /proc only where a complete one is
+    # visible already. A sandbox covers it with its own and has no capability to take that away.
+    tree = syscalls.clone_tree("/proc")
+    syscalls.attach_tree(tree, top + "/proc")
+    os.close(tree)
+
+
+def _bind(source: str, target: str, attributes: int) -> None:
+    tree = syscalls.clone_tree(source, attributes)
+    try:
+        if os.path.isdir(source):
+            os.makedirs(target, exist_ok=True)
+        else:
+            _parents(target)
+            os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+        syscalls.attach_tree(tree, target)
+    finally:
+        os.close(tree)
+
+
+def _parents(path: str) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -1,0 +1,47 @@
+"""Speaking with a program in a sandbox through the Lambda Runtime API, served on a socket inside its network."""
+
+import asyncio
+import socket
+
+from forerun.aio import Clock, HttpServer
+from forerun.model.execution import Call, InitFailure, InitReport, Outcome
+from forerun.runtime.wire import WireClosed
+from forerun.sandbox.link import Link
+from forerun.sandbox.runtime_api import RuntimeApi
+
+_INIT_S = 900.0
+
+
+class ApiDialogue:
+    """Implements ``dialogue.Dialogue``."""
+
+    def __init__(self, link: Link, clock: Clock) -> None:
+        self._link = link
+        self._api = RuntimeApi(clock=clock)
+        self._server = HttpServer(self._api, name="runtime-api")
+
+    async def open(self, sock: socket.socket) -> None:
+        """Serve on a listening socket, which this takes over."""
+        sock.setblocking(False)
+        await self._server.listen(sock)
+
+    async def init(self) -> InitReport | InitFailure:
+        """Wait for the first request for work; the caller ends the wait before the bound here does."""
+        return await self._api.wait_init(_INIT_S)
+
+    async def run(self, call: Call) -> Outcome:
+        """Hand out one invocation and wait for its answer."""
+        return await self._api.submit(call)
+
+    def handle(self, kind: int, body: bytes) -> None:
+        """The launcher says nothing that is for here."""
+        raise WireClosed(f"frame of kind {kind} ({len(body)} bytes) from a launcher")
+
+    def end(self, outcome: Outcome, failure: InitFailure) -> None:
+        """Whoever waits gets ``outcome``; the Runtime API makes the failure of an init from it."""
+        outcome.payload = outcome.payload or failure.payload
+        self._api.fail(outcome)
+
+    async def close(self) -> None:
+        """Close the socket and its connections."""
+        await self._server.close(grace_s=0.0)

@@ -1,0 +1,267 @@
+"""Control groups behind one small face: version 1 hierarchies, version 2, or none at all.
+
+A server owns one parent group (in every hierarchy it can write), named after its process id and start time, so that
+a later server can tell what a killed one has left and sweep it. Below it is one group for each sandbox, made by the
+sandbox's own process before it gives up its privileges (``forerun.runtime.jail.join_groups``) and removed by its
+zygote. What is stale here: nothing; every number is read when asked for.
+
+CPU is given by memory as AWS does (1,769 MB are one CPU) as a quota, but never less than half a CPU: a 128 MB function
+with AWS's 7 % would take seconds to import what takes 100 ms.
+"""
+
+import contextlib
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PROCESSES = 1024
+MB_PER_CPU = 1769
+LEAST_CPU = 0.5
+_PERIOD_US = 100_000
+_PREFIX = "forerun-"
+_NAME = re.compile(r"forerun-(\d+)-(\d+)")
+
+
+@dataclass(frozen=True)
+class Files:
+    """How one version of control groups calls things."""
+
+    memory_limit: str
+    memory_and_swap: tuple[str, str | None]
+    memory_now: str
+    memory_peak: str
+    oom: tuple[str, str]
+    pids: str = "pids.max"
+
+
+V1 = Files(
+    memory_limit="memory.limit_in_bytes",
+    memory_and_swap=("memory.memsw.limit_in_bytes", None),
+    memory_now="memory.usage_in_bytes",
+    memory_peak="memory.max_usage_in_bytes",
+    oom=("memory.oom_control", "oom_kill"),
+)
+V2 = Files(
+    memory_limit="memory.max",
+    memory_and_swap=("memory.swap.max", "0"),
+    memory_now="memory.current",
+    memory_peak="memory.peak",
+    oom=("memory.events", "oom_kill"),
+)
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A directory of this server in one hierarchy; ``first`` is written to each new group in it."""
+
+    path: Path
+    controllers: frozenset[str]
+    first: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The control groups of one server; empty ``parents`` when the machine offers none."""
+
+    version: int
+    files: Files
+    parents: tuple[Parent, ...]
+
+    def controllers(self) -> frozenset[str]:
+        """Which of memory, cpu and pids are limited."""
+        return frozenset().union(*(parent.controllers for parent in self.parents))
+
+    def _parent(self, controller: str) -> int | None:
+        for index, parent in enumerate(self.parents):
+            if controller in parent.controllers:
+                return index
+        return None
+
+    def _file(self, controller: str, name: str, file: str) -> Path | None:
+        index = self._parent(controller)
+        return None if index is None else self.parents[index].path / name / file
+
+    def statistics(self) -> dict[str, list[Any]]:
+        """What a zygote reads when a sandbox ends: label -> [index of the parent, file, key]."""
+        index = self._parent("memory")
+        if index is None:
+            return {}
+        return {"peak": [index, self.files.memory_peak], "oom": [index, *self.files.oom]}
+
+    def limit(self, name: str, memory_mb: int) -> None:
+        """Set memory and CPU of a group for its function. Raises ``OSError``."""
+        limit = self._file("memory", name, self.files.memory_limit)
+        if limit is not None:
+            size = str(memory_mb * 1024 * 1024)
+            _write(limit, size)
+            swap, value = self.files.memory_and_swap
+            with contextlib.suppress(FileNotFoundError):  # kernel without swap accounting
+                _write(limit.with_name(swap), size if value is None else value)
+        index = self._parent("cpu")
+        if index is not None:
+            group = self.parents[index].path / name
+            for file, text in cpu_settings(self.version, memory_mb).items():
+                _write(group / file, text)
+
+    def memory_file(self, name: str) -> Path | None:
+        """The file that holds the bytes now in use."""
+        return self._file("memory", name, self.files.memory_now)
+
+    def peak_file(self, name: str) -> Path | None:
+        """The file that holds the most bytes ever in use."""
+        return self._file("memory", name, self.files.memory_peak)
+
+    def remove(self, name: str) -> bool:
+        """Remove a group whose processes are gone, if its zygote has not done so; false while the kernel holds it."""
+        for parent in self.parents:
+            try:
+                (parent.path / name).rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError:
+                return False
+        return True
+
+    def close(self) -> None:
+        """Remove what is left below the parents, and them."""
+        for parent in self.parents:
+            _remove_tree(parent.path)
+
+
+def cpu_settings(version: int, memory_mb: int) -> dict[str, str]:
+    """File -> text for the CPU share of a function (pure)."""
+    quota = int(max(LEAST_CPU, memory_mb / MB_PER_CPU) * _PERIOD_US)
+    if version == 1:
+        return {
+            "cpu.cfs_quota_us": str(quota),
+            "cpu.shares": str(max(2, memory_mb * 1024 // MB_PER_CPU)),
+        }
+    return {
+        "cpu.max": f"{quota} {_PERIOD_US}",
+        "cpu.weight": str(min(10_000, max(1, memory_mb * 100 // MB_PER_CPU))),
+    }
+
+
+def open_groups(own: str | None = None) -> Groups:
+    """Find the hierarchies, make this server's parent group, sweep those of dead servers. Never raises.
+
+    ``own`` names the parent group; by default after this process.
+    """
+    own = own or own_name(os.getpid())
+    v1 = _open_v1(own)
+    if v1:
+        return Groups(1, V1, tuple(v1))
+    v2 = _open_v2(own)
+    return Groups(2, V2, (v2,) if v2 else ())
+
+
+def own_name(pid: int) -> str:
+    """The name of a server's parent group: its process id and start time."""
+    return f"{_PREFIX}{pid}-{_start_time(pid)}"
+
+
+def _start_time(pid: int) -> str:
+    text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    return text.rpartition(")")[2].split()[19]
+
+
+def _is_stale(name: str) -> bool:
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return False
+    try:
+        return _start_time(int(match[1])) != match[2]
+    except OSError:
+        return True
+
+
+def _open_v1(own: str) -> list[Parent]:
+    places = hierarchies()
+    parents: list[Parent] = []
+    for controller in ("memory", "cpu", "pids"):
+        place = places.get(controller)
+        if place is None or not _make(place, own):
+            continue
+        first = {"pids.max": str(PROCESSES)} if controller == "pids" else {}
+        if any(parent.path == place / own for parent in parents):
+            continue
+        parents.append(Parent(place / own, frozenset((controller,)), first))
+    return parents
+
+
+def _open_v2(own: str) -> Parent | None:
+    for place in _v2_places():
+        if not _make(place, own):
+            continue
+        with contextlib.suppress(OSError):
+            _write(place / "cgroup.subtree_control", "+memory +cpu +pids")
+        with contextlib.suppress(OSError):
+            _write(place / own / "cgroup.subtree_control", "+memory +cpu +pids")
+        enabled = (place / own / "cgroup.subtree_control").read_text().split()
+        controllers = frozenset(enabled) & {"memory", "cpu", "pids"}
+        if "memory" in controllers:
+            first = {"pids.max": str(PROCESSES)} if "pids" in controllers else {}
+            return Parent(place / own, controllers, {**first, "memory.oom.group": "1"})
+        with contextlib.suppress(OSError):
+            (place / own).rmdir()
+    return None
+
+
+def _v2_places() -> list[Path]:
+    places = hierarchies()
+    root, inside = places.get("v2-root"), places.get("v2")
+    return [place for place in (inside, root) if place is not None]
+
+
+def _make(place: Path, own: str) -> bool:
+    try:
+        for entry in place.iterdir():
+            if entry.name.startswith(_PREFIX) and _is_stale(entry.name):
+                _remove_tree(entry)
+        (place / own).mkdir(exist_ok=True)
+    except OSError:
+        return False
+    return True
+
+
+def hierarchies() -> dict[str, Path]:
+    """Where this process is in each hierarchy: controller -> directory; ``v2`` and ``v2-root`` for version 2."""
+    mounts: dict[str, Path] = {}
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
+            front, _, back = line.partition(" - ")
+            kind, _, options = back.split(" ", 2)
+            if kind == "cgroup":
+                for controller in options.split(","):
+                    mounts.setdefault(controller, Path(front.split()[4]))
+            elif kind == "cgroup2":
+                mounts.setdefault("v2", Path(front.split()[4]))
+    found: dict[str, Path] = {}
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+            number, controllers, path = line.split(":", 2)
+            for controller in ("v2",) if number == "0" else controllers.split(","):
+                if controller in mounts:
+                    place = mounts[controller] / path.lstrip("/")
+                    found[controller] = place if place.is_dir() else mounts[controller]
+    if "v2" in mounts:
+        found["v2-root"] = mounts["v2"]
+    return found
+
+
+def _remove_tree(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        for entry in path.iterdir():
+            if entry.is_dir():
+                _remove_tree(entry)
+        path.rmdir()
+
+
+def _write(path: Path, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)

@@ -1,0 +1,85 @@
+"""What the host room may expect of a sandbox, whichever way it is isolated."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from socket import socket
+from typing import Protocol
+
+from forerun.model.execution import Call, InitFailure, InitReport, Outcome, SandboxSpec
+
+
+class Sandbox(Protocol):
+    """One execution environment; serves one account and one function version, and nothing of it survives."""
+
+    @property
+    def id(self) -> str:
+        """Unique among the sandboxes of this server."""
+        ...
+
+    @property
+    def runtime(self) -> str:
+        """AWS's name of the runtime, as ``python3.11``."""
+        ...
+
+    @property
+    def isolation(self) -> str:
+        """``jail`` or ``process``."""
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """False once it ended, timed out or broke the protocol."""
+        ...
+
+    async def assign(self, spec: SandboxSpec, *, deadline: float) -> InitReport | InitFailure:
+        """Attach the function and run its init phase until ``deadline`` (``Clock.monotonic``).
+
+        Raises ``SandboxDead`` when it ended before, ``SetupFailed`` when the function's files could not be attached.
+        """
+        ...
+
+    async def invoke(self, call: Call) -> Outcome:
+        """Run the handler once. Never raises for what user code does; ``SandboxDead`` when it is dead already."""
+        ...
+
+    def memory_bytes(self) -> int:
+        """What it holds now."""
+        ...
+
+    async def destroy(self) -> None:
+        """End it: no process, mount, control group or file of it is left. Idempotent."""
+        ...
+
+
+class Sandboxes(Protocol):
+    """Makes sandboxes, one way."""
+
+    @property
+    def isolation(self) -> str:
+        """``jail`` or ``process``."""
+        ...
+
+    async def start(self) -> None:
+        """Prepare the machine; raises ``SetupFailed``."""
+        ...
+
+    def runtimes(self) -> Mapping[str, str]:
+        """AWS's names of the runtimes that can run here, each with the program that runs it."""
+        ...
+
+    def ready(self, runtime: str) -> bool:
+        """Whether ``create`` will fork, rather than start an interpreter first."""
+        ...
+
+    async def create(self, runtime: str) -> Sandbox:
+        """A confined sandbox that waits for its function. Raises ``NoSuchRuntime``, ``SetupFailed``."""
+        ...
+
+    async def close(self) -> None:
+        """Destroy all sandboxes and zygotes."""
+        ...
+
+
+OnExit = Callable[[Sandbox], None]
+# Takes over a listening socket inside a sandbox's network, to serve the platform's API to that sandbox (its id) alone;
+# returns what stops it.
+ServePlatform = Callable[[socket, str], Awaitable[Callable[[], None]]]

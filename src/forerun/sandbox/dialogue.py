@@ -1,0 +1,147 @@
+"""Speaking with the Python runtime in a sandbox: ASSIGN and INVOKE out, INITED, RESULT and LOG back."""
+
+import asyncio
+import json
+from socket import socket
+from typing import Any, Protocol
+
+from forerun.errors import SandboxDead
+from forerun.model.execution import Call, InitFailure, InitReport, Outcome
+from forerun.runtime.wire import (
+    INITED,
+    INVOKE,
+    LOG,
+    RESULT,
+    WireClosed,
+    pack_headed,
+    split_headed,
+    split_log,
+)
+from forerun.sandbox.link import Link
+
+
+class Dialogue(Protocol):
+    """One way of speaking with what runs in a sandbox. ``Outcome.logs`` and memory are filled in by the caller."""
+
+    async def open(self, sock: socket) -> None:
+        """Take over a listening socket inside; for programs that speak the Runtime API."""
+        ...
+
+    async def init(self) -> InitReport | InitFailure:
+        """Wait for the end of init."""
+        ...
+
+    async def run(self, call: Call) -> Outcome:
+        """Run one invocation."""
+        ...
+
+    def handle(self, kind: int, body: bytes) -> None:
+        """A frame from the sandbox; raises ``WireClosed`` when it makes no sense."""
+        ...
+
+    def end(self, outcome: Outcome, failure: InitFailure) -> None:
+        """The sandbox ended: whoever waits gets the one or the other."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of sockets."""
+        ...
+
+
+class WireDialogue:
+    """Frames, one invocation at a time, no task and no copy beyond the frame."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._loop = asyncio.get_running_loop()
+        self._init: asyncio.Future[InitReport | InitFailure] = self._loop.create_future()
+        self._call: asyncio.Future[Outcome] | None = None
+
+    async def open(self, sock: socket) -> None:
+        """The wire needs none."""
+        sock.close()
+
+    async def init(self) -> InitReport | InitFailure:
+        """Wait for INITED."""
+        return await self._init
+
+    async def run(self, call: Call) -> Outcome:
+        """Send INVOKE and wait for RESULT. ``SandboxDead`` while another invocation runs: callers must not overlap."""
+        if self._call is not None:
+            raise SandboxDead("The sandbox runs an invocation already.")
+        done: asyncio.Future[Outcome] = self._loop.create_future()
+        self._call = done
+        head: dict[str, Any] = {
+            "request_id": call.request_id,
+            "invoked_arn": call.invoked_arn,
+            "deadline_ms": call.deadline_ms,
+        }
+        if call.trace_id:
+            head["trace_id"] = call.trace_id
+        if call.client_context is not None:
+            head["client_context"] = call.client_context
+        self._link.send(pack_headed(INVOKE, head, call.payload))
+        try:
+            return await done
+        finally:
+            self._call = None
+
+    def handle(self, kind: int, body: bytes) -> None:
+        """INITED, RESULT or LOG."""
+        if kind == RESULT:
+            self._answered(body)
+        elif kind == LOG:
+            time_ms, text = split_log(body)
+            self._link.output.event(time_ms, text)
+        elif kind == INITED and not self._init.done():
+            self._init.set_result(_init_result(body))
+        else:
+            raise WireClosed(f"frame of kind {kind}")
+
+    def end(self, outcome: Outcome, failure: InitFailure) -> None:
+        """Nothing will come any more."""
+        if not self._init.done():
+            self._init.set_result(failure)
+        if self._call is not None and not self._call.done():
+            self._call.set_result(outcome)
+
+    async def close(self) -> None:
+        """Nothing is held here."""
+
+    def _answered(self, body: bytes) -> None:
+        if self._call is None or self._call.done():
+            raise WireClosed("RESULT without INVOKE")
+        head, payload = split_headed(body)
+        error_type = head.get("error")
+        try:
+            outcome = Outcome(
+                payload=payload,
+                started=float(head["started"]),
+                ended=float(head["ended"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise WireClosed(f"RESULT: {error}") from None
+        if "content_type" in head:
+            outcome.content_type = str(head["content_type"])
+        if error_type is not None:
+            outcome.error = "Unhandled"
+            outcome.error_type = str(error_type)
+            outcome.status = "error"
+        if "exit" in head:
+            outcome.alive = False
+        self._call.set_result(outcome)
+
+
+def _init_result(body: bytes) -> InitReport | InitFailure:
+    try:
+        report = json.loads(body)
+        duration = float(report["ms"])
+        if "error" not in report:
+            return InitReport(duration_ms=duration, restored=bool(report.get("restored")))
+        return InitFailure(
+            payload=json.dumps(report["error"]).encode(),
+            error_type=str(report.get("error_type") or report["error"]["errorType"]),
+            duration_ms=duration,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WireClosed(f"INITED: {error}") from None

@@ -1,0 +1,267 @@
+"""Sandboxes in namespaces and control groups, forked from zygotes.
+
+Works as root (each sandbox has a user id of its own on the host) and, with less separation between sandboxes, as a
+user that may make user namespaces. Zygotes are started when first needed and again when they were lost.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from forerun.aio import Clock, SystemClock
+from forerun.errors import NoSuchRuntime, SetupFailed
+from forerun.sandbox.api_dialogue import ApiDialogue
+from forerun.sandbox.cgroups import Groups, open_groups
+from forerun.sandbox.contract import OnExit, Sandbox, ServePlatform
+from forerun.sandbox.dialogue import Dialogue, WireDialogue
+from forerun.sandbox.environment import PLATFORM_PORT, RUNTIME_API_PORT
+from forerun.sandbox.interpreters import Interpreter, own_interpreter, runtimes_of
+from forerun.sandbox.jail_body import JailBody, Uids
+from forerun.sandbox.link import Link
+from forerun.sandbox.live import LiveSandbox
+from forerun.sandbox.rootfs import host_resolvers, root_plan, zygote_environment
+from forerun.sandbox.zygotes import Zygote
+
+READY_S = 20.0
+NODE_BOOTSTRAP = "/var/runtime/forerun/runtime/nodejs/bootstrap.mjs"
+STANDARD_PRELOAD = (
+    "argparse",
+    "base64",
+    "collections",
+    "concurrent.futures",
+    "contextlib",
+    "copy",
+    "csv",
+    "dataclasses",
+    "datetime",
+    "decimal",
+    "email",
+    "enum",
+    "functools",
+    "hashlib",
+    "hmac",
+    "http.client",
+    "io",
+    "json",
+    "logging",
+    "os",
+    "random",
+    "re",
+    "socket",
+    "ssl",
+    "string",
+    "struct",
+    "subprocess",
+    "tempfile",
+    "threading",
+    "time",
+    "traceback",
+    "typing",
+    "urllib.parse",
+    "urllib.request",
+    "uuid",
+    "zlib",
+)
+
+
+def _ignore(_: Sandbox) -> None:
+    """Nobody asked to hear of it."""
+
+
+@dataclass(kw_only=True)
+class JailSettings:
+    """How jails are made.
+
+    ``data_dir`` is the server's folder, which holds the mount point of the roots and, without root, must hold all
+    code. ``uid_base`` is the first of the host user ids given to sandboxes. ``preload`` are modules that zygotes
+    import. ``serve_platform`` takes over a socket inside each sandbox's network, port 4566.
+    """
+
+    data_dir: Path
+    interpreters: Mapping[str, Interpreter]
+    uid_base: int = 200_000
+    preload: tuple[str, ...] = STANDARD_PRELOAD
+    serve_platform: ServePlatform | None = None
+    on_exit: OnExit = _ignore
+    clock: Clock = field(default_factory=SystemClock)
+
+
+class JailSandboxes:
+    """Implements ``contract.Sandboxes``."""
+
+    isolation = "jail"
+
+    def __init__(self, settings: JailSettings) -> None:
+        self._settings = settings
+        self._rootless = os.geteuid() != 0
+        self._code_root = settings.data_dir if self._rootless else None
+        self._groups: Groups | None = None
+        self._uids = Uids(settings.uid_base)
+        self._zygotes: dict[str, Zygote] = {}
+        self._starting: dict[str, asyncio.Lock] = {}
+        self._sandboxes: dict[str, LiveSandbox] = {}
+        self._numbers = itertools.count(1)
+        self._mountpoint = settings.data_dir / "run" / f"root-{os.getpid()}"
+
+    @property
+    def groups(self) -> Groups:
+        """The control groups in use."""
+        if self._groups is None:
+            raise SetupFailed("The sandboxes were not started.")
+        return self._groups
+
+    async def start(self) -> None:
+        """Open the control groups, sweep what a killed server left, and see that jails can be made here."""
+        self._groups = open_groups()
+        try:
+            self._mountpoint.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SetupFailed(f"Making {self._mountpoint}: {error}") from error
+
+    def runtimes(self) -> Mapping[str, str]:
+        """See ``contract.Sandboxes``."""
+        return runtimes_of(self._settings.interpreters)
+
+    def ready(self, runtime: str) -> bool:
+        """See ``contract.Sandboxes``."""
+        zygote = self._zygotes.get(self._interpreter(runtime).runtime)
+        return zygote is not None and zygote.alive
+
+    async def create(self, runtime: str) -> Sandbox:
+        """See ``contract.Sandboxes``."""
+        zygote = await self._zygote(runtime)
+        name = f"s{os.getpid()}-{next(self._numbers)}"
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        printed, prints = os.pipe2(os.O_CLOEXEC)
+        sandbox = LiveSandbox(
+            name,
+            runtime,
+            (ours, printed),
+            WireDialogue if runtime.startswith("python") else self._api_dialogue,
+            clock=self._settings.clock,
+            on_exit=self._settings.on_exit,
+            on_destroyed=self._forget,
+        )
+        self._sandboxes[name] = sandbox
+        slot = self._uids.take()
+        try:
+            request = self._request(name, runtime, slot)
+            try:
+                process = await zygote.fork(request, [theirs.fileno(), prints])
+            finally:
+                theirs.close()
+                os.close(prints)
+            body = JailBody(
+                name,
+                process,
+                groups=self.groups,
+                uid=(self._uids, slot),
+                code_root=self._code_root,
+                serve_platform=self._settings.serve_platform,
+            )
+        except BaseException:
+            self._uids.give_back(slot)
+            await sandbox.destroy()
+            raise
+        sandbox.embody(body)
+        try:
+            body.take_sockets(await sandbox.wait_ready(READY_S), request["ports"])
+            if (api := body.runtime_api_socket()) is not None:
+                await sandbox.open_dialogue(api)
+        except BaseException:
+            await sandbox.destroy()
+            raise
+        return sandbox
+
+    async def close(self) -> None:
+        """See ``contract.Sandboxes``."""
+        await asyncio.gather(*(sandbox.destroy() for sandbox in list(self._sandboxes.values())))
+        for zygote in self._zygotes.values():
+            await zygote.close()
+        self._zygotes.clear()
+        if self._groups is not None:
+            self._groups.close()
+        with contextlib.suppress(OSError):
+            self._mountpoint.rmdir()
+
+    def _forget(self, sandbox: Sandbox) -> None:
+        self._sandboxes.pop(sandbox.id, None)
+
+    def _request(self, name: str, runtime: str, slot: int) -> dict[str, Any]:
+        uid = 0 if self._rootless else self._uids.number(slot)
+        request: dict[str, Any] = {
+            "name": name,
+            "kind": "python",
+            "uid": uid,
+            "gid": uid,
+            "ports": [PLATFORM_PORT] if self._settings.serve_platform is not None else [],
+            "limit_processes": "pids" not in self.groups.controllers() and not self._rootless,
+        }
+        if not runtime.startswith("python"):
+            request["kind"] = "exec"
+            request["ports"].insert(0, RUNTIME_API_PORT)
+        if runtime.startswith("nodejs"):
+            program = self._settings.interpreters[runtime].program
+            request["prestart"] = {
+                "argv": [str(program), NODE_BOOTSTRAP],
+                "environment": {
+                    **zygote_environment(),
+                    "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{RUNTIME_API_PORT}",
+                },
+            }
+        return request
+
+    def _interpreter(self, runtime: str) -> Interpreter:
+        """Whose zygote makes sandboxes of ``runtime``."""
+        if runtime not in self.runtimes():
+            raise NoSuchRuntime(f"No interpreter for {runtime} is installed on this machine.")
+        if runtime.startswith("python"):
+            return self._settings.interpreters[runtime]
+        own = own_interpreter()
+        return Interpreter("launcher", own.program, own.prefix)
+
+    async def _zygote(self, runtime: str) -> Zygote:
+        interpreter = self._interpreter(runtime)
+        name = interpreter.runtime
+        async with self._starting.setdefault(name, asyncio.Lock()):
+            zygote = self._zygotes.get(name)
+            if zygote is None or not zygote.alive:
+                if zygote is not None:
+                    await zygote.close()
+                zygote = Zygote(self._plan(interpreter), [one.path for one in self.groups.parents])
+                await zygote.start()
+                self._zygotes[name] = zygote
+            return zygote
+
+    def _plan(self, interpreter: Interpreter) -> dict[str, Any]:
+        is_launcher = interpreter.runtime == "launcher"
+        programs = [interpreter]
+        if is_launcher:
+            programs += [
+                one
+                for name, one in self._settings.interpreters.items()
+                if name.startswith("nodejs")
+            ]
+        return {
+            **root_plan(
+                programs,
+                code_root=self._code_root,
+                resolvers=host_resolvers(),
+            ),
+            "interpreter": str(interpreter.program),
+            "environment": zygote_environment(),
+            "mountpoint": str(self._mountpoint),
+            "rootless": self._rootless,
+            "preload": [] if is_launcher else list(self._settings.preload),
+            "groups": [{"fd": -1, "write": dict(one.first)} for one in self.groups.parents],
+            "statistics": self.groups.statistics(),
+        }
+
+    def _api_dialogue(self, link: Link) -> Dialogue:
+        return ApiDialogue(link, self._settings.clock)

@@ -1,0 +1,204 @@
+"""The host's side of a zygote: starting it, asking it for forks, hearing of ends."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import forerun
+from forerun.errors import SandboxDead, SetupFailed
+from forerun.sandbox.endings import Exit
+
+_START_S = 20.0
+_FORK_S = 10.0
+_END_S = 2.0
+_MESSAGE = 65536
+_SCRIPT = Path(forerun.__path__[0]) / "runtime" / "zygote.py"
+_KILLED = Exit(signal.SIGKILL)
+
+
+class Zygote:
+    """One zygote process. ``start`` once, then ``fork`` any number of times, at the same time if need be."""
+
+    def __init__(self, plan: dict[str, Any], group_paths: list[Path]) -> None:
+        self._plan = plan
+        self._group_paths = group_paths
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._forks: dict[int, asyncio.Future[tuple[int, int]]] = {}
+        self._exits: dict[int, asyncio.Future[Exit]] = {}
+        self._unsent: list[tuple[bytes, list[int]]] = []
+        self._count = 0
+        self._control: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can fork."""
+        return self._control is not None and self._ready.done()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid if self._process is not None else 0
+
+    async def start(self) -> None:
+        """Start the interpreter and wait until it has built its root and imported what it preloads.
+
+        Raises ``SetupFailed`` with what it printed.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        fds = [os.open(path, os.O_RDONLY | os.O_DIRECTORY) for path in self._group_paths]
+        for group, fd in zip(self._plan["groups"], fds, strict=True):
+            group["fd"] = fd
+        message = json.dumps(self._plan).encode()
+        ours.setblocking(False)
+        with tempfile.TemporaryFile() as errors:
+            try:
+                # A zygote is started once for each interpreter; starting it blocks for a millisecond.
+                self._process = subprocess.Popen(  # noqa: ASYNC220, S603
+                    [
+                        self._plan["interpreter"],
+                        "-I",
+                        "-S",
+                        "-B",
+                        _SCRIPT,
+                        "build",
+                        str(theirs.fileno()),
+                    ],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=errors,
+                    env={},
+                    cwd="/",
+                    pass_fds=[theirs.fileno(), *fds],
+                )
+            except OSError as error:
+                ours.close()
+                raise SetupFailed(f"Starting {self._plan['interpreter']}: {error}") from error
+            finally:
+                theirs.close()
+                for fd in fds:
+                    os.close(fd)
+            for _ in ("build", "serve"):
+                ours.send(message)
+            self._control = ours
+            self._loop.add_reader(ours, self._readable)
+            try:
+                async with asyncio.timeout(_START_S):
+                    await asyncio.shield(self._ready)
+            except (TimeoutError, SandboxDead):
+                await self.close()
+                errors.seek(0)
+                text = errors.read(4096).decode("utf-8", "replace").strip()
+                last = text.splitlines()[-1] if text else "it did not answer in time"
+                raise SetupFailed(
+                    f"The zygote of {self._plan['interpreter']} did not start: {last}"
+                ) from None
+
+    async def fork(
+        self, request: dict[str, Any], fds: list[int]
+    ) -> tuple[int, int, "asyncio.Future[Exit]"]:
+        """A new sandbox process: its process id, a pidfd that the caller closes, and its end.
+
+        The caller closes ``fds`` too. Raises ``SetupFailed``.
+        """
+        if self._control is None:
+            raise SetupFailed("The zygote has ended.")
+        self._count += 1
+        number = self._count
+        forked: asyncio.Future[tuple[int, int]] = self._loop.create_future()
+        self._forks[number] = forked
+        exit_ = self._exits[number] = self._loop.create_future()
+        message = json.dumps({**request, "fork": number}).encode()
+        try:
+            async with asyncio.timeout(_FORK_S):
+                await self._send(message, fds)
+                pid, pidfd = await forked
+        except TimeoutError:
+            raise SetupFailed(f"The zygote did not fork within {_FORK_S:.0f} s.") from None
+        finally:
+            self._forks.pop(number, None)
+        return pid, pidfd, exit_
+
+    async def close(self) -> None:
+        """End the process; its sandboxes end with it."""
+        self._lost()
+        if self._process is not None:
+            self._process.kill()
+            deadline = self._loop.time() + _END_S
+            while self._process.poll() is None and self._loop.time() < deadline:
+                await asyncio.sleep(0.005)
+
+    async def _send(self, message: bytes, fds: list[int]) -> None:
+        while self._control is not None:
+            try:
+                socket.send_fds(self._control, [message], fds)
+            except BlockingIOError:
+                # A burst of forks: the zygote takes them one after the other.
+                await asyncio.sleep(0.002)
+            except OSError as error:
+                raise SetupFailed(f"The zygote does not listen: {error}") from error
+            else:
+                return
+        raise SetupFailed("The zygote has ended.")
+
+    def _readable(self) -> None:
+        while self._control is not None:
+            try:
+                data, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, 4)
+            except BlockingIOError:
+                return
+            except OSError:
+                data, fds = b"", []
+            if not data:
+                self._lost()
+                return
+            self._handle(json.loads(data), fds)
+
+    def _handle(self, message: dict[str, Any], fds: list[int]) -> None:
+        if "exited" in message:
+            exit_ = Exit(message["status"], message.get("oom", 0), message.get("peak", 0))
+            _settle(self._exits.pop(message["exited"], None), exit_)
+        elif "forked" in message:
+            waiter = self._forks.get(message["forked"])
+            if waiter is not None and not waiter.done():
+                waiter.set_result((message["pid"], fds.pop()))
+        elif "failed" in message:
+            self._exits.pop(message["failed"], None)
+            waiter = self._forks.get(message["failed"])
+            if waiter is not None and not waiter.done():
+                waiter.set_exception(SetupFailed(f"Forking a sandbox: {message['error']}"))
+        elif "ready" in message:
+            _settle(self._ready, None)
+        for fd in fds:
+            # The process behind it was not wanted any more.
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(fd, signal.SIGKILL)
+            os.close(fd)
+
+    def _lost(self) -> None:
+        if self._control is not None:
+            self._loop.remove_reader(self._control)
+            self._control.close()
+            self._control = None
+        if not self._ready.done():
+            self._ready.set_exception(SandboxDead())
+            self._ready.exception()
+        for waiter in self._forks.values():
+            if not waiter.done():
+                waiter.set_exception(SetupFailed("The zygote ended."))
+        exits, self._exits = self._exits, {}
+        for exit_ in exits.values():
+            _settle(exit_, _KILLED)
+
+
+def _settle(future: "asyncio.Future[Any] | None", result: object) -> None:
+    if future is not None and not future.done():
+        future.set_result(result)
