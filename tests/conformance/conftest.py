@@ -1,11 +1,14 @@
 """What conformance tests share: error expectations and the venv of real AWS clients."""
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
+from tests.servers import Server
 
 CLIENTS = Path(__file__).parents[2] / ".venv-clients"
 
@@ -39,8 +42,44 @@ def refused():
     return _refused
 
 
-@pytest.fixture(scope="session")
-def clients() -> Path:
-    """Directory of the commands ``aws``, ``chalice``, ``sam``; made by ``make clients``."""
+@dataclass
+class Clients:
+    """The venv of real AWS clients, pointed at the server as ``forerun env`` would point them."""
+
+    root: Path
+    server: Server
+    home: Path
+
+    def run(self, *command: str, cwd: Path | None = None, fails: bool = False) -> str:
+        """Run ``aws``, ``chalice`` or ``sam``; its stdout. Fails the test unless it ends as expected."""
+        done = subprocess.run(
+            [str(self.root / "bin" / command[0]), *command[1:]],
+            cwd=cwd or self.home,
+            env=self.server.environment(self.home),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=50,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode != 0) == fails, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stderr if fails else done.stdout
+
+    def vendored(self, *names: str) -> dict[str, bytes]:
+        """Installed modules and packages as files of a deployment package."""
+        site = self.root / "lib" / "python3.11" / "site-packages"
+        found: dict[str, bytes] = {}
+        for name in names:
+            paths = [*site.glob(f"{name}.*so"), *site.glob(f"{name}.py"), *(site / name).rglob("*")]
+            for path in paths:
+                if path.is_file() and path.suffix != ".pyc":
+                    found[str(path.relative_to(site))] = path.read_bytes()
+        assert found, names
+        return found
+
+
+@pytest.fixture
+def clients(server: Server, tmp_path: Path) -> Clients:
+    """The real clients; their venv is made by ``make clients``."""
     assert (CLIENTS / "bin" / "aws").exists(), "run `make clients` first"
-    return CLIENTS
+    return Clients(CLIENTS, server, tmp_path)

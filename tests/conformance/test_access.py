@@ -112,7 +112,7 @@ def test_a_user_may_do_what_his_policy_says(server: Server):
     for refused_call in (
         lambda: lam.invoke(FunctionName=other),
         lambda: lam.get_function(FunctionName=mine),
-        lambda: lam.list_functions(),
+        lam.list_functions,
     ):
         with pytest.raises(ClientError) as caught:
             refused_call()
