@@ -6,82 +6,85 @@ what they need in ``environment``.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import TypedDict
+from collections.abc import Mapping
+from typing import TypedDict
 
-    class Assignment(TypedDict, total=False):
-        """JSON of the ASSIGN frame; all but ``library_paths`` and ``runtime_dir`` is required.
 
-        ``environment`` is final and complete. ``code_paths`` come before the standard library on ``sys.path``,
-        ``library_paths`` last. ``log_format`` is ``Text`` or ``JSON``; ``log_level`` applies to JSON. ``init_type`` is
-        ``on-demand``, ``provisioned-concurrency`` or ``snap-start``.
-        """
+class Assignment(TypedDict, total=False):
+    """JSON of the ASSIGN frame; all but ``library_paths`` and ``runtime_dir`` is required.
 
-        handler: str
-        runtime: str
-        region: str
-        function_name: str
-        function_version: str
-        memory_mb: int
-        log_group: str
-        log_stream: str
-        log_format: str
-        log_level: str
-        system_log_level: str
-        task_root: str
-        runtime_dir: str
-        code_paths: list[str]
-        library_paths: list[str]
-        init_type: str
-        environment: dict[str, str]
+    ``environment`` is final and complete. ``code_paths`` come before the standard library on ``sys.path``,
+    ``library_paths`` last. ``log_format`` is ``Text`` or ``JSON``; ``log_level`` applies to JSON. ``init_type`` is
+    ``on-demand``, ``provisioned-concurrency`` or ``snap-start``.
+    """
 
-    class InvokeHead(TypedDict, total=False):
-        """JSON head of an INVOKE frame; the first three are required.
+    handler: str
+    runtime: str
+    region: str
+    function_name: str
+    function_version: str
+    memory_mb: int
+    log_group: str
+    log_stream: str
+    log_format: str
+    log_level: str
+    system_log_level: str
+    task_root: str
+    runtime_dir: str
+    code_paths: list[str]
+    library_paths: list[str]
+    init_type: str
+    environment: dict[str, str]
 
-        ``client_context`` and ``identity`` are JSON texts, as the Runtime API has them in headers.
-        """
 
-        request_id: str
-        invoked_arn: str
-        deadline_ms: int
-        trace_id: str
-        client_context: str | None
-        identity: str | None
-        tenant_id: str | None
+class InvokeHead(TypedDict, total=False):
+    """JSON head of an INVOKE frame; the first three are required.
 
-    class ResultHead(TypedDict, total=False):
-        """JSON head of a RESULT frame; ``error`` names the error's type.
+    ``client_context`` and ``identity`` are JSON texts, as the Runtime API has them in headers.
+    """
 
-        ``exit`` is there when the process ends right after this frame, with that status. ``content_type`` is there
-        when it is not ``application/json``.
-        """
+    request_id: str
+    invoked_arn: str
+    deadline_ms: int
+    trace_id: str
+    client_context: str | None
+    identity: str | None
+    tenant_id: str | None
 
-        started: float
-        ended: float
-        error: str
-        content_type: str
-        exit: int
 
-    class Inited(TypedDict, total=False):
-        """JSON of an INITED frame; ``ms`` is always there.
+class ResultHead(TypedDict, total=False):
+    """JSON head of a RESULT frame; ``error`` names the error's type.
 
-        ``error`` is an error object and ``error_type`` what AWS calls it; ``exit`` is the status when the user's code
-        ended the process: then ``errorMessage`` wants ``RequestId: ID `` before it. ``restored`` answers a RESTORE.
-        """
+    ``exit`` is there when the process ends right after this frame, with that status. ``content_type`` is there
+    when it is not ``application/json``.
+    """
 
-        ms: float
-        error: dict[str, object]
-        error_type: str
-        exit: int
-        restored: bool
+    started: float
+    ended: float
+    error: str
+    content_type: str
+    exit: int
 
-    class Restore(TypedDict, total=False):
-        """JSON of a RESTORE frame: what is different in this copy. The body may be empty."""
 
-        environment: dict[str, str]
-        log_stream: str
+class Inited(TypedDict, total=False):
+    """JSON of an INITED frame; ``ms`` is always there.
+
+    ``error`` is an error object and ``error_type`` what AWS calls it; ``exit`` is the status when the user's code
+    ended the process: then ``errorMessage`` wants ``RequestId: ID `` before it. ``restored`` answers a RESTORE.
+    """
+
+    ms: float
+    error: dict[str, object]
+    error_type: str
+    exit: int
+    restored: bool
+
+
+class Restore(TypedDict, total=False):
+    """JSON of a RESTORE frame: what is different in this copy. The body may be empty."""
+
+    environment: dict[str, str]
+    log_stream: str
 
 
 TASK_ROOT = "/var/task"
