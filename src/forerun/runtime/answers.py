@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from json import loads
 
 from forerun.runtime.faults import MARSHAL, UNMARSHAL, Fault
 
@@ -27,7 +28,7 @@ _CONTAINERS = (dict, list, tuple)
 def read_event(payload: bytes) -> Any:
     """The event; ``Fault`` Runtime.UnmarshalError when it is no JSON."""
     try:
-        return json.loads(payload)
+        return loads(payload)
     except (ValueError, RecursionError) as error:
         raise Fault(UNMARSHAL, "Unable to unmarshal input: %s" % error) from None
 

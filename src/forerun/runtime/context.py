@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
+from json import loads
 
 from forerun.runtime.faults import CONTEXT, Fault
 
@@ -139,7 +139,7 @@ class LambdaContext:
 
 def _parse(text: str, what: str) -> dict[str, Any]:
     try:
-        given = json.loads(text)
+        given = loads(text)
     except (ValueError, RecursionError) as error:
         raise Fault(CONTEXT, "Unable to parse %s JSON: %s" % (what, error)) from None
     if not isinstance(given, dict):

@@ -11,9 +11,9 @@ INVOKE and RESULT bodies are ``u32 BE`` length of a JSON head, the head, then th
 
 from __future__ import annotations
 
-import json
 import socket
 import struct
+from json import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def pack(kind: int, body: bytes = b"") -> bytes:
 
 def pack_headed(kind: int, head: Mapping[str, Any], payload: bytes) -> bytes:
     """A frame whose body is a JSON head and a payload."""
-    return pack_encoded(kind, json.dumps(head).encode(), payload)
+    return pack_encoded(kind, dumps(head).encode(), payload)
 
 
 def pack_encoded(kind: int, head: bytes, payload: bytes) -> bytes:
@@ -55,7 +55,7 @@ def split_headed(body: bytes) -> tuple[dict[str, Any], bytes]:
     """The head and payload of an INVOKE or RESULT body; ``WireClosed`` when it is neither."""
     try:
         (size,) = _U32.unpack_from(body)
-        head = json.loads(body[4 : 4 + size])
+        head = loads(body[4 : 4 + size])
     except (struct.error, ValueError) as error:
         raise WireClosed("head: %s" % error) from None
     if not isinstance(head, dict) or 4 + size > len(body):

@@ -44,6 +44,7 @@ class Driver:
     def __init__(
         self, folder, handler="app.handler", *, interpreter=sys.executable, user=None, **facts
     ):
+        self.folder = folder
         ours, theirs = socket.socketpair()
         ours.settimeout(20)
         self.stream = wire.Stream(ours)
