@@ -102,7 +102,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 logger = Logger(service="orders")
 metrics = Metrics(namespace="Shop", service="orders")
-tracer = Tracer(service="orders", disabled=True)
+tracer = Tracer(service="orders")
 
 @tracer.capture_method
 def price(event):
@@ -121,7 +121,9 @@ def handler(event: SQSEvent, context: LambdaContext):
 
 
 def test_powertools(server: Server, clients):
-    files = clients.vendored("aws_lambda_powertools", "jmespath", "typing_extensions")
+    files = clients.vendored(
+        "aws_lambda_powertools", "jmespath", "typing_extensions", "aws_xray_sdk", "wrapt"
+    )
     name = server.function(
         package(files | {"app.py": POWERTOOLS.encode()}),
         handler="app.handler",

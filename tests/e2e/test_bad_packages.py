@@ -73,7 +73,7 @@ def many() -> bytes:
     """More entries than any function has files."""
 
     def fill(made: zipfile.ZipFile) -> None:
-        for n in range(70_000):
+        for n in range(100_001):
             made.writestr(zipfile.ZipInfo(f"d/{n}"), b"")
 
     return archive(fill)
