@@ -79,6 +79,16 @@ class ServerSettings:
             )
 
     @property
+    def database_path(self) -> Path:
+        """The database; the server and offline administration open the same one."""
+        return self.data_dir / "forerun.db"
+
+    @property
+    def sealing_key_path(self) -> Path:
+        """The key that secrets at rest are sealed with (0600)."""
+        return self.data_dir / "sealing.key"
+
+    @property
     def credentials_path(self) -> Path:
         """The file with endpoint and first key, written by the server (0600) and read by the command line."""
         return self.data_dir / "credentials.json"
