@@ -204,7 +204,7 @@ class FunctionWriter:
         action = UPDATED
         try:
             current = self._client.get_function_event_invoke_config(**at)
-            if all((current.get(key) or None) == value for key, value in wanted.items()):
+            if all(_bare(current.get(key)) == _bare(value) for key, value in wanted.items()):
                 return Ensured(UNCHANGED, current)
         except self._client.exceptions.ResourceNotFoundException:
             action = CREATED
@@ -229,3 +229,11 @@ def _same(key: str, wanted: Any, current: Any) -> bool:
     if isinstance(wanted, dict):
         return all(_same("", value, (current or {}).get(name)) for name, value in wanted.items())
     return bool((wanted or None) == (current or None))
+
+
+def _bare(value: Any) -> Any:
+    """Without what is empty: the server leaves it out, templates need not."""
+    if not isinstance(value, dict):
+        return value
+    inner = {key: _bare(item) for key, item in value.items()}
+    return {key: item for key, item in inner.items() if item not in ({}, None)} or None

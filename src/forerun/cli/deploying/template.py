@@ -6,6 +6,7 @@ marks of ours on the way through; ``local_code`` finds them again.
 
 import copy
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,6 +189,8 @@ def _transform(document: dict[str, Any], values: dict[str, Any], stack: Stack) -
         raise Failure(
             f"Transform {transforms!r} is not served; only AWS::Serverless-2016-10-31 is."
         )
+    # It warns of its own unpublished metrics at the end of every program.
+    logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)
     session = _Session(stack.region)
     try:
         result: dict[str, Any] = Translator({}, Parser(), boto_session=session).translate(
