@@ -153,6 +153,7 @@ class HostAgent:
                         return self._init_failed(slot, ticket.start, loaded)
                     init = loaded
                 else:
+                    _still_ours(slot)
                     timings.loaded = timings.acquired
                 run = await self._invoke(slot, ticket.start, spec, call, timings)
             except SandboxDead:
@@ -214,19 +215,18 @@ class HostAgent:
         now = self._clock.now()
         day = time.strftime("%Y/%m/%d", time.gmtime(now))
         slot.log_stream = f"{day}/[{spec.version}]{secrets.token_hex(16)}"
-        own = msgspec.structs.replace(
-            spec,
-            log_stream=slot.log_stream,
-            credentials=self._credentials(spec) if self._credentials else spec.credentials,
-        )
         try:
+            own = msgspec.structs.replace(
+                spec,
+                log_stream=slot.log_stream,
+                credentials=self._credentials(spec) if self._credentials else spec.credentials,
+            )
             loaded = await sandbox.assign(own, deadline=began + self._timeouts.init_timeout_s)
         except BaseException:
             self._works.act(self._dispatch.discard(slot, self._clock.monotonic()))
             raise
         ended = self._clock.monotonic()
-        if slot.state is State.DYING:
-            raise SandboxDead
+        _still_ours(slot)
         if isinstance(loaded, InitFailure):
             self._works.failed += 1
             self._works.act(self._dispatch.discard(slot, ended))
@@ -376,6 +376,12 @@ class HostAgent:
         await asyncio.wait({quiet, limit}, return_when=asyncio.FIRST_COMPLETED)
         quiet.cancel()
         limit.cancel()
+
+
+def _still_ours(slot: "Slot[Sandbox]") -> None:
+    """A host that closes destroys sandboxes under its callers."""
+    if slot.state is State.DYING:
+        raise SandboxDead
 
 
 def _closing() -> Throttled:

@@ -1,100 +1,17 @@
-"""The agent on sandboxes that do as told, and a clock that stands still."""
+"""The agent: which sandbox serves, what is kept, and what becomes of failures."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import itertools
 
 import msgspec
 import pytest
-from tests.fakes.clock import FakeClock, settle
-from tests.fakes.sandboxes import FakeSandboxes
+from tests.fakes.clock import settle
+from tests.unit.host.rig import Rig, call, finish, spec
 
-from forerun.errors import NoSuchRuntime, SandboxDead, SetupFailed, Throttled
-from forerun.host import HostAgent, Run
-from forerun.model import (
-    Call,
-    Egress,
-    InitFailure,
-    LoggingConfig,
-    SandboxSpec,
-    StartType,
-    Timings,
-)
+from forerun.errors import NoSuchRuntime, SetupFailed, Throttled
+from forerun.host import HostAgent
+from forerun.model import Credentials, InitFailure, SandboxSpec, StartType, Timings
 from forerun.settings import HostSettings
-
-
-def spec(key: str = "k", *, memory_mb: int = 128, handler: str = "app.handler") -> SandboxSpec:
-    return SandboxSpec(
-        key=key,
-        account="1" * 12,
-        region="us-home-1",
-        name=key,
-        version="$LATEST",
-        function_arn=f"arn:aws:lambda:us-home-1:{'1' * 12}:function:{key}",
-        runtime="python3.11",
-        handler=handler,
-        memory_mb=memory_mb,
-        ephemeral_mb=512,
-        timeout_s=3,
-        environment={},
-        code_dir="/code",
-        layers_dir=None,
-        egress=Egress.NONE,
-        logging=LoggingConfig(group="g"),
-        log_stream="",
-    )
-
-
-def call(request_id: str = "r") -> Call:
-    return Call(request_id=request_id, payload=b"{}", invoked_arn="arn", deadline_ms=0)
-
-
-class Rig:
-    """An agent with its surroundings, and short ways to use it."""
-
-    def __init__(self, **settings: float) -> None:
-        self.clock = FakeClock()
-        self.sandboxes = FakeSandboxes(self.clock)
-        values = {"memory_mb": 1024, "pool_min": 0, "pool_max": 0, "wait_s": 10.0} | settings
-        self.agent = HostAgent(self.sandboxes, clock=self.clock, settings=HostSettings(**values))
-        self.sandboxes.on_exit = self.agent.exited
-        self.tasks: list[asyncio.Task[Run]] = []
-
-    async def run(self, key: str = "k", request_id: str = "r", **about) -> Run:
-        return await self.agent.run(spec(key, **about), call(request_id), Timings())
-
-    def begin(self, key: str, request_id: str, **about) -> asyncio.Task[Run]:
-        """A call that is held until ``let`` goes."""
-        self.sandboxes.gates.setdefault(request_id, asyncio.Event())
-        task = asyncio.get_running_loop().create_task(self.run(key, request_id, **about))
-        self.tasks.append(task)
-        return task
-
-    def let(self, request_id: str) -> None:
-        self.sandboxes.gates[request_id].set()
-
-    def states(self) -> dict[str, int]:
-        return {name: count for name, count in self.agent.stats().states.items() if count}
-
-
-@pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
-    rig = Rig()
-    await rig.agent.start()
-    yield rig
-    await finish(rig)
-
-
-async def finish(rig: Rig) -> None:
-    for gate in rig.sandboxes.gates.values():
-        gate.set()
-    closing = asyncio.get_running_loop().create_task(rig.agent.close(grace_s=1.0))
-    while not closing.done():
-        await rig.clock.advance(0.5)
-    await closing
-    await asyncio.gather(*rig.tasks, return_exceptions=True)
-    assert rig.sandboxes.closed
-    assert rig.agent.stats().booked_mb == 0
-    assert rig.states() == {}
 
 
 async def test_the_cheapest_sandbox_serves(rig: Rig) -> None:
@@ -168,6 +85,45 @@ async def test_timings_and_the_deadline_leave_the_start_out(rig: Rig) -> None:
     ]
     assert request.deadline_ms == int((began + 3 + 3) * 1000)
     assert run.init.duration_ms == 2000
+
+
+async def test_each_sandbox_gets_credentials_of_its_own(rig: Rig) -> None:
+    numbers = itertools.count()
+    agent = HostAgent(
+        rig.sandboxes,
+        clock=rig.clock,
+        settings=HostSettings(memory_mb=512, pool_min=0, pool_max=0),
+        credentials=lambda spec: Credentials(
+            access_key_id=f"ASIA{next(numbers)}", secret_access_key=spec.key, session_token="t"
+        ),
+    )
+    await agent.start()
+    for key in ("a", "b", "a"):
+        await agent.run(spec(key), call(), Timings())
+    issued = [sandbox.spec.credentials for sandbox in rig.sandboxes.made]
+    assert [(item.access_key_id, item.secret_access_key) for item in issued] == [
+        ("ASIA0", "a"),
+        ("ASIA1", "b"),
+    ]
+    await agent.close(grace_s=0)
+
+
+async def test_credentials_that_cannot_be_issued_cost_no_sandbox(rig: Rig) -> None:
+    def refuse(_: SandboxSpec) -> Credentials:
+        raise SetupFailed("no key")
+
+    agent = HostAgent(
+        rig.sandboxes,
+        clock=rig.clock,
+        settings=HostSettings(pool_min=0, pool_max=0),
+        credentials=refuse,
+    )
+    await agent.start()
+    with pytest.raises(SetupFailed, match="no key"):
+        await agent.run(spec(), call(), Timings())
+    await settle()
+    assert rig.sandboxes.living == []
+    await agent.close(grace_s=0)
 
 
 async def test_a_failed_init_is_an_answer_and_ends_the_sandbox(rig: Rig) -> None:
@@ -300,38 +256,6 @@ async def test_a_burst_of_strangers_is_forked_in_order_up_to_a_bound() -> None:
     await finish(rig)
 
 
-async def test_cancelled_callers_leave_nothing_behind(rig: Rig) -> None:
-    rig.sandboxes.create_s = rig.sandboxes.init_s = 1.0
-    making, loading, running = (rig.begin(key, key, memory_mb=64) for key in ("a", "b", "c"))
-    await settle()
-    making.cancel()
-    await rig.clock.advance(1.1)
-    loading.cancel()
-    await rig.clock.advance(1.1)
-    running.cancel()
-    await rig.clock.advance(2)
-    assert rig.agent.stats().waiting == 0
-    assert rig.agent.stats().booked_mb == 0
-    assert rig.sandboxes.living == []
-
-
-async def test_cancelled_while_waiting_for_memory() -> None:
-    rig = Rig(memory_mb=128)
-    await rig.agent.start()
-    holder = rig.begin("a", "a")
-    await settle()
-    impatient, patient = rig.begin("b", "b"), rig.begin("c", "c")
-    await settle()
-    impatient.cancel()
-    rig.let("a")
-    rig.let("c")
-    await holder
-    await patient
-    with pytest.raises(asyncio.CancelledError):
-        await impatient
-    await finish(rig)
-
-
 async def test_keep_alive_ends(rig: Rig) -> None:
     await rig.run("rare")
     for _ in range(200):
@@ -358,55 +282,3 @@ async def test_outdated_sandboxes_go_now_or_after_their_call(rig: Rig) -> None:
     assert (await working).outcome.error is None
     await settle()
     assert [info.key for info in rig.agent.sandboxes()] == ["new"]
-
-
-async def test_close_lets_calls_finish_and_refuses_new_ones(rig: Rig) -> None:
-    working = rig.begin("a", "a")
-    await rig.run("b")
-    await settle()
-    closing = asyncio.get_running_loop().create_task(rig.agent.close(grace_s=30))
-    await rig.clock.advance(5)
-    assert not closing.done()
-    with pytest.raises(Throttled, match="shutting down"):
-        await rig.run("c")
-    rig.let("a")
-    assert (await working).outcome.error is None
-    await closing
-    assert rig.sandboxes.living == []
-
-
-async def test_close_does_not_wait_for_ever() -> None:
-    rig = Rig(memory_mb=128)
-    await rig.agent.start()
-    stuck = rig.begin("a", "a")
-    await settle()
-    waiting = rig.begin("b", "b")
-    await settle()
-    closing = asyncio.get_running_loop().create_task(rig.agent.close(grace_s=3))
-    await rig.clock.advance(3.1)
-    await closing
-    with pytest.raises(Throttled):
-        await waiting
-    rig.let("a")
-    assert not (await stuck).outcome.alive
-    assert rig.sandboxes.closed
-    assert rig.states() == {}
-
-
-async def test_close_while_sandboxes_are_made_and_loaded() -> None:
-    rig = Rig()
-    rig.sandboxes.create_s, rig.sandboxes.init_s = 2.0, 20.0
-    await rig.agent.start()
-    loading = rig.begin("a", "a")
-    await rig.clock.advance(2.5)
-    making = rig.begin("b", "b")
-    await settle()
-    closing = asyncio.get_running_loop().create_task(rig.agent.close(grace_s=1))
-    await rig.clock.advance(30)
-    await closing
-    with pytest.raises(SandboxDead):
-        await loading
-    with pytest.raises(Throttled):
-        await making
-    assert rig.sandboxes.living == []
-    assert rig.agent.stats().booked_mb == 0
