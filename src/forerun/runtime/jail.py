@@ -39,6 +39,7 @@ _NAMESPACES = (
 )
 _OPEN_FILES = 1024
 _PROCESSES = 1024
+_TMP = "/tmp"  # noqa: S108  the sandbox's own
 _POOLED_TMP = "size=64k,mode=1777"
 _GET_FLAGS, _SET_FLAGS, _UP = 0x8913, 0x8914, 0x1
 
@@ -82,7 +83,7 @@ def confine(request: dict[str, Any]) -> list[socket.socket]:
     syscalls.attach_tree(proc, "/proc")
     os.close(proc)
     root.write_maps(UID, request["uid"], GID, request["gid"])
-    syscalls.mount("tmpfs", "/tmp", "tmpfs", _TMP_FLAGS, _POOLED_TMP)
+    syscalls.mount("tmpfs", _TMP, "tmpfs", _TMP_FLAGS, _POOLED_TMP)
     socket.sethostname("localhost")
     _loopback_up()
     sockets = [_listen(port) for port in request["ports"]]
@@ -99,7 +100,7 @@ def attach(mounts: dict[str, Any], fds: list[int]) -> None:
     ``mounts``: ``targets`` (paths inside, one for each descriptor in ``fds``), ``sources`` (path below the hidden code
     directory -> path inside; only without root), ``tmp_mb``. The descriptors are closed. Raises ``OSError``.
     """
-    for fd, target in zip(fds, mounts["targets"]):
+    for fd, target in zip(fds, mounts["targets"]):  # noqa: B905  Python 3.9 has no strict
         syscalls.attach_tree(fd, target)
         os.close(fd)
     for source, target in mounts["sources"].items():
@@ -110,7 +111,7 @@ def attach(mounts: dict[str, Any], fds: list[int]) -> None:
         syscalls.mount("none", HIDDEN_CODE, "tmpfs", syscalls.MS_RDONLY, "size=4k,mode=555")
     syscalls.mount(
         "none",
-        "/tmp",
+        _TMP,
         "",
         _TMP_FLAGS | syscalls.MS_REMOUNT,
         "size=%dm,nr_inodes=%d" % (mounts["tmp_mb"], mounts["tmp_mb"] * 256),

@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import socket
+from pathlib import Path
 
 from forerun.runtime import jail, syscalls, wire
 
@@ -73,9 +74,9 @@ def _await_order(stream: wire.Stream, wake: int, pid: int) -> dict[str, Any]:
 def _start_bootstrap(stream: wire.Stream, assignment: dict[str, Any], filter_program: bytes) -> int:
     jail.renounce(filter_program)
     for path in _BOOTSTRAPS:
-        if os.access(path, os.X_OK) and os.path.isfile(path):
+        if os.access(path, os.X_OK) and Path(path).is_file():
             return _start([path], assignment["environment"], None, None)
-    _tell_exit(stream, {"error": "Runtime.InvalidEntrypoint"})
+    return _tell_exit(stream, {"error": "Runtime.InvalidEntrypoint"})
 
 
 def _start(
@@ -98,7 +99,7 @@ def _start(
         if filter_program is not None:
             jail.renounce(filter_program)
         os.chdir("/var/task")
-        os.execve(argv[0], argv, environment)
+        os.execve(argv[0], argv, environment)  # noqa: S606  the point of it
     except OSError as error:
         os.write(2, f"{argv[0]}: {error}\n".encode())
     os._exit(127)
@@ -106,8 +107,7 @@ def _start(
 
 def _prefer_for_oom() -> None:
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
-    with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-        file.write(_OOM_SCORE)
+    Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="ascii")
 
 
 def _attend(stream: wire.Stream, wake: int, pid: int) -> NoReturn:

@@ -141,7 +141,7 @@ class Runtime:
         sys.modules["__main__"] = types.ModuleType("__main__")
         open_code_paths(given["code_paths"])
         sys.path += [path for path in given.get("library_paths", ()) if path not in sys.path]
-        snapshots.refresh_randomness()
+        snapshots.refresh_numbers()
         self._log_handler = logs.set_up_logging(
             self._outlet, self._format, given.get("log_level", "")
         )

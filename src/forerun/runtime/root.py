@@ -8,6 +8,7 @@ host's file system outside of the binds can be reached from this process or its 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from forerun.runtime import syscalls
 
@@ -73,18 +74,19 @@ def write(path: str, text: str) -> None:
 
 def _fill(top: str, plan: dict[str, Any]) -> None:
     for name in _EMPTY:
-        os.makedirs(os.path.join(top, name), exist_ok=True)
+        Path(top, name).mkdir(parents=True, exist_ok=True)
     for source, inside in plan["binds"]:
         _bind(source, top + inside, _READ_ONLY)
     for name in _DEVICES:
         _bind("/dev/" + name, top + "/dev/" + name, _DEVICE)
     for inside, target in plan["links"].items():
-        _parents(top + inside)
-        os.symlink(target, top + inside)
+        link = Path(top + inside)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(target)
     for inside, text in plan["files"].items():
-        _parents(top + inside)
-        with open(top + inside, "x", encoding="utf-8") as file:
-            file.write(text)
+        file = Path(top + inside)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
     # The zygote needs it, and the kernel lets a user namespace mount a fresh /proc only where a complete one is
     # visible already. A sandbox covers it with its own and has no capability to take that away.
     tree = syscalls.clone_tree("/proc")
@@ -95,15 +97,12 @@ def _fill(top: str, plan: dict[str, Any]) -> None:
 def _bind(source: str, target: str, attributes: int) -> None:
     tree = syscalls.clone_tree(source, attributes)
     try:
-        if os.path.isdir(source):
-            os.makedirs(target, exist_ok=True)
+        place = Path(target)
+        if Path(source).is_dir():
+            place.mkdir(parents=True, exist_ok=True)
         else:
-            _parents(target)
-            os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.touch()
         syscalls.attach_tree(tree, target)
     finally:
         os.close(tree)
-
-
-def _parents(path: str) -> None:
-    os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -75,15 +75,20 @@ def _hooks(getter: str) -> list[Hook]:
 
 def refresh_randomness() -> None:
     """Reseed the generators that are loaded: copies of one process must not draw the same numbers."""
+    refresh_numbers()
+    loaded: Any = sys.modules.get("ssl")
+    if loaded is not None:
+        loaded.RAND_add(os.urandom(32), 0.0)
+
+
+def refresh_numbers() -> None:
+    """`refresh_randomness` after an ordinary fork: OpenSSL sees that its process id is another and reseeds by itself."""
     loaded: Any = sys.modules.get("random")
     if loaded is not None:
         loaded.seed()
     loaded = sys.modules.get("numpy.random")
     if loaded is not None:
         loaded.seed()
-    loaded = sys.modules.get("ssl")
-    if loaded is not None:
-        loaded.RAND_add(os.urandom(32), 0.0)
     loaded = sys.modules.get("tempfile")
     if loaded is not None:
         # Its names are drawn from a generator that is renewed by process id only, and ids repeat between sandboxes.

@@ -1,6 +1,5 @@
 """Speaking with a program in a sandbox through the Lambda Runtime API, served on a socket inside its network."""
 
-import asyncio
 import socket
 
 from forerun.aio import Clock, HttpServer
@@ -22,7 +21,7 @@ class ApiDialogue:
 
     async def open(self, sock: socket.socket) -> None:
         """Serve on a listening socket, which this takes over."""
-        sock.setblocking(False)
+        sock.settimeout(0)
         await self._server.listen(sock)
 
     async def init(self) -> InitReport | InitFailure:

@@ -24,7 +24,7 @@ from forerun.sandbox.environment import PLATFORM_PORT, RUNTIME_API_PORT
 from forerun.sandbox.interpreters import Interpreter, own_interpreter, runtimes_of
 from forerun.sandbox.jail_body import JailBody, Uids
 from forerun.sandbox.link import Link
-from forerun.sandbox.live import LiveSandbox
+from forerun.sandbox.live import LiveSandbox, Watch
 from forerun.sandbox.rootfs import host_resolvers, root_plan, zygote_environment
 from forerun.sandbox.zygotes import Zygote
 
@@ -144,9 +144,7 @@ class JailSandboxes:
             runtime,
             (ours, printed),
             WireDialogue if runtime.startswith("python") else self._api_dialogue,
-            clock=self._settings.clock,
-            on_exit=self._settings.on_exit,
-            on_destroyed=self._forget,
+            Watch(self._settings.clock, self._settings.on_exit, self._forget),
         )
         self._sandboxes[name] = sandbox
         slot = self._uids.take()

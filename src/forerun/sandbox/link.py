@@ -47,7 +47,7 @@ class Link:
         self._unsent: list[bytes] = []
         self._takes_fds = True
         self._open = True
-        sock.setblocking(False)
+        sock.settimeout(0)
         os.set_blocking(output_fd, False)
         self._loop.add_reader(sock, self._readable)
         self._loop.add_reader(output_fd, self._printed)

@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from forerun.aio import Clock
@@ -64,6 +65,15 @@ class Body(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Watch:
+    """What a sandbox needs of its maker: the time, and who hears that it ended unasked, or is destroyed."""
+
+    clock: Clock
+    on_exit: OnExit
+    on_destroyed: OnExit
+
+
 class LiveSandbox:
     """Implements ``contract.Sandbox``."""
 
@@ -73,18 +83,14 @@ class LiveSandbox:
         runtime: str,
         link_ends: tuple[socket.socket, int],
         make_dialogue: Callable[[Link], Dialogue],
-        *,
-        clock: Clock,
-        on_exit: OnExit,
-        on_destroyed: OnExit,
+        watch: Watch,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.id = identity
         self.runtime = runtime
         self._loop = loop
-        self._clock = clock
-        self._on_exit = on_exit
-        self._on_destroyed = on_destroyed
+        self._clock = clock = watch.clock
+        self._watch = watch
         self._link = Link(
             *link_ends, Output(lambda: int(clock.now() * 1000)), self._take_frame, self._on_closed
         )
@@ -201,7 +207,7 @@ class LiveSandbox:
                 await self._destroy()
             finally:
                 self._gone.set_result(None)
-                self._on_destroyed(self)
+                self._watch.on_destroyed(self)
         else:
             await asyncio.shield(self._gone)
 
@@ -214,7 +220,7 @@ class LiveSandbox:
                 async with asyncio.timeout(_DEATH_S):
                     await asyncio.shield(body.exited)
             except TimeoutError:
-                log.error("sandbox %s did not end within %.0f s", self.id, _DEATH_S)
+                log.warning("sandbox %s did not end within %.0f s", self.id, _DEATH_S)
         self._link.close()
         self._end()
         await self._dialogue.close()
@@ -295,4 +301,4 @@ class LiveSandbox:
             self._ready.set_exception(SandboxDead())
             self._ready.exception()
         elif unasked:
-            self._on_exit(self)
+            self._watch.on_exit(self)

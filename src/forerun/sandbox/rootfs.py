@@ -64,17 +64,14 @@ def root_plan(
     for one in interpreters:
         if one.prefix is not None and [str(one.prefix)] * 2 not in binds:
             binds.append([str(one.prefix)] * 2)
-    for name in _ETC:
-        path = Path("/etc") / name
-        if path.exists():
-            # The target of a link may be outside of what is in the root.
-            binds.append([str(path.resolve()), str(path)])
+    # The target of a link may be outside of what is in the root.
+    etc = [path for name in _ETC if (path := Path("/etc", name)).exists()]
+    binds += [[str(path.resolve()), str(path)] for path in etc]
     package = Path(forerun.__path__[0])
     binds.append([str(package / "__init__.py"), "/var/runtime/forerun/__init__.py"])
     binds.append([str(package / "runtime"), "/var/runtime/forerun/runtime"])
-    for name in SDK_PACKAGES:
-        if (source := _package(name)) is not None:
-            binds.append([str(source), f"/var/runtime/{source.name}"])
+    packages = [source for name in SDK_PACKAGES if (source := _package(name)) is not None]
+    binds += [[str(source), f"/var/runtime/{source.name}"] for source in packages]
     if code_root is not None:
         binds.append([str(code_root), "/.code"])
     return {"binds": binds, "links": links, "files": {**_FILES, "/etc/resolv.conf": resolvers}}

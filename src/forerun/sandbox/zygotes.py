@@ -58,7 +58,7 @@ class Zygote:
         for group, fd in zip(self._plan["groups"], fds, strict=True):
             group["fd"] = fd
         message = json.dumps(self._plan).encode()
-        ours.setblocking(False)
+        ours.settimeout(0)
         with tempfile.TemporaryFile() as errors:
             try:
                 # A zygote is started once for each interpreter; starting it blocks for a millisecond.
@@ -133,7 +133,7 @@ class Zygote:
         if self._process is not None:
             self._process.kill()
             deadline = self._loop.time() + _END_S
-            while self._process.poll() is None and self._loop.time() < deadline:
+            while self._process.poll() is None and self._loop.time() < deadline:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 
     async def _send(self, message: bytes, fds: list[int]) -> None:
