@@ -1,9 +1,14 @@
 """The one table from the platform's errors to the names and statuses that AWS's clients know, per service."""
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from forerun.api.protocol import ApiError
+from forerun.control.identity import QuotaExceeded
+from forerun.control.policies import MalformedPolicy
 from forerun.control.rules import ConstraintViolated, ProvisionedConcurrencyMissing
+from forerun.control.sessions import ExpiredCredentials
 from forerun.errors import (
     AccessDenied,
     AlreadyExists,
@@ -45,6 +50,7 @@ _LAMBDA: dict[type[ForerunError], tuple[str, int]] = {
     RequestTooLarge: ("RequestTooLargeException", 413),
     CodeStorageExceeded: ("CodeStorageExceededException", 400),
     Unsupported: ("InvalidParameterValueException", 400),
+    ExpiredCredentials: ("ExpiredTokenException", 403),
     AccessDenied: ("AccessDeniedException", 403),
     Throttled: ("TooManyRequestsException", 429),
     NoSuchRuntime: ("InvalidRuntimeException", 502),
@@ -53,7 +59,49 @@ _LAMBDA: dict[type[ForerunError], tuple[str, int]] = {
     ForerunError: ("ServiceException", 500),
 }
 
-TABLE: dict[str, Mapping[type[ForerunError], tuple[str, int]]] = {"lambda": _LAMBDA}
+_IAM: dict[type[ForerunError], tuple[str, int]] = {
+    MalformedPolicy: ("MalformedPolicyDocument", 400),
+    InvalidInput: ("ValidationError", 400),
+    Unsupported: ("ValidationError", 400),
+    NotFound: ("NoSuchEntity", 404),
+    AlreadyExists: ("EntityAlreadyExists", 409),
+    InUse: ("DeleteConflict", 409),
+    Conflict: ("ConcurrentModification", 409),
+    QuotaExceeded: ("LimitExceeded", 409),
+    ExpiredCredentials: ("ExpiredToken", 403),
+    AccessDenied: ("AccessDenied", 403),
+    Throttled: ("Throttling", 400),
+    ForerunError: ("ServiceFailure", 500),
+}
+
+_STS: dict[type[ForerunError], tuple[str, int]] = {
+    MalformedPolicy: ("MalformedPolicyDocument", 400),
+    InvalidInput: ("ValidationError", 400),
+    Unsupported: ("ValidationError", 400),
+    ExpiredCredentials: ("ExpiredToken", 403),
+    AccessDenied: ("AccessDenied", 403),
+    Throttled: ("Throttling", 400),
+    ForerunError: ("InternalFailure", 500),
+}
+
+_LOGS: dict[type[ForerunError], tuple[str, int]] = {
+    InvalidInput: ("InvalidParameterException", 400),
+    Unsupported: ("InvalidParameterException", 400),
+    NotFound: ("ResourceNotFoundException", 400),
+    AlreadyExists: ("ResourceAlreadyExistsException", 400),
+    Conflict: ("OperationAbortedException", 400),
+    ExpiredCredentials: ("ExpiredTokenException", 400),
+    AccessDenied: ("AccessDeniedException", 400),
+    Throttled: ("ThrottlingException", 400),
+    ForerunError: ("ServiceUnavailableException", 500),
+}
+
+TABLE: dict[str, Mapping[type[ForerunError], tuple[str, int]]] = {
+    "lambda": _LAMBDA,
+    "iam": _IAM,
+    "sts": _STS,
+    "logs": _LOGS,
+}
 """Service name to error class to (code, status); a class without a row is answered as its nearest ancestor."""
 
 _INTERNAL = ("InternalFailure", 500)
@@ -66,3 +114,13 @@ def describe(service: str, error: ForerunError) -> AwsError:
         if kind in rows:
             return AwsError(*rows[kind], error.message)
     return AwsError(*_INTERNAL, error.message)
+
+
+def api_error(service: str, error: ForerunError) -> ApiError:
+    """The error as the protocol engine prints it, with what AWS adds for throttled requests."""
+    code, status, message = describe(service, error)
+    members = {}
+    if isinstance(error, Throttled):
+        seconds = str(max(1, math.ceil(error.retry_after_s)))
+        members = {"Reason": error.reason, "retryAfterSeconds": seconds}
+    return ApiError(code, message, status, members)

@@ -17,6 +17,10 @@ from forerun.control.policies import Grant, Names, Policy, PolicyKind, parse_pol
 from forerun.errors import AccessDenied
 
 RULINGS = 4096
+# Need no permission, or (AssumeRole) are decided with the role's trust policy by ``require_assume``.
+FREE_ACTIONS = frozenset(
+    {"sts:GetCallerIdentity", "sts:GetSessionToken", "sts:GetAccessKeyInfo", "sts:AssumeRole"}
+)
 ResourcePolicy = Policy | str | bytes | Mapping[str, Any]
 
 
@@ -160,13 +164,16 @@ class Authorizer:
     ) -> None:
         """Return when ``caller`` may do ``action`` (``lambda:InvokeFunction``) to ``resource`` (an ARN, or ``*``).
 
-        A resource without an account in its ARN belongs to the caller's. Raises ``AccessDenied``.
+        A resource without an account in its ARN belongs to the caller's. ``FREE_ACTIONS`` are always allowed.
+        Raises ``AccessDenied``.
         """
         rights = self._source.rights(caller.principal_arn)
         owner = _owner(resource) or caller.account
         if rights.unrestricted and owner == caller.account and resource_policy is None:
             return
         if rights.root and owner == caller.account:
+            return
+        if action in FREE_ACTIONS:
             return
         decision = self._decide(caller, rights, action, resource, resource_policy, context)
         if not decision.allowed:

@@ -74,7 +74,7 @@ class Identities:
 
         Raises ``ExpiredCredentials`` for a session that has ended.
         """
-        if session_token is None:
+        if not session_token:
             key = self._directory.key(access_key_id)
             if key is None or not key.active:
                 return None

@@ -19,7 +19,7 @@ from forerun.errors import InvalidInput
 
 _ACTION = re.compile(r"(\*|[A-Za-z0-9*?-]+:[A-Za-z0-9*?]+)\Z")
 _ACCOUNT = re.compile(r"\d{12}\Z")
-_PRINCIPAL_ARN = re.compile(r"arn:aws[a-z-]*:(iam|sts)::\d{12}:\S+\Z")
+_PRINCIPAL_ARN = re.compile(r"arn:aws[a-z-]*:(iam|sts)::(\d{12}|cloudfront):\S+\Z")
 _MEMBERS = frozenset(
     [
         "Sid",
