@@ -115,7 +115,7 @@ class HostAgent:
             self._works.act(self._dispatch.withdraw(ticket, _closing()))
         for slot in self._pool:
             if slot.state is not State.CREATING:
-                self._works.act(self._dispatch.discard(slot, self._clock.monotonic()))
+                self._works.act(self._dispatch.discard(slot))
         await self._timer.close()
         await self._works.close()
         await self._sandboxes.close()
@@ -188,10 +188,10 @@ class HostAgent:
         except BaseException:
             if timed_here:
                 call.deadline_ms = 0
-            self._works.act(dispatch.discard(slot, monotonic()))
+            self._works.act(dispatch.discard(slot))
             raise
         now = monotonic()
-        effects = dispatch.release(slot, now) if outcome.alive else dispatch.discard(slot, now)
+        effects = dispatch.release(slot, now) if outcome.alive else dispatch.discard(slot)
         if effects:
             self._works.act(effects)
         timings.started = outcome.started
@@ -223,13 +223,13 @@ class HostAgent:
             )
             loaded = await sandbox.assign(own, deadline=began + self._timeouts.init_timeout_s)
         except BaseException:
-            self._works.act(self._dispatch.discard(slot, self._clock.monotonic()))
+            self._works.act(self._dispatch.discard(slot))
             raise
         ended = self._clock.monotonic()
         _still_ours(slot)
         if isinstance(loaded, InitFailure):
             self._works.failed += 1
-            self._works.act(self._dispatch.discard(slot, ended))
+            self._works.act(self._dispatch.discard(slot))
         else:
             self._dispatch.assigned(slot, (ended - began) * 1000)
         return loaded
@@ -324,7 +324,7 @@ class HostAgent:
         """A sandbox ended unasked. One that works says so itself, by the outcome of its call or init."""
         slot = self._works.find(sandbox.id)
         if slot is not None and slot.state in (State.IDLE, State.POOLED):
-            self._works.act(self._dispatch.discard(slot, self._clock.monotonic()))
+            self._works.act(self._dispatch.discard(slot))
 
     def stats(self) -> HostStats:
         """See ``Host.stats``."""

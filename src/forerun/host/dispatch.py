@@ -68,7 +68,8 @@ class Dispatcher(Generic[S]):
     def ask(self, ticket: Ticket, now: float) -> Effects[S]:
         """A call for which nothing is idle. It may be settled in this very step.
 
-        Raises ``SetupFailed`` when it asks for more than the host has, ``Throttled`` when too many wait already.
+        A pool that is still half full is refilled by the next tick: a fork at this moment would make the call wait
+        for the processor. Raises ``SetupFailed`` when it asks for more than the host has, ``Throttled`` when too many wait already.
         """
         if ticket.memory_mb > self.ledger.capacity_mb:
             raise SetupFailed(
@@ -83,7 +84,9 @@ class Dispatcher(Generic[S]):
             self.line.leave(ticket)
             ticket.error = _throttled("too many calls wait for memory on this host")
             self._settle(ticket, None, effects)
-        self._refill(ticket.runtime, now, effects)
+        pooled = self.pool.pooled(ticket.runtime)
+        if 2 * pooled < self.replenisher.target(ticket.runtime, now):
+            self._refill(ticket.runtime, now, effects)
         return effects
 
     def prepare(self, ticket: Ticket, now: float) -> Effects[S] | None:
@@ -107,7 +110,7 @@ class Dispatcher(Generic[S]):
     def release(self, slot: Slot[S], now: float) -> Effects[S]:
         """The call has ended and the sandbox can serve its key again, unless it was given up meanwhile."""
         if slot.doomed or slot.state is State.DYING:
-            return self.discard(slot, now)
+            return self.discard(slot)
         if not self.line:
             self._idle(slot, now)
             return self._nothing
@@ -123,13 +126,12 @@ class Dispatcher(Generic[S]):
         self._advance(effects)
         return effects
 
-    def discard(self, slot: Slot[S], now: float) -> Effects[S]:
+    def discard(self, slot: Slot[S]) -> Effects[S]:
         """The sandbox must not be used again; harmless when that is known already."""
         effects: Effects[S] = Effects()
         if slot.state is not State.DYING:
             self._destroy(slot, effects)
             self._advance(effects)
-            self._refill(slot.runtime, now, effects)
         return effects
 
     def withdraw(self, ticket: Ticket, error: ForerunError | None = None) -> Effects[S]:

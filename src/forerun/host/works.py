@@ -73,7 +73,7 @@ class Works:
             elif given.state is State.BUSY:
                 self.act(self._dispatch.release(given, now))
             else:
-                self.act(self._dispatch.discard(given, now))
+                self.act(self._dispatch.discard(given))
             raise
         if slot is None:
             raise ticket.error or SandboxError()
@@ -94,7 +94,7 @@ class Works:
             if future is not None and not future.done():
                 future.set_result(given)
             elif given is not None:
-                self.act(self._dispatch.discard(given, self._clock.monotonic()))
+                self.act(self._dispatch.discard(given))
 
     async def _create(self, slot: "Slot[Sandbox]") -> None:
         slot.zygote = self._sandboxes.ready(slot.runtime)

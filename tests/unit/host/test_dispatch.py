@@ -128,13 +128,13 @@ class HostMachine(RuleBasedStateMachine):
             self.host.assigned(slot, ms)
             return self.call(slot)
         self.working.discard(slot.id)
-        return multiple(*map(self.call, self.act(self.host.discard(slot, self.now))))
+        return multiple(*map(self.call, self.act(self.host.discard(slot))))
 
     @rule(target=busy, slot=consumes(busy), ok=st.integers(0, 5))
     def end(self, slot: Slot[str], ok: int):
         self.working.discard(slot.id)
-        end = self.host.release if ok else self.host.discard
-        return multiple(*map(self.call, self.act(end(slot, self.now))))
+        effects = self.host.release(slot, self.now) if ok else self.host.discard(slot)
+        return multiple(*map(self.call, self.act(effects)))
 
     @rule(target=busy, which=st.integers(0, 9))
     def bury(self, which: int):
@@ -265,11 +265,24 @@ def test_the_unassigned_give_way_only_when_that_helps() -> None:
     assert waiting.booked
 
 
+def test_a_pool_half_full_is_refilled_by_the_tick_out_of_the_calls_way() -> None:
+    host = dispatcher(floor=2)
+    made = host.hold_ready("python3.11", 0).create
+    while made:
+        made = [new for slot in made for new in host.created(slot, f"p{slot.id}", 0).create]
+    assert host.pool.pooled("python3.11") == 2
+    assert host.ask(Ticket("a", "python3.11", 64, deadline=10), 0).create == []
+    assert len(host.tick(0.25).create) == 1
+    assert host.pool.pooled("python3.11") == 1
+    assert len(host.ask(Ticket("b", "python3.11", 64, deadline=10), 0.3).create) == 0
+    assert len(host.ask(Ticket("c", "python3.11", 64, deadline=10), 0.3).create) == 1
+
+
 def test_a_second_release_of_a_given_up_sandbox_is_harmless() -> None:
     host = dispatcher(floor=0)
     slot = ready(host, "a", 64)
-    assert host.discard(slot, 0).destroy == [slot]
-    assert not host.discard(slot, 0)
+    assert host.discard(slot).destroy == [slot]
+    assert not host.discard(slot)
     assert not host.release(slot, 0)
 
 

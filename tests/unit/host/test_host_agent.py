@@ -52,7 +52,7 @@ async def test_a_waiting_sandbox_takes_the_code() -> None:
     run = await rig.run()
     assert run.start_type is StartType.POOL
     assert run.placement == "warming pool"
-    await settle()
+    await rig.clock.advance(0.5)
     assert rig.agent.stats().pools["python3.11"][0] >= 2
     await finish(rig)
 
