@@ -61,10 +61,10 @@ async def serving():
 async def running(*command, assignment=None, env=None, cwd=None):
     """A program that is ended afterwards; ``assignment`` is given on its descriptor 3."""
     reading, writing = os.pipe()
-    inner = ["/bin/sh", "-c", f'exec 3<&{reading}; exec "$@"', "sh", *command]
     process = await asyncio.create_subprocess_exec(
-        *inner,
-        pass_fds=[reading],
+        *command,
+        pass_fds=[3],
+        preexec_fn=lambda: os.dup2(reading, 3),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
