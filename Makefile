@@ -1,0 +1,67 @@
+# One command for each thing. `make setup` leaves .venv/bin/forerun; `make demo` shows it at work.
+# Everything installed is pinned by hash in requirements/*.lock.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+BIN := .venv/bin
+PIP := -m pip install --quiet --disable-pip-version-check
+
+.PHONY: setup clients demo test test-fast lint format bench docs locks clean
+
+setup: .venv/.ready
+
+.venv/.ready: requirements/dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; this is $$($(PYTHON) --version). Set PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || sh .ci/install-venv "$(PYTHON)"
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python $(PIP) --require-hashes -r requirements/dev.lock
+	$(BIN)/python $(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The AWS tools that conformance tests drive want other versions of botocore than we do.
+clients: .venv-clients/.ready
+
+.venv-clients/.ready: requirements/clients.lock | setup
+	test -x .venv-clients/bin/python || $(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/python $(PIP) --require-hashes -r requirements/clients.lock
+	@touch $@
+
+# make demo KEEP=1 leaves the server running; DEMO_DIR=... keeps its data.
+demo: setup
+	$(BIN)/python examples/demo.py $(if $(KEEP),--keep)
+
+test: setup clients
+	$(BIN)/pytest -n auto
+
+# Without real processes and foreign clients: seconds.
+test-fast: setup
+	$(BIN)/pytest -n auto -m "not slow and not conformance and not root"
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup
+	$(BIN)/python bench/run.py
+
+# Every setting with its default and reason, from the code.
+docs: setup
+	$(BIN)/python docs/settings.py
+
+# The lock files name no registry: what is installed is told apart by its hashes alone.
+LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	--python-version 3.11 pyproject.toml
+
+locks: setup
+	$(LOCK) --extra sam --group dev --group demo -o requirements/dev.lock
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --python-version 3.11 --group conformance -o requirements/clients.lock
+
+clean:
+	rm -rf .venv .venv-clients .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
