@@ -47,10 +47,11 @@ class FunctionRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VersionRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One version, the bytes its code takes unpacked without layers, and its runtime policy."""
+    """One version, the bytes that its code and its layers take unpacked, and its runtime policy."""
 
     function: FunctionVersion
     unpacked_size: int
+    layers_unpacked_size: int = 0
     runtime_policy: RuntimePolicy | None = None
 
 
@@ -95,7 +96,7 @@ class FunctionStore:
     ) -> tuple[FunctionRecord, VersionRecord] | None:
         """A function with one of its versions."""
         rows = await self._db.fetch(
-            "SELECT v.config, v.sealed_environment, v.unpacked_size, v.runtime_policy,"
+            "SELECT v.config, v.sealed_environment, v.unpacked_size, v.layers_unpacked_size, v.runtime_policy,"
             " f.tags, f.reserved, f.recursion, f.next_version, f.published_description"
             " FROM function_versions v JOIN functions f ON f.account = v.account AND f.name = v.name"
             " WHERE v.account = $1 AND v.name = $2 AND v.number = $3",
@@ -109,11 +110,11 @@ class FunctionStore:
         record = FunctionRecord(
             account=account,
             name=name,
-            tags=_TAGS.decode(row[4]),
-            reserved=row[5],
-            recursion=row[6],
-            next_version=row[7],
-            published_description=row[8],
+            tags=_TAGS.decode(row[5]),
+            reserved=row[6],
+            recursion=row[7],
+            next_version=row[8],
+            published_description=row[9],
         )
         return record, self._version(row)
 
@@ -124,8 +125,8 @@ class FunctionStore:
         await self._db.write(
             Statement(
                 "UPDATE function_versions SET revision = $1, config = $2, sealed_environment = $3, code_digest = $4,"
-                " layers_digest = $5, code_size = $6, unpacked_size = $7"
-                " WHERE account = $8 AND name = $9 AND number = $10 AND revision = $11",
+                " layers_digest = $5, code_size = $6, unpacked_size = $7, layers_unpacked_size = $8"
+                " WHERE account = $9 AND name = $10 AND number = $11 AND revision = $12",
                 (
                     function.revision_id,
                     config,
@@ -134,6 +135,7 @@ class FunctionStore:
                     function.layers_digest,
                     function.code_size,
                     version.unpacked_size,
+                    version.layers_unpacked_size,
                     function.account,
                     function.name,
                     version_number(function.version),
@@ -199,7 +201,7 @@ class FunctionStore:
         """Versions of an account's functions by name and number, ``$LATEST`` only unless all are asked for."""
         if all_versions:
             rows = await self._db.fetch(
-                "SELECT v.config, v.sealed_environment, v.unpacked_size, v.runtime_policy FROM function_versions v"
+                "SELECT v.config, v.sealed_environment, v.unpacked_size, v.layers_unpacked_size, v.runtime_policy FROM function_versions v"
                 " WHERE v.account = $1 AND (v.name, v.number) > ($2, $3) ORDER BY v.name, v.number LIMIT $4",
                 account,
                 *after,
@@ -207,7 +209,7 @@ class FunctionStore:
             )
         else:
             rows = await self._db.fetch(
-                "SELECT v.config, v.sealed_environment, v.unpacked_size, v.runtime_policy FROM function_versions v"
+                "SELECT v.config, v.sealed_environment, v.unpacked_size, v.layers_unpacked_size, v.runtime_policy FROM function_versions v"
                 " WHERE v.account = $1 AND v.name > $2 AND v.number = 0 ORDER BY v.name LIMIT $3",
                 account,
                 after[0],
@@ -224,7 +226,7 @@ class FunctionStore:
         """
         if newest_first:
             rows = await self._db.fetch(
-                "SELECT v.config, v.sealed_environment, v.unpacked_size, v.runtime_policy FROM function_versions v"
+                "SELECT v.config, v.sealed_environment, v.unpacked_size, v.layers_unpacked_size, v.runtime_policy FROM function_versions v"
                 " WHERE v.account = $1 AND v.name = $2 AND v.number > 0 ORDER BY v.number DESC LIMIT $3",
                 account,
                 name,
@@ -232,7 +234,7 @@ class FunctionStore:
             )
         else:
             rows = await self._db.fetch(
-                "SELECT v.config, v.sealed_environment, v.unpacked_size, v.runtime_policy FROM function_versions v"
+                "SELECT v.config, v.sealed_environment, v.unpacked_size, v.layers_unpacked_size, v.runtime_policy FROM function_versions v"
                 " WHERE v.account = $1 AND v.name = $2 AND v.number > $3 ORDER BY v.number LIMIT $4",
                 account,
                 name,
@@ -245,7 +247,7 @@ class FunctionStore:
         function = version.function
         config, environment = self._packed(function)
         return Statement(
-            "INSERT INTO function_versions VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+            "INSERT INTO function_versions VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
             (
                 function.account,
                 function.name,
@@ -257,6 +259,7 @@ class FunctionStore:
                 function.layers_digest,
                 function.code_size,
                 version.unpacked_size,
+                version.layers_unpacked_size,
                 msgspec.json.encode(version.runtime_policy) if version.runtime_policy else None,
             ),
         )
@@ -278,7 +281,8 @@ class FunctionStore:
         return VersionRecord(
             function=function,
             unpacked_size=row[2],
-            runtime_policy=_POLICY.decode(row[3]) if row[3] is not None else None,
+            layers_unpacked_size=row[3],
+            runtime_policy=_POLICY.decode(row[4]) if row[4] is not None else None,
         )
 
 

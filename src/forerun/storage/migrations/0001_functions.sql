@@ -24,6 +24,7 @@ CREATE TABLE function_versions (
     layers_digest TEXT,
     code_size INTEGER NOT NULL,
     unpacked_size INTEGER NOT NULL,
+    layers_unpacked_size INTEGER NOT NULL,
     runtime_policy BLOB,
     PRIMARY KEY (account, name, number),
     FOREIGN KEY (account, name) REFERENCES functions ON DELETE CASCADE

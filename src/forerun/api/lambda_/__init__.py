@@ -1,0 +1,1 @@
+"""The Lambda API: one file per resource, each offering its handlers by operation name."""

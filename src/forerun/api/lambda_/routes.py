@@ -1,0 +1,43 @@
+"""All handlers of the Lambda API but the invocations, which take a shorter way."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from forerun.api.caller import Caller
+from forerun.api.lambda_ import (
+    account,
+    aliases,
+    concurrency,
+    event_invoke,
+    functions,
+    layers,
+    mappings,
+    permissions,
+    tags,
+    urls,
+    versions,
+)
+from forerun.api.lambda_.shapes import Members
+from forerun.control.estate import Estate
+from forerun.settings import LimitSettings
+
+Handler = Callable[[Caller, Any], Awaitable[Members]]
+
+
+def lambda_routes(
+    estate: Estate, limits: LimitSettings, package_url: Callable[[str], str]
+) -> dict[str, Handler]:
+    """Handlers by operation; ``package_url`` makes the URL where the package with a digest can be fetched."""
+    return {
+        **functions.routes(estate.functions, lambda function: package_url(function.code_digest)),
+        **versions.routes(estate.versions),
+        **aliases.routes(estate.aliases),
+        **layers.routes(estate.layers, lambda layer: package_url(layer.code_digest)),
+        **permissions.routes(estate.permissions),
+        **concurrency.routes(estate.concurrency, estate.functions),
+        **event_invoke.routes(estate.event_invokes),
+        **urls.routes(estate.urls),
+        **tags.routes(estate.tags),
+        **account.routes(estate.concurrency, estate.behaviour, estate.functions, limits),
+        **mappings.routes(estate.mappings),
+    }

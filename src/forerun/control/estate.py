@@ -1,0 +1,123 @@
+"""Everything users own, put together over one database and one directory of code."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from forerun.aio import Clock
+from forerun.control.aliases import Aliases
+from forerun.control.changes import Changes
+from forerun.control.code import CodeStore
+from forerun.control.concurrency import Behaviour, Concurrency
+from forerun.control.configuration import Machine
+from forerun.control.event_invoke import EventInvokes
+from forerun.control.functions import CodeLimits, Functions
+from forerun.control.layers import Layers
+from forerun.control.lookup import Lookup
+from forerun.control.mappings import Mappings
+from forerun.control.permissions import Permissions
+from forerun.control.registry import Registry
+from forerun.control.tags import Tags
+from forerun.control.urls import FunctionUrls
+from forerun.control.versions import Versions
+from forerun.model import Egress
+from forerun.settings import LimitSettings
+from forerun.storage.aliases import AliasStore
+from forerun.storage.db import Db
+from forerun.storage.event_invoke import EventInvokeStore
+from forerun.storage.functions import FunctionStore, Seal
+from forerun.storage.layers import LayerStore
+from forerun.storage.mappings import MappingStore
+from forerun.storage.ownership import OwnershipStore
+from forerun.storage.policies import PolicyStore
+from forerun.storage.urls import UrlStore
+
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the services stand on.
+
+    ``machine`` tells what runtimes are installed when asked; ``url_for`` makes the URL of a function URL's id.
+    """
+
+    directory: Path
+    region: str
+    limits: LimitSettings
+    egress: Egress
+    machine: Callable[[], Machine]
+    url_for: Callable[[str], str]
+    clock: Clock
+
+
+class Estate:
+    """The services of the control room that keep what users own, and the registry that resolves it.
+
+    ``start`` before use; ``sweep`` now and then.
+    """
+
+    def __init__(self, db: Db, seal: Seal, around: Surroundings) -> None:
+        limits, clock, region = around.limits, around.clock, around.region
+        store, aliases = FunctionStore(db, seal), AliasStore(db)
+        events, policies, mappings = EventInvokeStore(db), PolicyStore(db), MappingStore(db)
+        self._ownership = ownership = OwnershipStore(db)
+        self.changes = changes = Changes()
+        lookup = Lookup(functions=store, aliases=aliases, region=region)
+        self.code = CodeStore(
+            around.directory,
+            clock=clock,
+            zipped_limit=limits.code_zipped_bytes,
+            unzipped_limit=limits.code_unzipped_bytes,
+        )
+        self.layers = Layers(
+            store=LayerStore(db),
+            ownership=ownership,
+            code=self.code,
+            clock=clock,
+            region=region,
+            storage_limit=limits.code_storage_bytes,
+        )
+        self.versions = Versions(store=store, lookup=lookup, changes=changes, clock=clock)
+        self.functions = Functions(
+            store=store,
+            ownership=ownership,
+            lookup=lookup,
+            versions=self.versions,
+            layers=self.layers,
+            code=self.code,
+            changes=changes,
+            clock=clock,
+            machine=around.machine,
+            limits=CodeLimits(limits.code_unzipped_bytes, limits.code_storage_bytes),
+        )
+        self.aliases = Aliases(store=aliases, lookup=lookup, changes=changes)
+        self.permissions = Permissions(store=policies, lookup=lookup, changes=changes)
+        self.concurrency = Concurrency(
+            ownership=ownership,
+            lookup=lookup,
+            changes=changes,
+            account_limit=limits.account_concurrency,
+            unreserved_minimum=limits.unreserved_concurrency,
+        )
+        self.behaviour = Behaviour(ownership=ownership, lookup=lookup, changes=changes)
+        self.event_invokes = EventInvokes(store=events, lookup=lookup, changes=changes, clock=clock)
+        self.urls = FunctionUrls(
+            store=UrlStore(db),
+            lookup=lookup,
+            changes=changes,
+            clock=clock,
+            url_for=around.url_for,
+        )
+        self.tags = Tags(lookup=lookup, ownership=ownership, mappings=mappings, changes=changes)
+        self.mappings = Mappings(store=mappings, lookup=lookup, clock=clock)
+        self.registry = Registry(
+            lookup=lookup, policies=policies, event_configs=events, egress=around.egress
+        )
+        changes.listen(self.registry.forget)
+
+    async def start(self) -> None:
+        """Make ready what lies on disk."""
+        await self.code.start()
+
+    async def sweep(self) -> int:
+        """Remove code that nothing refers to any more; how many packages and trees that were."""
+        return await self.code.sweep(self._ownership.is_referenced)
