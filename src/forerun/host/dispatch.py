@@ -312,7 +312,9 @@ class Dispatcher(Generic[S]):
         due = self.replenisher.due(
             runtime, pooled=self.pool.pooled(runtime), creating=spare, now=now
         )
-        for _ in range(min(due, self._creations_max - self.pool.count(State.CREATING))):
+        # Half of the creations at most, so that a call that comes meanwhile need not wait for its turn.
+        turns = max(1, self._creations_max // 2) - self.pool.count(State.CREATING)
+        for _ in range(min(due, turns)):
             if not self.ledger.fits(POOLED_MB):
                 return
             slot = self.pool.begin(runtime)

@@ -272,10 +272,16 @@ def test_a_pool_half_full_is_refilled_by_the_tick_out_of_the_calls_way() -> None
         made = [new for slot in made for new in host.created(slot, f"p{slot.id}", 0).create]
     assert host.pool.pooled("python3.11") == 2
     assert host.ask(Ticket("a", "python3.11", 64, deadline=10), 0).create == []
-    assert len(host.tick(0.25).create) == 1
+    making = host.tick(0.25).create
+    assert len(making) == 1
     assert host.pool.pooled("python3.11") == 1
-    assert len(host.ask(Ticket("b", "python3.11", 64, deadline=10), 0.3).create) == 0
-    assert len(host.ask(Ticket("c", "python3.11", 64, deadline=10), 0.3).create) == 1
+    assert host.ask(Ticket("b", "python3.11", 64, deadline=10), 0.3).create == []
+    late = Ticket("c", "python3.11", 64, deadline=10)
+    assert host.ask(late, 0.3).create == []
+    effects = host.created(making[0], "made", 0.3)
+    assert effects.settled == [(late, making[0])]
+    assert late.start is StartType.ZYGOTE
+    assert len(effects.create) == 1
 
 
 def test_a_second_release_of_a_given_up_sandbox_is_harmless() -> None:
