@@ -222,7 +222,11 @@ class Authorizer:
         self._require_by_resource(names, service, action, resource, resource_policy, context)
 
     def require_assume(
-        self, caller: Asker, role_arn: str, trust: str, context: Context | None = None
+        self,
+        caller: Asker,
+        role_arn: str,
+        trust: str | Mapping[str, Any],
+        context: Context | None = None,
     ) -> None:
         """Return when the trust policy (and, where it only names an account, the caller's own) lets it assume the role.
 
