@@ -29,7 +29,6 @@ MAX_KEYS = 2
 MAX_ROOT_KEYS = 100
 _ACCOUNT = re.compile(r"\d{12}\Z")
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,100}\Z")
-_SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}\Z", re.ASCII)
 _NOT_SESSION_NAME = re.compile(r"[^\w+=,.@-]", re.ASCII)
 
 
@@ -84,7 +83,8 @@ class Identities:
         if verified is None:
             return None
         claims = verified.claims
-        if claims.entity_id != self._entity_id(claims.principal_arn):
+        # A role that was made after the session began bounds it from now on; one that was deleted ends it.
+        if claims.entity_id and claims.entity_id != self._entity_id(claims.principal_arn):
             return None
         return Identity(
             claims.access_key_id,
@@ -226,9 +226,8 @@ def session_arn(account: str, role: str, name: str) -> str:
 
 
 def session_name(text: str) -> str:
-    """``text`` as a session name: at most 64 of the allowed characters."""
-    name = _NOT_SESSION_NAME.sub("-", text)[:64]
-    return name if _SESSION_NAME.match(name) else name + "-_"
+    """``text`` as a session name: 1 to 64 of the allowed characters."""
+    return _NOT_SESSION_NAME.sub("-", text)[:64] or "-"
 
 
 def _no_key(access_key_id: str) -> NotFound:
