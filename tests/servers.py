@@ -32,7 +32,7 @@ from botocore.credentials import Credentials
 
 FORERUN = Path(sys.executable).parent / "forerun"
 ROLE = "arn:aws:iam::{account}:role/test"
-READY = re.compile(r"http://[0-9A-Za-z.\-\[\]:]+:\d+")
+READY = re.compile(r"^ready http://\S+", re.MULTILINE)
 START_S = 30.0
 STOP_S = 40.0
 T = TypeVar("T")

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from tests.servers import Server, eventually, package
 
+pytestmark = pytest.mark.slow
+
 MB = 1024 * 1024
 
 

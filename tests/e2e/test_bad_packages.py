@@ -11,6 +11,8 @@ import pytest
 from botocore.exceptions import ClientError
 from tests.servers import Server, package
 
+pytestmark = pytest.mark.slow
+
 GOOD = "def handler(event, context):\n    return 'fine'\n"
 MB = 1024 * 1024
 

@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from tests.servers import Server, running
 
+pytestmark = pytest.mark.slow
+
 ECHO = "def handler(event, context):\n    return event\n"
 
 

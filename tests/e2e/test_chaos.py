@@ -29,13 +29,16 @@ COUNT = "def handler(event, context):\n    print(f\"did {event['n']}.\")\n    re
 SLOW = "import time\ndef handler(event, context):\n    time.sleep(event)\n    return 'whole'\n"
 
 
-def cgroups() -> set[str]:
-    """Every cgroup on this machine that carries the platform's name."""
-    return {str(path) for path in Path("/sys/fs/cgroup").rglob("*forerun*") if path.is_dir()}
+def cgroups(server: Server) -> list[str]:
+    """The server's cgroups; its process id is in their names."""
+    name = f"forerun-{server.process.pid}-*"
+    return [str(path) for path in Path("/sys/fs/cgroup").rglob(name) if path.is_dir()]
 
 
-def mounts() -> set[str]:
-    return set(Path("/proc/self/mountinfo").read_text().splitlines())
+def mounts(path: Path) -> list[str]:
+    """What is mounted here from or below ``path``."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line for line in lines if str(path) in line]
 
 
 def records(server: Server, name: str) -> dict[str, str]:
@@ -122,39 +125,43 @@ def test_functions_and_keys_survive_kill_9(tmp_path: Path):
 
 @pytest.mark.root
 def test_kill_9_leaves_nothing(tmp_path: Path):
-    groups, before = cgroups(), mounts()
     data = tmp_path / "data"
-    with running(data, mode="jail") as server:
-        name = server.function(SLOW, Timeout=30)
+    with running(data, mode="jail") as killed:
+        name = killed.function(SLOW, Timeout=30)
         with ThreadPoolExecutor(3) as pool:
-            calls = [pool.submit(server.call, name, 25) for _ in range(3)]
-            busy = lambda: [s for s in server.sandboxes() if s["state"] == "busy"]  # noqa: E731
-            eventually(lambda: len(busy()) == 3, what="three busy sandboxes")
-            family = descendants(server.process.pid)
+            calls = [pool.submit(killed.call, name, 25) for _ in range(3)]
+
+            def all_busy() -> bool:
+                return [s["state"] for s in killed.sandboxes()].count("busy") == 3
+
+            eventually(all_busy, what="three busy sandboxes")
+            family = descendants(killed.process.pid)
             assert len(family) >= 4
-            server.process.kill()
+            assert cgroups(killed)
+            killed.process.kill()
             for call in calls:
                 with pytest.raises(BotoCoreError):
                     call.result(30)
         eventually(lambda: gone(family), what="end of all processes")
-    assert mounts() == before
-    with running(data, mode="jail") as server:
-        assert server.call(name, 0) == "whole"
-    eventually(lambda: cgroups() <= groups, what="end of all cgroups")
-    assert mounts() == before
+    assert not mounts(tmp_path)
+    with running(data, mode="jail") as second:
+        assert second.call(name, 0) == "whole"
+        eventually(lambda: not cgroups(killed), what="sweep of what the killed server left")
+    assert not cgroups(second)
+    assert not mounts(tmp_path)
 
 
 @pytest.mark.root
 def test_a_stop_leaves_nothing(tmp_path: Path):
-    groups, before = cgroups(), mounts()
     with running(tmp_path / "data", mode="jail") as server:
         name = server.function(SLOW)
         assert server.call(name, 0) == "whole"
         family = descendants(server.process.pid)
+        assert cgroups(server)
         assert server.stop() == 0
     assert gone(family)
-    assert cgroups() <= groups
-    assert mounts() == before
+    assert not cgroups(server)
+    assert not mounts(tmp_path)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
