@@ -39,8 +39,13 @@ def logs(
     query: dict[str, Any] = {"logGroupName": group}
     if pattern:
         query["filterPattern"] = pattern
-    for event in events(client, query, start, follow=follow):
-        _print(event, as_json=as_json)
+    try:
+        for event in events(client, query, start, follow=follow):
+            _print(event, as_json=as_json)
+    except KeyboardInterrupt:
+        # The way to end following; not an error.
+        if not follow:
+            raise
 
 
 def parse_age(text: str) -> int:
