@@ -9,17 +9,32 @@ from forerun.sandbox.interpreters import (
     search_folders,
 )
 from forerun.sandbox.jail import JailSandboxes, JailSettings
+from forerun.sandbox.process import ProcessSandboxes, ProcessSettings
+from forerun.sandbox.reports import (
+    Report,
+    end_lines,
+    init_failed_lines,
+    report_of,
+    start_lines,
+)
 
 __all__ = [
     "Interpreter",
     "JailSandboxes",
     "JailSettings",
     "OnExit",
+    "ProcessSandboxes",
+    "ProcessSettings",
+    "Report",
     "Sandbox",
     "Sandboxes",
     "ServePlatform",
+    "end_lines",
     "find_nodes",
     "find_pythons",
+    "init_failed_lines",
     "own_interpreter",
+    "report_of",
     "search_folders",
+    "start_lines",
 ]

@@ -17,6 +17,7 @@ class ApiDialogue:
     def __init__(self, link: Link, clock: Clock) -> None:
         self._link = link
         self._api = RuntimeApi(clock=clock)
+        self._running = False
         self._server = HttpServer(self._api, name="runtime-api")
 
     async def open(self, sock: socket.socket) -> None:
@@ -30,15 +31,20 @@ class ApiDialogue:
 
     async def run(self, call: Call) -> Outcome:
         """Hand out one invocation and wait for its answer."""
-        return await self._api.submit(call)
+        self._running = True
+        try:
+            return await self._api.submit(call)
+        finally:
+            self._running = False
 
     def handle(self, kind: int, body: bytes) -> None:
         """The launcher says nothing that is for here."""
         raise WireClosed(f"frame of kind {kind} ({len(body)} bytes) from a launcher")
 
     def end(self, outcome: Outcome, failure: InitFailure) -> None:
-        """Whoever waits gets ``outcome``; the Runtime API makes the failure of an init from it."""
-        outcome.payload = outcome.payload or failure.payload
+        """Whoever waits gets ``outcome``, or the ``failure`` of init."""
+        if not self._running:
+            outcome.payload, outcome.error_type = failure.payload, failure.error_type
         self._api.fail(outcome)
 
     async def close(self) -> None:

@@ -3,13 +3,15 @@
 import json
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from forerun.model.execution import InitFailure, LogLine, Outcome
 
 EXIT_ERROR = "Runtime.ExitError"
 TIMED_OUT = "Sandbox.Timedout"
+INVALID_ENTRYPOINT = "Runtime.InvalidEntrypoint"
+NO_BOOTSTRAP = "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]"
 _SIGNALS = {
     signal.SIGABRT: "aborted",
     signal.SIGBUS: "bus error",
@@ -30,17 +32,18 @@ _SIGNALS = {
 class Exit:
     """The end of a sandbox's first process: wait status, processes killed for memory, most bytes ever held.
 
-    ``reason`` replaces what the status would say.
+    ``reason`` and ``error_type`` replace what the status would say.
     """
 
     status: int
     oom: int = 0
     peak: int = 0
     reason: str | None = None
+    error_type: str = EXIT_ERROR
 
     def with_memory(self, other: "Exit") -> "Exit":
         """This end with the memory numbers of ``other``."""
-        return Exit(self.status, other.oom, other.peak, self.reason)
+        return replace(self, oom=other.oom, peak=other.peak)
 
 
 def read_exit(body: bytes) -> Exit:
@@ -49,9 +52,7 @@ def read_exit(body: bytes) -> Exit:
     if not isinstance(told, dict):
         raise ValueError("EXITED is no object")  # noqa: TRY004  one error for all bad frames
     if "error" in told:
-        return Exit(
-            0, reason="Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]"
-        )
+        return Exit(0, reason=NO_BOOTSTRAP, error_type=INVALID_ENTRYPOINT)
     return Exit(int(told["status"]) if isinstance(told.get("status"), int) else 0)
 
 
@@ -76,9 +77,9 @@ def exit_reason(exit_: Exit) -> str:
 def exited(request_id: str, exit_: Exit) -> Outcome:
     """The sandbox ended while it ran an invocation."""
     return Outcome(
-        payload=_payload(EXIT_ERROR, f"RequestId: {request_id} Error: {exit_reason(exit_)}"),
+        payload=_payload(exit_.error_type, f"RequestId: {request_id} Error: {exit_reason(exit_)}"),
         error="Unhandled",
-        error_type=EXIT_ERROR,
+        error_type=exit_.error_type,
         status="error",
         alive=False,
     )
@@ -107,8 +108,8 @@ def timeout_line(request_id: str, limit_s: float, now: float) -> LogLine:
 def init_exited(exit_: Exit, duration_ms: float) -> InitFailure:
     """The sandbox ended during init."""
     return InitFailure(
-        payload=_payload(EXIT_ERROR, f"Error: {exit_reason(exit_)}"),
-        error_type=EXIT_ERROR,
+        payload=_payload(exit_.error_type, f"Error: {exit_reason(exit_)}"),
+        error_type=exit_.error_type,
         duration_ms=duration_ms,
     )
 

@@ -99,6 +99,7 @@ class LiveSandbox:
         self._ready: asyncio.Future[list[int]] = loop.create_future()
         self._alive = True
         self._ended = False
+        self._assigning = False
         self._call: Call | None = None
         self._spec: SandboxSpec | None = None
         self._setup_error: str | None = None
@@ -158,12 +159,14 @@ class LiveSandbox:
             for fd in fds:
                 os.close(fd)
         timer = self._loop.call_later(limit_s, self._expire_init, limit_s)
+        self._assigning = True
         try:
             result = await self._dialogue.init()
         except asyncio.CancelledError:
             self._abandon()
             raise
         finally:
+            self._assigning = False
             timer.cancel()
         if self._setup_error is not None:
             raise SetupFailed(self._setup_error)
@@ -288,7 +291,7 @@ class LiveSandbox:
         if self._ended:
             return
         self._ended = True
-        unasked = self._alive and self._call is None
+        unasked = self._alive and self._call is None and not self._assigning
         self._alive = False
         exit_ = self._told_exit or _UNKNOWN
         if self._body is not None and self._body.exited.done():

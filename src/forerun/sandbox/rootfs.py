@@ -70,8 +70,7 @@ def root_plan(
     package = Path(forerun.__path__[0])
     binds.append([str(package / "__init__.py"), "/var/runtime/forerun/__init__.py"])
     binds.append([str(package / "runtime"), "/var/runtime/forerun/runtime"])
-    packages = [source for name in SDK_PACKAGES if (source := _package(name)) is not None]
-    binds += [[str(source), f"/var/runtime/{source.name}"] for source in packages]
+    binds += [[str(source), f"/var/runtime/{source.name}"] for source in sdk_packages()]
     if code_root is not None:
         binds.append([str(code_root), "/.code"])
     return {"binds": binds, "links": links, "files": {**_FILES, "/etc/resolv.conf": resolvers}}
@@ -97,6 +96,11 @@ def host_resolvers() -> str:
         lines = [line for line in text.splitlines() if line.startswith(("nameserver ", "search "))]
         return "".join(f"{line}\n" for line in lines)
     return ""
+
+
+def sdk_packages() -> list[Path]:
+    """Folders and files of the AWS SDK in this server's environment, which functions get as on AWS."""
+    return [source for name in SDK_PACKAGES if (source := _package(name)) is not None]
 
 
 def _package(name: str) -> Path | None:

@@ -1,0 +1,147 @@
+"""A sandbox without isolation: an ordinary process of the server's user, for machines where no jail can be made.
+
+Two processes: this one only supervises. It is the reaper of everything the function starts, so that all of it can be
+found and ended, whatever sessions or daemons were made; the other one runs the function. It ends with the host.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from forerun.runtime import syscalls, wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+_SET_CHILD_SUBREAPER = 36
+_OPEN_FILES = 1024
+_ROUNDS = 50
+_ASSIGNMENT_FD = 3
+
+
+def main(descriptor: int) -> NoReturn:
+    """Say READY, take the ASSIGN frame, start the function and supervise it."""
+    syscalls.prctl(_SET_CHILD_SUBREAPER, 1)
+    # Before the parent-death signal is asked for: it must find its handler.
+    signal.signal(signal.SIGTERM, _end_all)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGTERM)
+    stream = wire.Stream(socket.socket(fileno=descriptor))
+    stream.send(wire.pack(wire.READY))
+    try:
+        _, body = stream.receive(with_fds=False)
+    except wire.WireClosed:
+        os._exit(0)
+    order = json.loads(body)
+    pid = os.fork()
+    if pid == 0:
+        _become(stream, order)
+    # The wire stays open here: its end tells the host that all is over.
+    status = _wait(pid)
+    kill_descendants(os.getpid())
+    if os.WIFSIGNALED(status):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), os.WTERMSIG(status))
+    os._exit(os.WEXITSTATUS(status))
+
+
+def kill_descendants(pid: int) -> None:
+    """Stop, then kill everything below ``pid`` that is still there; ``pid`` itself is left alone."""
+    seen: set[int] = set()
+    for _ in range(_ROUNDS):
+        found = _descendants(pid) - seen
+        if not found:
+            break
+        # What is stopped starts nothing new while the others are looked for.
+        for one in found:
+            _signal(one, signal.SIGSTOP)
+        seen |= found
+    for one in seen:
+        _signal(one, signal.SIGKILL)
+
+
+def _become(stream: wire.Stream, order: dict[str, Any]) -> NoReturn:
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+        os.setsid()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        limit = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+        if order["argv"] is not None:
+            _execute(order["argv"], order["assignment"])
+        data = order["data_bytes"]
+        resource.setrlimit(resource.RLIMIT_DATA, (data, data))
+        # Loaded after the fork: the supervisor stays small.
+        from forerun.runtime import python
+
+        python.serve(stream, order["assignment"])
+    except OSError as error:
+        os.write(2, ("%s\n" % error).encode())
+    os._exit(127)
+
+
+def _execute(argv: list[str], assignment: dict[str, Any]) -> NoReturn:
+    """Become a program; it finds its assignment on descriptor 3, as in a jail."""
+    read, write = os.pipe()
+    os.write(write, json.dumps(assignment).encode() + b"\n")
+    os.dup2(read, _ASSIGNMENT_FD)
+    syscalls.close_from(_ASSIGNMENT_FD + 1)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.chdir(assignment["task_root"])
+    os.execve(argv[0], argv, assignment["environment"])  # noqa: S606  the point of it
+
+
+def _wait(pid: int) -> int:
+    while True:
+        found, status = os.waitpid(-1, 0)
+        if found == pid:
+            return status
+
+
+def _end_all(number: int, frame: object) -> NoReturn:
+    kill_descendants(os.getpid())
+    os._exit(128 + number)
+
+
+def _descendants(pid: int) -> set[int]:
+    """All processes below ``pid``, from one pass over the process table."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):  # noqa: PTH208  names only
+        if name.isdigit():
+            try:
+                text = Path("/proc", name, "stat").read_bytes()
+            except OSError:
+                continue
+            parent = int(text.rpartition(b")")[2].split()[1])
+            children.setdefault(parent, []).append(int(name))
+    found: set[int] = set()
+    waiting = [pid]
+    while waiting:
+        for child in children.get(waiting.pop(), ()):
+            if child not in found:
+                found.add(child)
+                waiting.append(child)
+    return found
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except OSError:
+        return
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
