@@ -19,6 +19,7 @@ _NAMES = {
     "ended": "run",
     "answered": "answer",
 }
+_COLUMNS = ("at", "request", "version", "status", "start", *_NAMES.values(), "total", "MB")
 _PAGE = 1000
 
 
@@ -43,8 +44,13 @@ def invocations(name: str, limit: int, data: str | None, as_json: bool) -> None:
         remark(f"{name} has not been called yet. Call it with: forerun invoke {name}")
         return
     rows = [_row(record) for record in records]
-    columns = ["at", "request", "version", "status", "start type", *_NAMES.values(), "total", "MB"]
-    table(columns, rows, title=f"{name}, milliseconds")
+    # A step that no call took would only push the others off a narrow terminal.
+    shown = [i for i in range(len(_COLUMNS)) if any(row[i] is not None for row in rows)]
+    table(
+        [_COLUMNS[i] for i in shown],
+        [[row[i] for i in shown] for row in rows],
+        title=f"{name}, milliseconds",
+    )
 
 
 def fetch(server: Connection, name: str, limit: int) -> list[dict[str, Any]]:
@@ -89,7 +95,7 @@ def _row(record: Mapping[str, Any]) -> list[object]:
     reached = steps(timings)
     received = timings.get("received", 0.0)
     return [
-        clock_time(received) if received else None,
+        clock_time(received)[-12:] if received else None,
         str(record.get("request_id", "-"))[:8],
         record.get("version"),
         record.get("error_type") or record.get("status"),
