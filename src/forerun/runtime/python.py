@@ -261,6 +261,7 @@ def _hide(stream: Stream) -> Stream:
     fd = fcntl.fcntl(stream.sock.fileno(), fcntl.F_DUPFD_CLOEXEC, lowest)
     stream.sock.close()
     stream.sock = socket.socket(fileno=fd)
+    stream.sock.settimeout(None)
     return stream
 
 

@@ -26,7 +26,9 @@ from forerun.sandbox.runtime_messages import (
     error_json,
     error_type_of,
     next_headers,
+    timed_out,
     trailer_body,
+    unrestored,
 )
 
 log = logging.getLogger("forerun.sandbox")
@@ -93,6 +95,7 @@ class RuntimeApi:
     async def submit(self, call: Call) -> Outcome:
         """Run one invocation. Logs and memory are left to the caller to fill in.
 
+        A program that still waits in ``restore/next`` is let go first; should that fail, its error is the outcome.
         Raises ``SandboxError`` while another one runs and ``SandboxDead`` after ``fail``. When nobody has ended the
         program some seconds after the call's deadline, the outcome says ``timeout``.
         """
@@ -100,6 +103,11 @@ class RuntimeApi:
             raise SandboxDead
         if self._flight is not None:
             raise SandboxError("The sandbox runs an invocation already.")
+        remaining_s = call.deadline_ms / 1000 - self._clock.now() + _GRACE_S
+        if self._restore_polls:
+            restored = await self.restore(remaining_s)
+            if isinstance(restored, InitFailure):
+                return unrestored(restored, self._clock.now())
         self._count += 1
         done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         flight = _Flight(call, f"{call.request_id}-{self._count}", done)
@@ -108,10 +116,10 @@ class RuntimeApi:
         try:
             if self._polls:
                 await self._deliver(self._polls.pop())
-            async with asyncio.timeout(call.deadline_ms / 1000 - self._clock.now() + _GRACE_S):
+            async with asyncio.timeout(remaining_s):
                 return await done
         except TimeoutError:
-            return self._timed_out(flight)
+            return timed_out(call, flight.started, self._clock.now())
         finally:
             self._flight = None
 
@@ -145,23 +153,6 @@ class RuntimeApi:
                 duration_ms=self._elapsed_ms(),
                 status="timeout",
             )
-
-    def _timed_out(self, flight: _Flight) -> Outcome:
-        now = self._clock.now()
-        started = flight.started or now
-        limit = flight.call.deadline_ms / 1000 - started
-        message = (
-            f"RequestId: {flight.call.request_id} Error: Task timed out after {limit:.2f} seconds"
-        )
-        return Outcome(
-            payload=error_json("Sandbox.Timedout", message),
-            error="Unhandled",
-            error_type="Sandbox.Timedout",
-            status="timeout",
-            alive=False,
-            started=started,
-            ended=now,
-        )
 
     def _elapsed_ms(self) -> float:
         return round((self._clock.monotonic() - self._began) * 1000, 3)

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 
-from forerun.model import Call
+from forerun.model import Call, InitFailure, Outcome
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -63,3 +63,34 @@ def trailer_body(trailers: dict[bytes, bytes], error_type: str) -> bytes:
         return base64.b64decode(trailers[b"lambda-runtime-function-error-body"], validate=True)
     except (KeyError, binascii.Error):
         return error_json(error_type, "")
+
+
+def timed_out(call: Call, started: float, now: float) -> Outcome:
+    """The outcome of a call whose deadline has passed; ``started`` is 0.0 when nobody took it."""
+    began = started or now
+    message = (
+        f"RequestId: {call.request_id} Error: Task timed out after "
+        f"{call.deadline_ms / 1000 - began:.2f} seconds"
+    )
+    return Outcome(
+        payload=error_json("Sandbox.Timedout", message),
+        error="Unhandled",
+        error_type="Sandbox.Timedout",
+        status="timeout",
+        alive=False,
+        started=began,
+        ended=now,
+    )
+
+
+def unrestored(failure: InitFailure, now: float) -> Outcome:
+    """The outcome of a call for a program that could not be restored."""
+    return Outcome(
+        payload=failure.payload,
+        error="Unhandled",
+        error_type=failure.error_type,
+        status=failure.status,
+        alive=False,
+        started=now,
+        ended=now,
+    )

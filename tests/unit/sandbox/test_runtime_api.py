@@ -242,8 +242,7 @@ async def test_snap_start(served):
     api, program = served
     program.send("GET", API + "restore/next")
     assert isinstance(await api.wait_init(5), InitReport)
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(program.receive(), 0.05)
+    assert not program.reader._buffer
     restored = asyncio.ensure_future(api.restore(5))
     assert (await program.receive()).status == 200
     program.send("GET", API + "invocation/next")
@@ -251,6 +250,28 @@ async def test_snap_start(served):
     outcome, _ = await submitted(api, program, make_call())
     await program.post("invocation/req-1/response", b"1")
     assert (await outcome).error is None
+
+
+async def test_an_invocation_restores_a_program_that_nobody_restored(served):
+    api, program = served
+    program.send("GET", API + "restore/next")
+    await api.wait_init(5)
+    outcome = asyncio.ensure_future(api.submit(make_call(3)))
+    assert (await program.receive()).status == 200
+    assert (await program.next()).body == b"3"
+    await program.post("invocation/req-1/response", b"4")
+    assert (await outcome).payload == b"4"
+
+
+async def test_an_invocation_tells_of_a_failed_restore(served):
+    api, program = served
+    program.send("GET", API + "restore/next")
+    await api.wait_init(5)
+    outcome = asyncio.ensure_future(api.submit(make_call(3)))
+    await program.receive()
+    await program.post("restore/error", b'{"errorType":"OSError"}')
+    result = await outcome
+    assert (result.error, result.error_type, result.alive) == ("Unhandled", "OSError", False)
 
 
 async def test_snap_start_whose_hook_fails(served):
@@ -338,3 +359,11 @@ async def test_a_client_that_left_does_not_fail_the_invocation(started):
     program.writer.write(STREAM_HEAD + b"1\r\na\r\n1\r\nb\r\n0\r\n\r\n")
     assert (await program.receive()).status == 202
     assert (await outcome).error is None
+
+
+async def test_a_call_that_nobody_takes_ends_after_its_deadline(served, monkeypatch):
+    api, _ = served
+    monkeypatch.setattr("forerun.sandbox.runtime_api._GRACE_S", 0.0)
+    result = await api.submit(make_call(seconds=0.02))
+    assert (result.status, result.alive) == ("timeout", False)
+    assert json.loads(result.payload)["errorType"] == "Sandbox.Timedout"
