@@ -32,7 +32,7 @@ BIN = Path(sys.executable).parent
 FORERUN = str(BIN / "forerun")
 ORDERS = HERE / "orders"
 READY_WITHIN_S = 60
-STEPS = ("admit", "queue", "sandbox", "load", "start", "run", "answer")
+STEPS = ("admit", "queue", "sandbox", "load", "enter", "run", "answer")
 COLOURS = {"warm": "green", "prewarmed": "green", "pool": "cyan", "zygote": "yellow", "cold": "red"}
 
 console = Console(width=None if sys.stdout.isatty() else 110)

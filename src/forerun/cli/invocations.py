@@ -15,7 +15,7 @@ _NAMES = {
     "dequeued": "queue",
     "acquired": "sandbox",
     "loaded": "load",
-    "started": "start",
+    "started": "enter",
     "ended": "run",
     "answered": "answer",
 }
@@ -33,7 +33,7 @@ def invocations(name: str, limit: int, data: str | None, as_json: bool) -> None:
 
     \b
     admit    signature, policy and concurrency     load    code and init
-    queue    waiting for its turn or for memory    start   until the handler was entered
+    queue    waiting for its turn or for memory    enter   until the handler was entered
     sandbox  until a sandbox was there             run     the handler
     """
     records = fetch(connect(data), name, limit)

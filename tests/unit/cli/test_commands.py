@@ -182,7 +182,7 @@ def test_steps_of_an_invocation_count_from_the_last_one_reached():
     assert total_ms(timings) == 3.0
     assert (steps({}), total_ms({})) == ({}, None)
     backwards = {"received": 100.0, "admitted": 99.0, "started": 100.5}
-    assert steps(backwards) == {"admit": 0.0, "start": 500.0}
+    assert steps(backwards) == {"admit": 0.0, "enter": 500.0}
 
 
 def test_invocations_are_paged_and_shown(monkeypatch, forerun):
