@@ -51,6 +51,7 @@ class Signed(NamedTuple):
     """A verified request. ``body`` is the content without chunk framing; ``trailers`` came with it (checksums)."""
 
     access_key_id: str
+    session_token: str
     region: str
     service: str
     date: str
@@ -84,10 +85,13 @@ class _Claim(NamedTuple):
 class Verifier:
     """Verifies requests; keeps derived signing keys (at most ``CACHED_KEYS``, oldest out first).
 
-    ``lookup`` answers what is known of an access key id, or ``None``; ``now`` is the time in epoch seconds.
+    ``lookup`` answers what is known of an access key id and the session token that came with it (empty without one), or
+    ``None``; ``now`` is the time in epoch seconds.
     """
 
-    def __init__(self, lookup: Callable[[str], SecretKey | None], now: Callable[[], float]) -> None:
+    def __init__(
+        self, lookup: Callable[[str, str], SecretKey | None], now: Callable[[], float]
+    ) -> None:
         self._lookup = lookup
         self._now = now
         self._keys: dict[tuple[str, bytes, bytes, bytes], tuple[str, bytes]] = {}
@@ -141,11 +145,18 @@ class Verifier:
         region = claim.region.decode("latin-1")
         presigned = claim.expires is not None
         return Signed(
-            claim.access_key_id, region, service, claim.date.decode(), presigned, body, trailers
+            claim.access_key_id,
+            (claim.token or b"").decode("latin-1"),
+            region,
+            service,
+            claim.date.decode(),
+            presigned,
+            body,
+            trailers,
         )
 
     def _known(self, claim: _Claim, service: str) -> SecretKey:
-        key = self._lookup(claim.access_key_id)
+        key = self._lookup(claim.access_key_id, (claim.token or b"").decode("latin-1"))
         token = (key.session_token or "").encode() if key is not None else b""
         if key is None or not hmac.compare_digest(token, claim.token or b""):
             code = _named(service, "InvalidClientTokenId", "UnrecognizedClientException")

@@ -55,6 +55,7 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     egress: Egress
     logging: LoggingConfig
     log_stream: str
+    role: str = ""
     credentials: Credentials | None = None
     snap_start: bool = False
 

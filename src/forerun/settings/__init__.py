@@ -70,6 +70,10 @@ class Settings:
         ):
             merge(values, groups, source, flat)
         values["server"]["data_dir"] = directory
+        if path := environ.get("PATH"):
+            values["sandbox"].setdefault("search_path", path)
+        if home := environ.get("HOME"):
+            values["sandbox"].setdefault("home", Path(home))
         return cls(**{name: group(**values[name]) for name, group in groups.items()})
 
 

@@ -207,6 +207,12 @@ class SandboxSettings:
     interpreters: tuple[str, ...] = ()
     """Further interpreters to serve as runtimes: absolute paths. Those on PATH and of pyenv are found without it."""
 
+    search_path: str = "/usr/local/bin:/usr/bin"
+    """Folders with interpreters, as in ``PATH``, which is taken when nothing else is given."""
+
+    home: Path = Path("/")
+    """Where ``.pyenv/versions`` may be; ``HOME`` when nothing else is given."""
+
     api_port: int = 4566
     """Port on the loopback inside a sandbox where the platform's API answers; nothing of the host's listens there."""
 

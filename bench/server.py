@@ -1,0 +1,155 @@
+"""A Forerun server for measurements: its own data directory, a free port, stopped by its own pid."""
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import zipfile
+from pathlib import Path
+
+import boto3
+from botocore.config import Config
+
+from client import Target
+
+COMMAND = Path(sys.executable).parent / "forerun"
+HELLO = "def handler(event, context):\n    return {'ok': True}\n"
+HELLO_NODE = "exports.handler = async () => ({ ok: true });\n"
+ROLE = "arn:aws:iam::000000000000:role/bench"
+
+
+def package(name: str, source: str) -> bytes:
+    """A zip with one file; equal for equal input."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo(name), source)
+    return out.getvalue()
+
+
+class Server:
+    """A running server; use as a context manager. ``settings`` become ``FORERUN_*`` variables."""
+
+    def __init__(self, *, sandbox: str = "auto", **settings: object) -> None:
+        self.sandbox = sandbox
+        self.settings = {f"FORERUN_{name.upper()}": str(value) for name, value in settings.items()}
+        self.ready_s = 0.0
+
+    def __enter__(self) -> "Server":
+        self._folder = tempfile.TemporaryDirectory(prefix="forerun-bench-")
+        self.data = Path(self._folder.name) / "data"
+        began = time.perf_counter()
+        self._log = (Path(self._folder.name) / "server.log").open("w+")
+        self.process = subprocess.Popen(
+            [COMMAND, "up", "--listen", "127.0.0.1:0", "--data", str(self.data), "--sandbox", self.sandbox],
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env={**os.environ, **self.settings},
+            text=True,
+        )
+        line = self.process.stdout.readline()
+        self.ready_s = time.perf_counter() - began
+        if "http://" not in line:
+            self.__exit__()
+            raise RuntimeError(f"the server did not start: {line}{self._read_log()}")
+        text = subprocess.check_output([COMMAND, "env", "--json", "--data", str(self.data)], text=True)
+        self.environment = json.loads(text)
+        self.endpoint = self.environment["AWS_ENDPOINT_URL"]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.process.stdout.close()
+        self._log.close()
+        self._folder.cleanup()
+
+    def _read_log(self) -> str:
+        self._log.flush()
+        self._log.seek(0)
+        return self._log.read()[-2000:]
+
+    def api(self, service: str = "lambda"):
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            region_name=self.environment["AWS_REGION"],
+            aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
+            config=Config(retries={"max_attempts": 0}, read_timeout=120),
+        )
+
+    def create(self, name: str, source: str = HELLO, *, runtime: str = "", **options: object) -> Target:
+        """Create a function and give the signed request that invokes it."""
+        node = runtime.startswith("nodejs")
+        file = "index.js" if node else "app.py"
+        self.api().create_function(
+            FunctionName=name,
+            Runtime=runtime or f"python3.{sys.version_info.minor}",
+            Handler="index.handler" if node else "app.handler",
+            Role=ROLE,
+            Code={"ZipFile": options.pop("zip", None) or package(file, source)},
+            **options,
+        )
+        return self.target(name)
+
+    def target(self, name: str, qualifier: str = "", **headers: str) -> Target:
+        query = f"?Qualifier={qualifier}" if qualifier else ""
+        url = f"{self.endpoint}/2015-03-31/functions/{name}/invocations{query}"
+        given = {key.replace("_", "-"): value for key, value in headers.items()}
+        return Target(url, b"{}", b"", given).signed(self.environment)
+
+    def status(self) -> dict:
+        """The platform's own account of itself (``GET /forerun/status``)."""
+        from botocore.auth import SigV4Auth
+        from botocore.awsrequest import AWSRequest
+        from botocore.credentials import Credentials
+
+        request = AWSRequest("GET", f"{self.endpoint}/forerun/status")
+        keys = Credentials(self.environment["AWS_ACCESS_KEY_ID"], self.environment["AWS_SECRET_ACCESS_KEY"])
+        SigV4Auth(keys, "forerun", self.environment["AWS_REGION"]).add_auth(request)
+        made = urllib.request.Request(request.url, headers=dict(request.headers.items()))
+        with urllib.request.urlopen(made, timeout=10) as answer:
+            return json.load(answer)
+
+    def wait_for_pool(self, runtime: str, size: int, timeout: float = 20.0) -> None:
+        """Until so many unassigned sandboxes of a runtime wait."""
+        deadline = time.monotonic() + timeout
+        while self.status()["pool"].get(runtime, 0) < size:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the warming pool of {runtime} did not reach {size}")
+            time.sleep(0.02)
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all its descendants."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                children.setdefault(parent, []).append(int(entry.name))
+    found, waiting = [], [pid]
+    while waiting:
+        found.append(waiting.pop())
+        waiting += children.get(found[-1], [])
+    return found
+
+
+def pss_mb(pid: int) -> float:
+    """Proportional set size of one process, MiB."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) / 1024
+    return 0.0

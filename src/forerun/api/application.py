@@ -1,0 +1,240 @@
+"""The front door: one port for every service, as an ASGI application.
+
+Order of things: health, function URLs, then everything that is signed: read, verify, route, parse, authorise, handle,
+print. Invocations take a shorter way through the same steps. Whatever goes wrong is answered in the form of the service
+that was asked, with a request id; a fault of ours is logged under that id and answered as an internal failure.
+"""
+
+import asyncio
+import hashlib
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+from forerun.aio import BodyTooLarge, BodyTooSlow, Receive, Scope, Send, read_body
+from forerun.api.authentication import Authenticator
+from forerun.api.caller import Caller
+from forerun.api.errors import api_error
+from forerun.api.function_urls import UrlRoutes
+from forerun.api.lambda_.invoke import Invocations
+from forerun.api.packages import PREFIX as PACKAGES
+from forerun.api.packages import PackageLinks
+from forerun.api.platform import PlatformRoutes
+from forerun.api.protocol import (
+    ApiError,
+    HttpRequest,
+    Models,
+    Parser,
+    Router,
+    Serializer,
+    ServiceModel,
+    error_reply,
+)
+from forerun.api.protocol.router import NoRoute, scope_service
+from forerun.api.resources import resource_of
+from forerun.api.response import Response, send_response
+from forerun.api.url_events import HttpRequest as UrlRequest
+from forerun.control.authorization import Authorizer
+from forerun.errors import ForerunError
+
+log = logging.getLogger("forerun.api")
+
+Handler = Callable[[Caller, Any], Awaitable[dict[str, Any]]]
+
+INVOKE = b"/2015-03-31/functions/"
+STREAM = b"/2021-11-15/functions/"
+PLATFORM = b"/forerun/"
+URLS = b"/lambda-url/"
+HASH_OFF_LOOP_BYTES = 256 * 1024
+
+
+class Limits(NamedTuple):
+    """Bounds on one request: bytes of a body, seconds for it to arrive."""
+
+    body_bytes: int
+    body_s: float
+
+
+class Routes(NamedTuple):
+    """Everything the application can answer; ``operations`` is service name to operation name to handler."""
+
+    operations: Mapping[str, Mapping[str, Handler]]
+    invocations: Invocations
+    urls: UrlRoutes
+    platform: PlatformRoutes
+    packages: PackageLinks
+
+
+class Application:
+    """The ASGI application of the platform."""
+
+    def __init__(
+        self,
+        routes: Routes,
+        *,
+        authenticator: Authenticator,
+        authorizer: Authorizer,
+        limits: Limits,
+        health: Callable[[], bytes],
+    ) -> None:
+        self._routes = routes
+        self._authenticator = authenticator
+        self._authorizer = authorizer
+        self._limits = limits
+        self._health = health
+        self._models = Models()
+        self._router = Router(self._models, tuple(routes.operations))
+        self._parser = Parser()
+        self._serializer = Serializer()
+        self._url_suffix = f".lambda-url.{authenticator.region}.".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        path: bytes = scope["raw_path"]
+        if path == b"/health":
+            await send_response(send, Response(200, _JSON, self._health()))
+            return
+        request_id = str(uuid.uuid4())
+        try:
+            body = await read_body(
+                receive, limit=self._limits.body_bytes, timeout_s=self._limits.body_s
+            )
+        except BodyTooLarge:
+            message = f"The request body must be at most {self._limits.body_bytes} bytes"
+            refusal = ApiError("RequestEntityTooLargeException", message, 413)
+            await self._refuse(scope, None, refusal, request_id, send)
+            return
+        except BodyTooSlow:
+            refusal = ApiError("RequestTimeout", "The request body did not arrive in time", 408)
+            await self._refuse(scope, None, refusal, request_id, send)
+            return
+        request = HttpRequest(scope["method"], path, scope["query_string"], scope["headers"], body)
+        try:
+            response = await self._serve(scope, request, request_id, send)
+        except ApiError as error:
+            await self._refuse(scope, request, error, request_id, send)
+        except ForerunError as error:
+            known = api_error(scope_service(request) or "lambda", error)
+            await self._refuse(scope, request, known, request_id, send)
+        except Exception:
+            log.exception("request %s failed: %s %s", request_id, request.method, path)
+            message = f"The request {request_id} failed inside the server."
+            fault = ApiError("InternalFailure", message, 500)
+            await self._refuse(scope, request, fault, request_id, send)
+        else:
+            if response is not None:
+                await send_response(send, response)
+
+    async def _serve(
+        self, scope: Scope, request: HttpRequest, request_id: str, send: Send
+    ) -> Response | None:
+        path = request.path
+        if path.startswith(URLS) or self._url_suffix in request.header.get(b"host", b""):
+            return await self._function_url(scope, request, request_id, send)
+        if path.startswith(PACKAGES) and request.method == "GET":
+            query = dict(request.query_pairs)
+            return await self._routes.packages.serve(path[len(PACKAGES) :].decode(), query)
+        digest = None
+        if len(request.body) > HASH_OFF_LOOP_BYTES:
+            digest = await asyncio.to_thread(_sha256, request.body)
+        caller = self._authenticator.caller(scope, request, request_id, digest)
+        if request.method == "POST" and path.startswith((INVOKE, STREAM)):
+            name, _, tail = path[len(INVOKE) :].partition(b"/")
+            if tail in (b"invocations", b"response-streaming-invocations"):
+                return await self._invoke(caller, name, tail, request, send)
+        if path.startswith(PLATFORM):
+            query = dict(request.query_pairs)
+            return await self._routes.platform.serve(caller, path[len(PLATFORM) :].decode(), query)
+        return await self._operation(caller, request)
+
+    async def _invoke(
+        self, caller: Caller, name: bytes, tail: bytes, request: HttpRequest, send: Send
+    ) -> Response | None:
+        function = unquote(name.decode("latin-1"))
+        qualifier = None
+        if request.query:
+            qualifier = dict(request.query_pairs).get("Qualifier")
+        invocations = self._routes.invocations
+        if tail == b"invocations":
+            return await invocations.invoke(
+                caller, function, qualifier, request.header, request.body
+            )
+        return await invocations.stream(
+            caller, function, qualifier, request.header, request.body, send
+        )
+
+    async def _operation(self, caller: Caller, request: HttpRequest) -> Response:
+        route = self._router.route(request)
+        operation = route.operation
+        service = operation.model.name
+        handler = self._routes.operations[service].get(operation.name)
+        if handler is None:
+            message = f"The operation {operation.name} of {service} is not served here yet"
+            raise NoRoute("UnknownOperationException", message, 404, operation.model)
+        parsed = self._parser.parse(route, request)
+        self._authorizer.require(
+            caller,
+            f"{operation.model.signing_name}:{operation.name}",
+            resource_of(service, caller, parsed),
+        )
+        values = await handler(caller, parsed)
+        reply = self._serializer.reply(operation, values, caller.request_id)
+        return Response(reply.status, reply.headers, reply.body)
+
+    async def _function_url(
+        self, scope: Scope, request: HttpRequest, request_id: str, send: Send
+    ) -> Response | None:
+        if request.path.startswith(URLS):
+            url_id, _, rest = request.path[len(URLS) :].partition(b"/")
+            path = b"/" + rest
+        else:
+            url_id, path = request.header[b"host"].partition(b".")[0], request.path
+        client = scope["client"]
+        received = UrlRequest(
+            method=request.method,
+            path=path.decode("latin-1"),
+            query=request.query.decode("latin-1"),
+            headers=list(request.headers),
+            body=request.body,
+            source_ip=client[0] if client else "",
+            protocol=f"HTTP/{scope['http_version']}",
+        )
+        return await self._routes.urls.serve(
+            url_id.decode("latin-1"),
+            received,
+            request_id,
+            lambda: self._authenticator.caller(scope, request, request_id, None),
+            send,
+        )
+
+    async def _refuse(
+        self,
+        scope: Scope,
+        request: HttpRequest | None,
+        error: ApiError,
+        request_id: str,
+        send: Send,
+    ) -> None:
+        """Print an error in the form of the service that was asked."""
+        model = error.model if isinstance(error, NoRoute) else None
+        if model is None and request is not None:
+            model = self._asked(request)
+        reply = error_reply(model, error, request_id)
+        if scope["method"] == "HEAD":
+            reply.body = b""
+        await send_response(send, Response(reply.status, reply.headers, reply.body))
+
+    def _asked(self, request: HttpRequest) -> ServiceModel | None:
+        try:
+            return self._router.route(request).operation.model
+        except NoRoute as error:
+            return error.model
+
+
+_JSON = [(b"content-type", b"application/json")]
+
+
+def _sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()

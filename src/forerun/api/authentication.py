@@ -1,0 +1,75 @@
+"""From a signed request to its caller."""
+
+from typing import Protocol
+
+from forerun.aio import Scope
+from forerun.api.caller import Caller
+from forerun.api.protocol import HttpRequest
+from forerun.api.sigv4 import SecretKey, SignatureError, Verifier
+
+
+class Principal(Protocol):
+    """Who an access key stands for."""
+
+    @property
+    def account(self) -> str: ...  # noqa: D102
+
+    @property
+    def principal_arn(self) -> str: ...  # noqa: D102
+
+
+class KeyRing(Protocol):
+    """Knows access keys without waiting."""
+
+    def secret(self, access_key_id: str, session_token: str) -> SecretKey | None:
+        """What a signature is checked with; ``None`` for an unknown, disabled or forged key."""
+        ...
+
+    def principal(self, access_key_id: str, session_token: str) -> Principal:
+        """Who it stands for; only asked after its signature was found good."""
+        ...
+
+
+class Authenticator:
+    """Verifies signatures for one region."""
+
+    def __init__(self, verifier: Verifier, keys: KeyRing, region: str) -> None:
+        self._verifier = verifier
+        self._keys = keys
+        self.region = region
+
+    def caller(
+        self, scope: Scope, request: HttpRequest, request_id: str, body_sha256: str | None
+    ) -> Caller:
+        """Who sent it; ``request.body`` loses its chunk framing, if it had one. Raises ``SignatureError``."""
+        signed = self._verifier.verify(
+            request.method,
+            request.path,
+            request.query,
+            request.headers,
+            request.body,
+            body_sha256,
+        )
+        if signed.region != self.region and signed.service not in _GLOBAL:
+            raise SignatureError(
+                "SignatureDoesNotMatch" if signed.service in _XML else "InvalidSignatureException",
+                f"Credential should be scoped to a valid region: '{signed.region}' is not '{self.region}'.",
+                403,
+            )
+        request.body = signed.body
+        principal = self._keys.principal(signed.access_key_id, signed.session_token)
+        client = scope["client"]
+        return Caller(
+            account=principal.account,
+            region=self.region,
+            principal_arn=principal.principal_arn,
+            access_key_id=signed.access_key_id,
+            request_id=request_id,
+            source_ip=client[0] if client else "",
+            user_agent=request.header.get(b"user-agent", b"").decode("latin-1"),
+        )
+
+
+# Clients sign these for us-east-1, wherever they are.
+_GLOBAL = frozenset({"iam", "sts"})
+_XML = frozenset({"s3", "sqs", "sns", "cloudformation"})

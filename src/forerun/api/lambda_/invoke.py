@@ -1,0 +1,241 @@
+"""Invoke and InvokeWithResponseStream: the one path of the API that is read by hand, because it is the hot one.
+
+Everything an invocation carries stands in headers, path and query; the payload goes through untouched.
+"""
+
+import base64
+import binascii
+import os
+from collections.abc import Mapping
+
+import msgspec
+
+from forerun.aio import Clock, Send
+from forerun.api.caller import Caller
+from forerun.api.protocol import ApiError
+from forerun.api.protocol.eventstream import invoke_complete, payload_chunks
+from forerun.api.response import Response
+from forerun.control.asynchronous import EventInvoker
+from forerun.control.authorization import Authorizer
+from forerun.control.invoke import Invocation, Invoker, Reply
+from forerun.control.registry import Registry, Resolved
+from forerun.errors import InvalidInput, RequestTooLarge, Unsupported
+from forerun.model import LogLine, parse_function_ref
+
+SYNC_BYTES = 6 * 1024 * 1024
+EVENT_BYTES = 1024 * 1024
+TAIL_BYTES = 4096
+CLIENT_CONTEXT_BYTES = 3583
+
+_RAW = msgspec.json.Decoder(msgspec.Raw)
+
+
+class Invocations:
+    """Answers the two invoke operations."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        authorizer: Authorizer,
+        invoker: Invoker,
+        events: EventInvoker,
+        clock: Clock,
+    ) -> None:
+        self._registry = registry
+        self._authorizer = authorizer
+        self._invoker = invoker
+        self._events = events
+        self._clock = clock
+
+    async def invoke(
+        self,
+        caller: Caller,
+        function: str,
+        qualifier: str | None,
+        headers: Mapping[bytes, bytes],
+        body: bytes,
+    ) -> Response:
+        """One Invoke request; raises ``ForerunError`` for everything but the function's own failure."""
+        kind = headers.get(b"x-amz-invocation-type", b"RequestResponse")
+        invocation = self._read(caller, headers, body, kind)
+        resolved = await self._resolve(caller, function, qualifier)
+        answer = [(b"x-amzn-requestid", caller.request_id.encode())]
+        if kind == b"Event":
+            invocation.invocation_type = "Event"
+            await self._events.accept(resolved, invocation)
+            return Response(202, answer)
+        if kind == b"DryRun":
+            return Response(204, answer)
+        reply = await self._invoker.run(resolved, invocation)
+        answer += [
+            (b"content-type", b"application/json"),
+            (b"x-amz-executed-version", reply.record.version.encode()),
+            (b"x-amzn-trace-id", invocation.trace_id.encode()),
+            *timing_headers(reply),
+        ]
+        if reply.error is not None:
+            answer.append((b"x-amz-function-error", reply.error.encode()))
+        if headers.get(b"x-amz-log-type") == b"Tail":
+            answer.append((b"x-amz-log-result", tail(reply.log)))
+        return Response(200, answer, reply.payload)
+
+    async def stream(
+        self,
+        caller: Caller,
+        function: str,
+        qualifier: str | None,
+        headers: Mapping[bytes, bytes],
+        body: bytes,
+        send: Send,
+    ) -> Response | None:
+        """One InvokeWithResponseStream request; ``None`` when the answer was sent as a stream of events."""
+        kind = headers.get(b"x-amz-invocation-type", b"RequestResponse")
+        if kind == b"Event":
+            raise InvalidInput("InvocationType Event cannot stream a response; use Invoke")
+        invocation = self._read(caller, headers, body, kind)
+        resolved = await self._resolve(caller, function, qualifier)
+        if kind == b"DryRun":
+            return Response(204, [(b"x-amzn-requestid", caller.request_id.encode())])
+        sink = _EventStream(send, caller.request_id, resolved.function.version)
+        invocation.sink = sink
+        reply = await self._invoker.run(resolved, invocation)
+        error_code = error_details = None
+        if reply.error is not None:
+            error_code = reply.error_type or reply.error
+            error_details = reply.payload.decode("utf-8", "replace")
+        elif not reply.streamed:
+            await sink.start(reply.content_type)
+            await sink.write(reply.payload)
+        log = tail(reply.log).decode() if headers.get(b"x-amz-log-type") == b"Tail" else None
+        await sink.end(
+            invoke_complete(error_code=error_code, error_details=error_details, log_result=log)
+        )
+        return None
+
+    async def _resolve(self, caller: Caller, function: str, qualifier: str | None) -> Resolved:
+        ref = parse_function_ref(function)
+        if ref.qualifier and qualifier and ref.qualifier != qualifier:
+            raise InvalidInput(
+                "The derived qualifier from the function name does not match the specified qualifier."
+            )
+        account, qualifier = ref.account or caller.account, ref.qualifier or qualifier
+        pick = int.from_bytes(os.urandom(4), "big") / 2**32
+        resolved = self._registry.peek(account, ref.name, qualifier, pick)
+        if resolved is None:
+            resolved = await self._registry.resolve(account, ref.name, qualifier, pick)
+        self._authorizer.require(
+            caller, "lambda:InvokeFunction", resolved.invoked_arn, resource_policy=resolved.policy
+        )
+        return resolved
+
+    def _read(
+        self, caller: Caller, headers: Mapping[bytes, bytes], body: bytes, kind: bytes
+    ) -> Invocation:
+        if kind not in (b"RequestResponse", b"Event", b"DryRun"):
+            raise InvalidInput(
+                f"1 validation error detected: Value '{kind.decode('latin-1')}' at 'invocationType' failed to "
+                "satisfy constraint: Member must satisfy enum value set: [Event, RequestResponse, DryRun]"
+            )
+        if b"x-amz-tenant-id" in headers:
+            raise Unsupported("TenantId is not served yet; invoke the function without it")
+        if b"x-amz-durable-execution-name" in headers:
+            raise Unsupported(
+                "Durable executions are not served yet; invoke without DurableExecutionName"
+            )
+        limit = EVENT_BYTES if kind == b"Event" else SYNC_BYTES
+        if len(body) > limit:
+            raise RequestTooLarge(
+                f"Request must be smaller than {limit} bytes for the InvokeFunction operation"
+            )
+        if body:
+            try:
+                _RAW.decode(body)
+            except msgspec.DecodeError as error:
+                raise ApiError(
+                    "InvalidRequestContentException",
+                    f"Could not parse request body into json: {error}",
+                ) from error
+        now = self._clock.now()
+        return Invocation(
+            request_id=caller.request_id,
+            payload=body,
+            received=now,
+            client_context=_client_context(headers.get(b"x-amz-client-context")),
+            trace_id=_trace_id(headers.get(b"x-amzn-trace-id"), now),
+        )
+
+
+def _client_context(header: bytes | None) -> str | None:
+    if header is None:
+        return None
+    if len(header) > CLIENT_CONTEXT_BYTES:
+        raise InvalidInput(f"Client context must be at most {CLIENT_CONTEXT_BYTES} bytes in Base64")
+    try:
+        text = base64.b64decode(header, validate=True)
+        _RAW.decode(text)
+        return text.decode()
+    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput("Client context must be a valid Base64-encoded JSON object.") from error
+
+
+def _trace_id(header: bytes | None, now: float) -> str:
+    if header and b"Root=" in header and len(header) < 1024:
+        return header.decode("latin-1")
+    random = os.urandom(20).hex()
+    return f"Root=1-{int(now):08x}-{random[:24]};Parent={random[24:]};Sampled=0"
+
+
+def tail(lines: list[LogLine]) -> bytes:
+    """The last 4 KB of a log, Base64."""
+    text = "".join(f"{line.text}\n" for line in lines).encode()
+    return base64.b64encode(text[-TAIL_BYTES:])
+
+
+def timing_headers(reply: Reply) -> list[tuple[bytes, bytes]]:
+    """How the call was served: start type, duration, and each step as ``Server-Timing`` (milliseconds since receipt)."""
+    record = reply.record
+    timings = record.timings
+    began = timings.received
+    steps = "admitted", "acquired", "loaded", "started", "ended", "answered"
+    timing = ",".join(
+        f"{step};dur={(at - began) * 1000:.2f}"
+        for step in steps
+        if (at := getattr(timings, step)) > 0
+    )
+    return [
+        (b"x-forerun-start-type", (record.start_type or "").encode()),
+        (b"x-forerun-duration-ms", f"{record.duration_ms:.2f}".encode()),
+        (b"server-timing", timing.encode()),
+    ]
+
+
+class _EventStream:
+    """Sends a function's response as ``application/vnd.amazon.eventstream``."""
+
+    def __init__(self, send: Send, request_id: str, version: str) -> None:
+        self._send = send
+        self._request_id = request_id
+        self._version = version
+        self._started = False
+
+    async def start(self, content_type: str) -> None:
+        if self._started:
+            return
+        self._started = True
+        headers = [
+            (b"x-amzn-requestid", self._request_id.encode()),
+            (b"content-type", b"application/vnd.amazon.eventstream"),
+            (b"x-amzn-remapped-content-type", content_type.encode("latin-1", "replace")),
+            (b"x-amz-executed-version", self._version.encode()),
+        ]
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    async def write(self, chunk: bytes) -> None:
+        await self._send(
+            {"type": "http.response.body", "body": payload_chunks(chunk), "more_body": True}
+        )
+
+    async def end(self, complete: bytes) -> None:
+        await self.start("application/octet-stream")
+        await self._send({"type": "http.response.body", "body": complete})

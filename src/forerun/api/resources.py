@@ -1,0 +1,44 @@
+"""The ARN that an operation is about, for the question whether the caller may do it; ``*`` where it names none."""
+
+from typing import Any
+
+from forerun.api.caller import Caller
+from forerun.errors import InvalidInput
+from forerun.model import function_arn, layer_arn, parse_function_ref
+
+
+def resource_of(service: str, caller: Caller, request: Any) -> str:
+    """Read it off the parsed request."""
+    if service == "lambda":
+        return _lambda(caller, request)
+    if service == "iam":
+        for member, kind in (("RoleName", "role"), ("UserName", "user"), ("PolicyName", "policy")):
+            if name := getattr(request, member, None):
+                return f"arn:aws:iam::{caller.account}:{kind}/{name}"
+        return getattr(request, "PolicyArn", None) or "*"
+    if service == "logs":
+        name = getattr(request, "logGroupName", None)
+        return f"arn:aws:logs:{caller.region}:{caller.account}:log-group:{name}" if name else "*"
+    if service == "sts":
+        return getattr(request, "RoleArn", None) or "*"
+    return "*"
+
+
+def _lambda(caller: Caller, request: Any) -> str:
+    name = getattr(request, "FunctionName", None)
+    if name:
+        try:
+            ref = parse_function_ref(name)
+        except InvalidInput:
+            return "*"
+        qualifier = ref.qualifier or getattr(request, "Qualifier", None)
+        account = ref.account or caller.account
+        return function_arn(caller.region, account, ref.name, qualifier)
+    layer = getattr(request, "LayerName", None)
+    if layer:
+        if layer.startswith("arn:"):
+            return str(layer)
+        return layer_arn(
+            caller.region, caller.account, layer, getattr(request, "VersionNumber", None)
+        )
+    return getattr(request, "Resource", None) or "*"

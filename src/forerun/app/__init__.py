@@ -1,0 +1,5 @@
+"""Wiring: the only room that names concrete classes. It constructs, starts and stops; it decides nothing."""
+
+from forerun.app.process import serve
+
+__all__ = ["serve"]

@@ -1,0 +1,126 @@
+"""The server's process: its log, its claim on the data directory, its loop, and a clean end."""
+
+import asyncio
+import contextlib
+import fcntl
+import gc
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from forerun.app.standalone import Standalone
+from forerun.errors import ForerunError, StorageFailed
+from forerun.settings import Settings
+
+log = logging.getLogger("forerun")
+
+EXIT_FAILED = 1
+
+
+def serve(settings: Settings) -> int:
+    """Run the platform until SIGTERM or SIGINT; the exit status. Says on stderr why it did not start."""
+    _set_up_log(json_lines=settings.server.json_logs)
+    _raise_file_limit()
+    try:
+        with _claimed(settings.server.data_dir):
+            uvloop.run(_run(settings))
+    except ForerunError as error:
+        log.error("%s", error.message)  # noqa: TRY400 the sentence says what to do, a traceback does not
+        return EXIT_FAILED
+    return 0
+
+
+async def _run(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    listener = _listen(settings.server.host, settings.server.port)
+    server = Standalone(settings, listener)
+    try:
+        await server.start()
+        gc.collect()
+        gc.freeze()
+        sys.stdout.write(f"ready {server.endpoint} ({server.summary})\n")
+        sys.stdout.flush()
+        await stop.wait()
+        log.info("stopping: calls in flight have %.0f s to finish", settings.server.drain_s)
+    finally:
+        await server.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ForerunError(
+            f"cannot listen on {host}:{port}: {error.strerror}. Choose another with --listen HOST:PORT"
+        ) from error
+    return listener
+
+
+@contextlib.contextmanager
+def _claimed(directory: Path) -> Iterator[None]:
+    """Hold the data directory for this process alone."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageFailed(
+            f"cannot write to {directory}: {error.strerror}. Choose another with --data DIR"
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise StorageFailed(
+            f"another server uses {directory}. Stop it first, or choose another with --data DIR"
+        ) from error
+    else:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _raise_file_limit() -> None:
+    """A sandbox needs a handful of descriptors; the soft limit of a shell is too low for hundreds of them."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": self.formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line).decode()
+
+
+def _set_up_log(*, json_lines: bool) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        _JsonLines()
+        if json_lines
+        else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    # What strangers send is answered, not written down line by line.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)

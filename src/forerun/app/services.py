@@ -1,0 +1,75 @@
+"""The services over the open state, and the operations that the API offers on them."""
+
+import platform
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from forerun.aio import Clock
+from forerun.api.application import Handler
+from forerun.api.iam import iam_routes
+from forerun.api.lambda_.routes import lambda_routes
+from forerun.api.logs import LogRoutes
+from forerun.api.packages import PackageLinks
+from forerun.api.sts import SecurityTokens
+from forerun.app.state import State
+from forerun.control.authorization import Authorizer
+from forerun.control.configuration import Machine
+from forerun.control.directory import Directory
+from forerun.control.estate import Estate, Surroundings
+from forerun.control.identity import Identities
+from forerun.control.log_reading import LogReader
+from forerun.control.logs import LogService
+from forerun.control.principals import Principals
+from forerun.control.sessions import SessionTokens
+from forerun.model import Egress
+from forerun.settings import Settings
+
+ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64"}
+
+
+class Services(NamedTuple):
+    """What users own, who they are, what was logged; and the handlers by service and operation."""
+
+    estate: Estate
+    identities: Identities
+    authorizer: Authorizer
+    logs: LogService
+    packages: PackageLinks
+    operations: Mapping[str, Mapping[str, Handler]]
+
+
+def make_services(
+    settings: Settings,
+    state: State,
+    clock: Clock,
+    *,
+    runtimes: Callable[[], Mapping[str, str]],
+    base_url: str,
+) -> Services:
+    """Construct them; ``runtimes`` are those of this machine, ``base_url`` is where clients reach the server."""
+    estate = Estate(
+        state.db,
+        state.sealer,
+        Surroundings(
+            directory=settings.server.data_dir,
+            region=settings.server.region,
+            limits=settings.limits,
+            egress=Egress(settings.sandbox.egress),
+            machine=lambda: Machine(tuple(runtimes()), ARCHITECTURES[platform.machine()]),
+            url_for=lambda url_id: f"{base_url}/lambda-url/{url_id}/",
+            clock=clock,
+        ),
+    )
+    directory = Directory(state.identities)
+    identities = Identities(directory, SessionTokens(state.sealer, clock), clock)
+    principals = Principals(directory, clock)
+    authorizer = Authorizer(directory, clock)
+    logs = LogService(state.log_groups, state.logs, clock, cap_bytes=settings.retention.log_bytes)
+    packages = PackageLinks(state.sealer.derive(b"package-links"), base_url, estate.code, clock)
+    operations = {
+        "lambda": lambda_routes(estate, settings.limits, packages.url),
+        "iam": iam_routes(identities, principals),
+        "sts": SecurityTokens(identities, principals, authorizer).routes(),
+        "logs": LogRoutes(logs, LogReader(state.logs)).routes(),
+    }
+    return Services(estate, identities, authorizer, logs, packages, operations)

@@ -1,0 +1,232 @@
+"""Control plane and one host agent in one process, on one event loop: what ``forerun up`` runs."""
+
+import contextlib
+import json
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from forerun.aio import HttpServer, SystemClock, TaskOwner
+from forerun.api.application import Application, Limits, Routes
+from forerun.api.authentication import Authenticator
+from forerun.api.function_urls import UrlRoutes
+from forerun.api.keys import IdentityKeys
+from forerun.api.lambda_.invoke import Invocations
+from forerun.api.platform import PlatformRoutes
+from forerun.api.sigv4 import Verifier
+from forerun.app.machine import make_sandboxes
+from forerun.app.maintenance import Maintenance
+from forerun.app.services import Services, make_services
+from forerun.app.state import State, open_state
+from forerun.control.asynchronous import EventInvoker
+from forerun.control.invoke import Invoker
+from forerun.control.recorder import Recorder
+from forerun.host import HostAgent
+from forerun.model import Credentials, SandboxSpec
+from forerun.sandbox import Sandbox
+from forerun.scheduling import Admission, Backoff
+from forerun.settings import Settings
+
+log = logging.getLogger("forerun")
+
+SESSION_S = 12 * 3600.0
+EVENTS_IN_FLIGHT = 100
+
+
+class Standalone:
+    """The whole platform of one machine; ``start`` then ``close``, once each."""
+
+    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+        self._settings = settings
+        self._listener = listener
+        host, port = listener.getsockname()[:2]
+        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 only shown
+        self.endpoint = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+        self._port = port
+        self._clock = SystemClock()
+        self._owner = TaskOwner("standalone")
+        self._closers: list[Callable[[], Awaitable[Any]]] = []
+
+    @property
+    def summary(self) -> str:
+        """For the ready line: how code is isolated, and which runtimes there are."""
+        runtimes = ", ".join(self._sandboxes.runtimes())
+        return f"sandbox {self._sandboxes.isolation}; runtimes {runtimes}"
+
+    async def start(self) -> None:
+        """Open the state, start the host, listen. Raises ``ForerunError`` when something of it cannot be done."""
+        settings, clock = self._settings, self._clock
+        state = await open_state(settings, clock)
+        self._closers.append(state.close)
+        self._sandboxes = make_sandboxes(settings, self._serve_inside, self._exited, self._port)
+        services = make_services(
+            settings, state, clock, runtimes=self._sandboxes.runtimes, base_url=self.endpoint
+        )
+        await services.estate.start()
+        self._agent = agent = HostAgent(
+            self._sandboxes,
+            clock=clock,
+            settings=settings.host,
+            sandbox_settings=settings.sandbox,
+            credentials=_issuer(services),
+            name=socket.gethostname(),
+        )
+        services.estate.changes.listen(self._drop_outdated)
+        recorder = Recorder(state.invocations, state.logs)
+        admission = Admission(settings.limits.account_concurrency)
+        invoker = Invoker(
+            admission=admission,
+            host=agent,
+            recorder=recorder,
+            trees=services.estate.code,
+            clock=clock,
+        )
+        events = EventInvoker(
+            queue=state.queue,
+            registry=services.estate.registry,
+            invoker=invoker,
+            backoff=Backoff(),
+            clock=clock,
+            in_flight=EVENTS_IN_FLIGHT,
+        )
+        self._server = HttpServer(self._application(services, state, invoker, events), name="api")
+        key = await services.identities.start()
+        self._write_credentials(key.id, key.secret, key.account)
+        left = await state.queue.recover(clock.now())
+        if left:
+            log.info("%d events of an earlier run will be run again", left)
+        recorder.start()
+        self._closers.append(recorder.close)
+        await agent.start()
+        self._closers.append(lambda: agent.close(grace_s=settings.server.drain_s))
+        events.start()
+        self._closers.append(lambda: events.close(grace_s=settings.server.drain_s))
+        maintenance = Maintenance(settings.retention, state, services, clock)
+        self._owner.spawn(maintenance.run(), name="maintenance")
+        self._closers.append(self._owner.close)
+        await self._server.listen(self._listener)
+        self._closers.append(lambda: self._server.close(grace_s=settings.server.drain_s))
+
+    async def close(self) -> None:
+        """Undo ``start`` from its end: accept nothing, finish what runs, write what is known, close the state."""
+        for closer in reversed(self._closers):
+            try:
+                await closer()
+            except Exception:
+                log.exception("closing was not clean")
+        self._listener.close()
+
+    def _application(
+        self, services: Services, state: State, invoker: Invoker, events: EventInvoker
+    ) -> Application:
+        settings, clock = self._settings, self._clock
+        keys = IdentityKeys(services.identities)
+        routes = Routes(
+            operations=services.operations,
+            invocations=Invocations(
+                registry=services.estate.registry,
+                authorizer=services.authorizer,
+                invoker=invoker,
+                events=events,
+                clock=clock,
+            ),
+            urls=UrlRoutes(
+                urls=services.estate.urls,
+                registry=services.estate.registry,
+                authorizer=services.authorizer,
+                invoker=invoker,
+                clock=clock,
+            ),
+            platform=PlatformRoutes(
+                status=self._status,
+                sandboxes=self._list_sandboxes,
+                invocations=state.invocations,
+                authorizer=services.authorizer,
+            ),
+            packages=services.packages,
+        )
+        return Application(
+            routes,
+            authenticator=Authenticator(
+                Verifier(keys.secret, clock.now), keys, settings.server.region
+            ),
+            authorizer=services.authorizer,
+            limits=Limits(settings.server.max_body_bytes, settings.server.body_timeout_s),
+            health=lambda: b'{"status":"ok"}',
+        )
+
+    async def _serve_inside(self, sock: socket.socket, _sandbox_id: str) -> Callable[[], None]:
+        """The platform's API on a socket inside a sandbox's network."""
+        server = await self._server.listen(sock)
+        return lambda: self._server.forget(server)
+
+    def _exited(self, sandbox: Sandbox) -> None:
+        self._agent.exited(sandbox)
+
+    def _drop_outdated(self, _account: str, _name: str, retired: Any) -> None:
+        if retired:
+            gone = tuple(retired)
+            prefixes = tuple(f"{key}." for key in gone)
+            self._agent.drop(lambda key: key in gone or key.startswith(prefixes))
+
+    def _status(self) -> dict[str, Any]:
+        stats = self._agent.stats()
+        return {
+            "host": stats.name,
+            "isolation": stats.isolation,
+            "memory_mb": stats.memory_mb,
+            "booked_mb": stats.booked_mb,
+            "sandboxes": dict(stats.states),
+            "pool": {runtime: waiting for runtime, (waiting, _) in stats.pools.items()},
+            "pool_target": {runtime: target for runtime, (_, target) in stats.pools.items()},
+            "waiting": stats.waiting,
+            "starts": dict(stats.starts),
+            "destroyed": stats.destroyed,
+            "failed": stats.failed,
+            "runtimes": list(self._sandboxes.runtimes()),
+        }
+
+    def _list_sandboxes(self, account: str) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": info.id,
+                "state": info.state,
+                "runtime": info.runtime,
+                "isolation": info.isolation,
+                "booked_mb": info.booked_mb,
+                "used_mb": round(info.used_bytes / 2**20, 1),
+                "calls": info.calls,
+                "idle_s": round(info.idle_s, 1),
+            }
+            for info in self._agent.sandboxes()
+        ]
+
+    def _write_credentials(self, key_id: str, secret: str, account: str) -> None:
+        """The first key and the endpoint, for the command line of the same user."""
+        content = {
+            "endpoint": self.endpoint,
+            "access_key_id": key_id,
+            "secret_access_key": secret,
+            "region": self._settings.server.region,
+            "account": account,
+        }
+        path = self._settings.server.credentials_path
+        fresh = path.with_suffix(".new")
+        with contextlib.suppress(FileNotFoundError):
+            fresh.unlink()
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        os.write(descriptor, json.dumps(content, indent=1).encode())
+        os.close(descriptor)
+        fresh.replace(path)
+
+
+def _issuer(services: Services) -> Callable[[SandboxSpec], Credentials]:
+    def issue(spec: SandboxSpec) -> Credentials:
+        session = services.identities.issue_for_function(
+            spec.account, spec.role, spec.name, duration_s=SESSION_S
+        )
+        return session.credentials
+
+    return issue

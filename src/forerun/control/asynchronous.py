@@ -1,0 +1,298 @@
+"""Asynchronous invocations: accepted on disk, run at least once, retried, aged out, and reported to destinations.
+
+An event is claimed from the durable queue, run, and finished only after the record of its last attempt is stored; a
+server that dies in between runs it again. What its failure or success destination shall hear is queued before the
+event is finished.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import msgspec
+from forerun.control.registry import Registry, Resolved
+
+from forerun.aio import Clock, TaskOwner
+from forerun.control.invoke import Invocation, Invoker, Reply
+from forerun.errors import ForerunError, NotFound, SandboxError, Throttled
+from forerun.model import EventInvokeConfig, InvocationRecord, Timings, parse_function_ref
+from forerun.scheduling import Backoff
+from forerun.storage import EventQueue, QueuedEvent
+
+log = logging.getLogger("forerun.asynchronous")
+
+LEASE_S = 1200.0
+IDLE_S = 5.0
+
+
+class EventInvoker:
+    """Accepts events and runs them from the queue, at most ``in_flight`` at a time."""
+
+    def __init__(
+        self,
+        *,
+        queue: EventQueue,
+        registry: Registry,
+        invoker: Invoker,
+        backoff: Backoff,
+        clock: Clock,
+        in_flight: int,
+    ) -> None:
+        self._queue = queue
+        self._registry = registry
+        self._invoker = invoker
+        self._backoff = backoff
+        self._clock = clock
+        self._slots = in_flight
+        self._running: set[str] = set()
+        self._wake = asyncio.Event()
+        self._finished: list[str] = []
+        self._owner = TaskOwner("events")
+        self._random = random.Random()  # noqa: S311 jitter, not secrets
+
+    def start(self) -> None:
+        """Begin to run what is queued, what an earlier server left included (after ``EventQueue.recover``)."""
+        self._owner.spawn(self._run(), name="poller")
+        self._wake.set()
+
+    async def accept(self, resolved: Resolved, invocation: Invocation) -> None:
+        """Return when the event is on disk."""
+        function = resolved.function
+        await self._queue.put(
+            QueuedEvent(
+                id=invocation.request_id,
+                account=function.account,
+                name=function.name,
+                qualifier=resolved.qualifier,
+                payload=invocation.payload,
+                client_context=invocation.client_context,
+                trace_id=invocation.trace_id,
+                accepted_at=invocation.received,
+            )
+        )
+        self._wake.set()
+
+    async def close(self, *, grace_s: float) -> None:
+        """Take nothing more; let running attempts end, for at most ``grace_s`` seconds."""
+        self._slots = 0
+        deadline = self._clock.monotonic() + grace_s
+        while self._running and self._clock.monotonic() < deadline:
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), deadline - self._clock.monotonic())
+        await self._owner.close()
+        await self._flush_finished()
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            await self._flush_finished()
+            free = self._slots - len(self._running)
+            events = (
+                await self._queue.claim(free, now=self._clock.now(), lease_s=LEASE_S)
+                if free > 0
+                else []
+            )
+            for event in events:
+                self._running.add(event.id)
+                self._owner.spawn(self._attempt(event), name=f"event-{event.id}")
+            if not events:
+                await self._idle()
+
+    async def _idle(self) -> None:
+        wait = IDLE_S
+        if self._slots > len(self._running) and (due := await self._queue.due_at()) is not None:
+            wait = min(IDLE_S, max(0.0, due - self._clock.now()))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), wait)
+
+    async def _flush_finished(self) -> None:
+        finished, self._finished = self._finished, []
+        if finished:
+            await self._queue.finish(finished)
+
+    def _finish(self, event: QueuedEvent) -> None:
+        self._finished.append(event.id)
+        self._wake.set()
+
+    def _release(self, event: QueuedEvent) -> None:
+        """Its run is over: another event may run; it is finished once its record is stored."""
+        self._running.discard(event.id)
+        self._wake.set()
+
+    async def _again(self, event: QueuedEvent, delay_s: float, attempt: int) -> None:
+        await self._queue.retry(event.id, at=self._clock.now() + delay_s, attempt=attempt)
+        self._release(event)
+
+    async def _attempt(self, event: QueuedEvent) -> None:
+        try:
+            try:
+                resolved = await self._registry.resolve(
+                    event.account, event.name, event.qualifier, self._random.random()
+                )
+            except NotFound as error:
+                self._give_up(event, "ResourceNotFound", error.message)
+                return
+            await self._run_once(event, resolved, resolved.event_config or EventInvokeConfig())
+        except ForerunError as error:
+            log.warning("event %s: %s; it will be tried again", event.id, error.message)
+            await self._again(
+                event,
+                self._backoff.system_delay(event.attempt, self._random.random()),
+                event.attempt,
+            )
+
+    async def _run_once(
+        self, event: QueuedEvent, resolved: Resolved, config: EventInvokeConfig
+    ) -> None:
+        if self._clock.now() - event.accepted_at > config.max_age_s:
+            await self._report(event, resolved, config, None, "EventAgeExceeded")
+            self._give_up(event, "EventAgeExceeded", "it is too old", status="expired")
+            return
+        settlement = _Settlement(lambda: self._finish(event))
+        try:
+            reply = await self._invoker.run(
+                resolved,
+                Invocation(
+                    request_id=event.id,
+                    payload=event.payload,
+                    received=event.accepted_at,
+                    invocation_type="Event",
+                    client_context=event.client_context,
+                    trace_id=event.trace_id,
+                    attempt=event.attempt,
+                ),
+                settlement.stored,
+            )
+        except (Throttled, SandboxError):
+            delay = self._backoff.system_delay(event.refusals + 1, self._random.random())
+            left = event.accepted_at + config.max_age_s - self._clock.now()
+            await self._again(event, max(0.0, min(delay, left)), event.attempt)
+            return
+        await self._settle(event, resolved, config, reply, settlement)
+
+    async def _settle(
+        self,
+        event: QueuedEvent,
+        resolved: Resolved,
+        config: EventInvokeConfig,
+        reply: Reply,
+        settlement: "_Settlement",
+    ) -> None:
+        if reply.error is None:
+            await self._report(event, resolved, config, reply, "Success")
+        elif event.attempt <= config.max_retries:
+            delay = self._backoff.retry_delay(event.attempt, self._random.random())
+            if self._clock.now() + delay - event.accepted_at <= config.max_age_s:
+                await self._again(event, delay, event.attempt + 1)
+                return
+            await self._report(event, resolved, config, reply, "EventAgeExceeded")
+        else:
+            await self._report(event, resolved, config, reply, "RetriesExhausted")
+        self._release(event)
+        settlement.ended()
+
+    def _give_up(
+        self, event: QueuedEvent, error_type: str, why: str, status: str = "error"
+    ) -> None:
+        log.info("event %s for %s is dropped: %s", event.id, event.name, why)
+        now = self._clock.now()
+        self._invoker.record(
+            InvocationRecord(
+                request_id=event.id,
+                account=event.account,
+                name=event.name,
+                version=event.qualifier or "$LATEST",
+                qualifier=event.qualifier,
+                invocation_type="Event",
+                attempt=event.attempt,
+                status=status,
+                error_type=error_type,
+                request_bytes=len(event.payload),
+                trace_id=event.trace_id,
+                timings=Timings(received=event.accepted_at, answered=now),
+            ),
+            lambda: self._finish(event),
+        )
+        self._release(event)
+
+    async def _report(
+        self,
+        event: QueuedEvent,
+        resolved: Resolved,
+        config: EventInvokeConfig,
+        reply: Reply | None,
+        condition: str,
+    ) -> None:
+        """Queue the invocation record for the destination of this condition, if it has one."""
+        destinations = config.destinations
+        arn = destinations.on_success if condition == "Success" else destinations.on_failure
+        if arn is None:
+            return
+        target = parse_function_ref(arn)
+        await self._queue.put(
+            QueuedEvent(
+                id=f"{event.id}-{condition.lower()}",
+                account=target.account or event.account,
+                name=target.name,
+                qualifier=target.qualifier,
+                payload=_destination_record(event, resolved, reply, condition, self._clock.now()),
+                client_context=None,
+                trace_id=event.trace_id,
+                accepted_at=self._clock.now(),
+            )
+        )
+
+
+class _Settlement:
+    """Finishes an event when both its run is over for good and its record is stored, in either order."""
+
+    def __init__(self, finish: Callable[[], None]) -> None:
+        self._finish = finish
+        self._missing = 2
+
+    def stored(self) -> None:
+        self._step()
+
+    def ended(self) -> None:
+        self._step()
+
+    def _step(self) -> None:
+        self._missing -= 1
+        if self._missing == 0:
+            self._finish()
+
+
+def _destination_record(
+    event: QueuedEvent, resolved: Resolved, reply: Reply | None, condition: str, now: float
+) -> bytes:
+    """AWS's document for destinations: who was called with what, and what came of it."""
+    moment = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
+    document: dict[str, object] = {
+        "version": "1.0",
+        "timestamp": moment.replace("+00:00", "Z"),
+        "requestContext": {
+            "requestId": event.id,
+            "functionArn": resolved.function.qualified_arn,
+            "condition": condition,
+            "approximateInvokeCount": event.attempt if reply is not None else event.attempt - 1,
+        },
+        "requestPayload": msgspec.Raw(event.payload or b"{}"),
+    }
+    if reply is not None:
+        context: dict[str, object] = {
+            "statusCode": 200,
+            "executedVersion": resolved.function.version,
+        }
+        if reply.error is not None:
+            context["functionError"] = reply.error
+        document["responseContext"] = context
+        document["responsePayload"] = (
+            msgspec.Raw(reply.payload)
+            if reply.content_type == "application/json" and reply.payload
+            else reply.payload.decode("utf-8", "replace")
+        )
+    return msgspec.json.encode(document)

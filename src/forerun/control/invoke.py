@@ -1,0 +1,269 @@
+"""One invocation of a resolved function: admission, a sandbox, the run, and the record of it.
+
+The same way serves synchronous calls, function URLs and the attempts of asynchronous ones. What the user's code does
+(raise, exit, time out, fail to load) is an answer; only the platform's own refusals are raised.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from forerun.aio import Clock
+from forerun.control.recorder import Recorder
+from forerun.control.registry import Resolved
+from forerun.errors import SandboxError, Throttled
+from forerun.host import Host, Run
+from forerun.model import (
+    Call,
+    FunctionVersion,
+    InitFailure,
+    InitReport,
+    InvocationRecord,
+    LogLine,
+    Outcome,
+    ResponseSink,
+    SandboxSpec,
+    Timings,
+)
+from forerun.sandbox import Report, end_lines, init_failed_lines, report_of, start_lines
+from forerun.scheduling import Admission
+
+MAX_RESPONSE_BYTES = 6 * 1024 * 1024 + 100
+SPEC_CACHE = 10_000
+
+
+class Invocation(msgspec.Struct, kw_only=True):
+    """What a caller asks for. ``received`` is epoch seconds; ``sink`` takes a streamed response."""
+
+    request_id: str
+    payload: bytes
+    received: float
+    invocation_type: str = "RequestResponse"
+    client_context: str | None = None
+    trace_id: str = ""
+    attempt: int = 1
+    sink: ResponseSink | None = None
+
+
+class Reply(msgspec.Struct, kw_only=True):
+    """What the caller gets. ``error`` is ``None``, ``Handled`` or ``Unhandled``; ``log`` holds all lines of the run."""
+
+    payload: bytes
+    content_type: str
+    error: str | None
+    error_type: str | None
+    record: InvocationRecord
+    log: list[LogLine]
+    streamed: bool = False
+
+
+class Trees(Protocol):
+    """Where unpacked code lies on this host."""
+
+    def path(self, digest: str) -> str:
+        """Absolute path of an unpacked tree."""
+        ...
+
+
+class Invoker:
+    """Runs resolved invocations and records them."""
+
+    def __init__(
+        self, *, admission: Admission, host: Host, recorder: Recorder, trees: Trees, clock: Clock
+    ) -> None:
+        self._admission = admission
+        self._host = host
+        self._recorder = recorder
+        self._trees = trees
+        self._clock = clock
+        self._specs: dict[str, SandboxSpec] = {}
+
+    async def run(
+        self,
+        resolved: Resolved,
+        invocation: Invocation,
+        on_stored: Callable[[], None] | None = None,
+    ) -> Reply:
+        """Run it and answer; ``on_stored`` is called once its record is in the store.
+
+        Raises ``Throttled`` when concurrency or memory lacks, ``SandboxError`` when no sandbox could be made.
+        """
+        function = resolved.function
+        timings = Timings(received=invocation.received)
+        record = InvocationRecord(
+            request_id=invocation.request_id,
+            account=function.account,
+            name=function.name,
+            version=function.version,
+            qualifier=resolved.qualifier,
+            invocation_type=invocation.invocation_type,
+            attempt=invocation.attempt,
+            memory_mb=function.memory_mb,
+            request_bytes=len(invocation.payload),
+            trace_id=invocation.trace_id,
+            timings=timings,
+        )
+        try:
+            with self._admission.admit(function.account, function.name, resolved.reserved):
+                timings.admitted = self._clock.now()
+                run = await self._host.run(
+                    self._spec(function), self._call(resolved, invocation), timings
+                )
+        except (Throttled, SandboxError) as error:
+            record.status = "throttled" if isinstance(error, Throttled) else "error"
+            record.error_type = type(error).__name__
+            timings.answered = self._clock.now()
+            self._recorder.add(record)
+            raise
+        return self._finish(function, record, run, on_stored)
+
+    def record(self, record: InvocationRecord, on_stored: Callable[[], None]) -> None:
+        """Keep the record of an invocation that was never run."""
+        self._recorder.add(record, on_stored=on_stored)
+
+    def _finish(
+        self,
+        function: FunctionVersion,
+        record: InvocationRecord,
+        run: Run,
+        on_stored: Callable[[], None] | None,
+    ) -> Reply:
+        timings = record.timings
+        timings.answered = self._clock.now()
+        record.start_type = run.start_type.value
+        record.sandbox = run.sandbox_id
+        record.host = self._host.name
+        record.placement = run.placement
+        record.isolation = run.isolation
+        if isinstance(run.outcome, InitFailure):
+            reply = _init_failed(function, run.outcome, record)
+        else:
+            reply = _ran(function, run.outcome, run.init, record)
+        record.response_bytes = len(reply.payload)
+        self._recorder.add(record, function.logging.group, run.log_stream, reply.log, on_stored)
+        return reply
+
+    def _call(self, resolved: Resolved, invocation: Invocation) -> Call:
+        return Call(
+            request_id=invocation.request_id,
+            payload=invocation.payload or b"{}",
+            invoked_arn=resolved.invoked_arn,
+            deadline_ms=0,
+            trace_id=invocation.trace_id,
+            client_context=invocation.client_context,
+            sink=invocation.sink,
+        )
+
+    def _spec(self, function: FunctionVersion) -> SandboxSpec:
+        spec = self._specs.get(function.sandbox_key)
+        if spec is None:
+            if len(self._specs) >= SPEC_CACHE:
+                self._specs.clear()
+            spec = self._specs[function.sandbox_key] = SandboxSpec(
+                key=function.sandbox_key,
+                account=function.account,
+                region=function.region,
+                name=function.name,
+                version=function.version,
+                function_arn=function.arn,
+                role=function.role,
+                runtime=function.runtime,
+                handler=function.handler,
+                memory_mb=function.memory_mb,
+                ephemeral_mb=function.ephemeral_mb,
+                timeout_s=function.timeout_s,
+                environment=function.environment,
+                code_dir=self._trees.path(function.code_digest),
+                layers_dir=self._trees.path(function.layers_digest)
+                if function.layers_digest
+                else None,
+                egress=function.egress,
+                logging=function.logging,
+                log_stream="",
+                snap_start=function.snap_start and function.version != "$LATEST",
+            )
+        return spec
+
+
+def _init_failed(
+    function: FunctionVersion, failure: InitFailure, record: InvocationRecord
+) -> Reply:
+    record.init_ms = failure.duration_ms
+    record.status = failure.status
+    record.error_type = failure.error_type
+    time_ms = int(record.timings.answered * 1000)
+    log = function.logging
+    report = Report(
+        request_id=record.request_id,
+        duration_ms=failure.duration_ms,
+        memory_mb=function.memory_mb,
+        max_memory_mb=0,
+        status=failure.status,
+        error_type=failure.error_type,
+        crashed=True,
+    )
+    return Reply(
+        payload=failure.payload,
+        content_type="application/json",
+        error="Unhandled",
+        error_type=failure.error_type,
+        record=record,
+        log=[
+            *failure.logs,
+            *init_failed_lines(failure, time_ms=time_ms, logging=log),
+            *start_lines(record.request_id, function.version, time_ms=time_ms, logging=log),
+            *end_lines(report, time_ms=time_ms, logging=log),
+        ],
+    )
+
+
+def _ran(
+    function: FunctionVersion, outcome: Outcome, init: InitReport | None, record: InvocationRecord
+) -> Reply:
+    if len(outcome.payload) > MAX_RESPONSE_BYTES and not outcome.streamed:
+        _refuse_size(outcome)
+    record.duration_ms = max(0.0, (outcome.ended - outcome.started) * 1000)
+    record.max_memory_mb = outcome.max_memory_mb
+    record.status = outcome.status
+    record.error_type = outcome.error_type
+    restore_ms = None
+    if init is not None:
+        record.init_ms = init.duration_ms
+        restore_ms = init.duration_ms if init.restored else None
+    report = report_of(
+        record.request_id,
+        outcome,
+        memory_mb=function.memory_mb,
+        init_ms=None if restore_ms is not None else record.init_ms,
+        restore_ms=restore_ms,
+        trace_id=record.trace_id,
+    )
+    started_ms = int(outcome.started * 1000)
+    log = function.logging
+    return Reply(
+        payload=outcome.payload,
+        content_type=outcome.content_type,
+        error=outcome.error,
+        error_type=outcome.error_type,
+        record=record,
+        log=[
+            *(init.logs if init is not None else ()),
+            *start_lines(record.request_id, function.version, time_ms=started_ms, logging=log),
+            *outcome.logs,
+            *end_lines(report, time_ms=int(outcome.ended * 1000), logging=log),
+        ],
+        streamed=outcome.streamed,
+    )
+
+
+def _refuse_size(outcome: Outcome) -> None:
+    outcome.error, outcome.error_type = "Unhandled", "Function.ResponseSizeTooLarge"
+    outcome.status = "error"
+    message = (
+        f"Response payload size ({len(outcome.payload)} bytes) exceeded maximum allowed payload size "
+        f"({MAX_RESPONSE_BYTES} bytes)."
+    )
+    outcome.payload = msgspec.json.encode(
+        {"errorMessage": message, "errorType": outcome.error_type}
+    )
