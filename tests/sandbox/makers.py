@@ -23,6 +23,7 @@ def make_spec(code: Path, **changes: Any) -> SandboxSpec:
         "name": "f",
         "version": "$LATEST",
         "function_arn": "arn:aws:lambda:us-home-1:000000000001:function:f",
+        "role": "arn:aws:iam::000000000001:role/r",
         "runtime": RUNTIME,
         "handler": "app.handler",
         "memory_mb": 128,
