@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("forerun.host")
 
 TICK_S = 0.25
+# Sandboxes hold credentials that last twelve hours; a call that begins before this ends before those.
+LIFETIME_S = 11 * 3600.0
 ATTEMPTS = 3
 PLACEMENT = {
     StartType.WARM: "idle sandbox of this version",
@@ -89,6 +91,7 @@ class HostAgent:
             ),
             waiting_max=settings.waiting_calls,
             creations_max=settings.concurrent_creations,
+            lifetime_s=LIFETIME_S,
         )
         self._pool = self._dispatch.pool
         self._works = Works(
@@ -231,7 +234,7 @@ class HostAgent:
             self._works.failed += 1
             self._works.act(self._dispatch.discard(slot))
         else:
-            self._dispatch.assigned(slot, (ended - began) * 1000)
+            self._dispatch.assigned(slot, (ended - began) * 1000, ended)
         return loaded
 
     def _init_failed(self, slot: "Slot[Sandbox]", start: StartType, failure: InitFailure) -> Run:

@@ -5,6 +5,7 @@ Every method is one synchronous step that changes the pool, the ledger and the l
 before prepared ahead), an unassigned one of its runtime, a new one.
 """
 
+import math
 from collections import deque
 from typing import Generic
 
@@ -39,7 +40,8 @@ class Effects(Generic[S]):
 class Dispatcher(Generic[S]):
     """The decisions of one host. Times are seconds of the monotonic clock.
 
-    ``waiting_max`` bounds the line; ``creations_max`` the sandboxes in the making. A ticket is settled once, with a
+    ``waiting_max`` bounds the line; ``creations_max`` the sandboxes in the making;
+    a sandbox serves its key for ``lifetime_s`` seconds at most. A ticket is settled once, with a
     sandbox or with ``ticket.error``.
     """
 
@@ -51,6 +53,7 @@ class Dispatcher(Generic[S]):
         replenisher: Replenisher,
         waiting_max: int,
         creations_max: int,
+        lifetime_s: float = math.inf,
     ) -> None:
         self.pool: Pool[S] = Pool()
         self.ledger = ledger
@@ -59,6 +62,7 @@ class Dispatcher(Generic[S]):
         self.line = Line()
         self._waiting_max = waiting_max
         self._creations_max = creations_max
+        self._lifetime_s = lifetime_s
         self._orders: deque[str] = deque()
         self._nothing: Effects[S] = Effects()
         self._closing = False
@@ -96,10 +100,11 @@ class Dispatcher(Generic[S]):
         self.pool.rate(ticket.key).note(now)
         return self.ask(ticket, now)
 
-    def assigned(self, slot: Slot[S], start_ms: float) -> None:
+    def assigned(self, slot: Slot[S], start_ms: float, now: float) -> None:
         """The code is loaded: the sandbox is busy from now on. ``start_ms`` is what the start cost."""
         self.pool.assigned(slot)
         slot.start_ms = start_ms
+        slot.retire_at = now + self._lifetime_s
 
     def called(self, slot: Slot[S], now: float) -> None:
         """A busy sandbox begins a call."""
@@ -109,7 +114,7 @@ class Dispatcher(Generic[S]):
 
     def release(self, slot: Slot[S], now: float) -> Effects[S]:
         """The call has ended and the sandbox can serve its key again, unless it was given up meanwhile."""
-        if slot.doomed or slot.state is State.DYING:
+        if slot.doomed or now >= slot.retire_at or slot.state is State.DYING:
             return self.discard(slot)
         if not self.line:
             self._idle(slot, now)

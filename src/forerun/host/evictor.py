@@ -49,7 +49,7 @@ class Evictor(Generic[S]):
             if not slot.ranked:
                 self._live += 1
             slot.timed = True
-            heapq.heappush(self._by_time, (now + self.keep_s(slot, now), slot.id, slot))
+            heapq.heappush(self._by_time, (self._ends(slot, now), slot.id, slot))
         if not slot.ranked:
             slot.ranked = True
             heapq.heappush(self._by_value, (self.value(slot), slot.id, slot))
@@ -74,7 +74,7 @@ class Evictor(Generic[S]):
             if slot.state is State.DYING:
                 continue
             if slot.state is State.IDLE:
-                ends = slot.idle_since + self.keep_s(slot, now)
+                ends = self._ends(slot, now)
                 if ends <= now:
                     out.append(slot)
                     continue
@@ -82,6 +82,9 @@ class Evictor(Generic[S]):
                 ends = now + max(self._min_s, 1.0)
             heapq.heappush(heap, (ends, slot.id, slot))
         return out
+
+    def _ends(self, slot: Slot[S], now: float) -> float:
+        return min(slot.idle_since + self.keep_s(slot, now), slot.retire_at)
 
     def least_valuable(self) -> Slot[S] | None:
         """The idle sandbox whose loss costs least, or none when nothing is idle; the caller must discard it."""

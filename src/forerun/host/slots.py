@@ -1,5 +1,6 @@
 """What the host knows of one sandbox, and of all sandboxes of one function version."""
 
+import math
 from enum import Enum
 from typing import Generic, TypeVar
 
@@ -23,7 +24,7 @@ class Slot(Generic[S]):
     """The entry of one sandbox, from before it exists until it is gone. Only ``Pool`` changes ``state``.
 
     ``booked_mb`` is for people; the ledger holds the truth. ``start_ms`` is what it took to make it ready for its
-    version. ``doomed`` means: destroy it instead of using it again. ``timed`` and ``ranked`` belong to the evictor.
+    version; from ``retire_at`` on it serves no further call. ``doomed`` means: destroy it instead of using it again. ``timed`` and ``ranked`` belong to the evictor.
     """
 
     __slots__ = (
@@ -35,6 +36,7 @@ class Slot(Generic[S]):
         "log_stream",
         "memory_mb",
         "ranked",
+        "retire_at",
         "runtime",
         "sandbox",
         "start_ms",
@@ -54,6 +56,7 @@ class Slot(Generic[S]):
         self.calls = 0
         self.idle_since = 0.0
         self.log_stream = ""
+        self.retire_at = math.inf
         self.zygote = True
         self.doomed = False
         self.timed = False

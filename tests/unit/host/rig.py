@@ -19,6 +19,7 @@ def spec(key: str = "k", *, memory_mb: int = 128, handler: str = "app.handler") 
         version="$LATEST",
         function_arn=f"arn:aws:lambda:us-home-1:{'1' * 12}:function:{key}",
         runtime="python3.11",
+        role="arn:aws:iam::111111111111:role/r",
         handler=handler,
         memory_mb=memory_mb,
         ephemeral_mb=512,

@@ -125,7 +125,7 @@ class HostMachine(RuleBasedStateMachine):
             return multiple()
         slot = self.assigning.pop(which % len(self.assigning))
         if ok:
-            self.host.assigned(slot, ms)
+            self.host.assigned(slot, ms, self.now)
             return self.call(slot)
         self.working.discard(slot.id)
         return multiple(*map(self.call, self.act(self.host.discard(slot))))
@@ -231,7 +231,7 @@ def ready(host: Dispatcher[str], key: str, mb: int, *, calls: int = 1) -> Slot[s
         effects = host.created(effects.create[0], f"box-{key}", 0)
     slot = effects.settled[0][1]
     assert slot is not None
-    host.assigned(slot, 5)
+    host.assigned(slot, 5, 0)
     for _ in range(calls):
         host.called(slot, 0)
     return slot

@@ -8,6 +8,7 @@ import pytest
 from tests.fakes.clock import settle
 from tests.unit.host.rig import Rig, call, finish, spec
 
+from forerun.cluster import LocalCluster
 from forerun.errors import NoSuchRuntime, SetupFailed, Throttled
 from forerun.host import HostAgent
 from forerun.model import Credentials, InitFailure, SandboxSpec, StartType, Timings
@@ -267,6 +268,15 @@ async def test_keep_alive_ends(rig: Rig) -> None:
     assert rig.sandboxes.living == []
 
 
+async def test_even_the_busiest_sandbox_ends_before_its_credentials(rig: Rig) -> None:
+    first = await rig.run()
+    for _ in range(11 * 60):
+        rig.clock.jump(60)
+        run = await rig.run()
+    assert run.sandbox_id == first.sandbox_id
+    assert (await rig.run()).sandbox_id != first.sandbox_id
+
+
 async def test_outdated_sandboxes_go_now_or_after_their_call(rig: Rig) -> None:
     await rig.run("old")
     working = rig.begin("old", "w")
@@ -282,3 +292,10 @@ async def test_outdated_sandboxes_go_now_or_after_their_call(rig: Rig) -> None:
     assert (await working).outcome.error is None
     await settle()
     assert [info.key for info in rig.agent.sandboxes()] == ["new"]
+
+
+async def test_a_cluster_of_one_is_its_host(rig: Rig) -> None:
+    cluster = LocalCluster(rig.agent)
+    run = await cluster.host.run(spec(), call(), Timings())
+    assert run.outcome.error is None
+    assert [host.name for host in cluster.hosts()] == ["local"]
