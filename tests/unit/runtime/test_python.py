@@ -421,3 +421,13 @@ def test_code_paths_of_layers(start, tmp_path):
     driver.inited()
     expected = ["layer", [str(tmp_path), str(layer)], str(tmp_path)]
     assert driver.invoke() == (None, expected)
+
+
+def test_a_module_named_like_one_the_runtime_needs_does_no_harm(start, tmp_path, interpreter):
+    (tmp_path / "socket.py").write_text("NAME = 'mine'")
+    for name in ("json", "struct", "datetime", "random"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('not wanted')")
+    source = "import socket, json\ndef handler(e, c): return [socket.NAME, json.loads('1')]"
+    driver = start(source, interpreter=interpreter)
+    driver.inited()
+    assert driver.invoke() == (None, ["mine", 1])
