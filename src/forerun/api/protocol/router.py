@@ -13,8 +13,9 @@ from urllib.parse import parse_qsl, unquote
 
 from forerun.api.protocol.messages import ApiError, HttpRequest, form_pairs
 from forerun.api.protocol.models import Models, Operation, ServiceModel, services_signed_as
+from forerun.api.protocol.unserved import stand_in
 
-_SCOPE = re.compile(rb"Credential=[^/,]*/[^/,]*/[^/,]*/([^/,]*)/")
+_SCOPE = re.compile(rb"(?:^|[ ,])Credential=[^/,]*/[^/,]*/[^/,]*/([^/,]*)/")
 _QUERY_SCOPE = re.compile(
     rb"(?:^|&)X-Amz-Credential=[^&]*?(?:%2F|/)([^&/%]+)(?:%2F|/)aws4_request", re.IGNORECASE
 )
@@ -184,7 +185,7 @@ class Router:
                     "UnknownOperationException",
                     f"The service '{scope}' is not served here",
                     404,
-                    None,
+                    stand_in(scope, request, action=_action(request) is not None),
                 )
         target = request.header.get(b"x-amz-target")
         if target is not None:
