@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -48,6 +48,7 @@ class HttpServer:
             interface="asgi3",
             log_config=None,
             access_log=False,
+            proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
         self._config.load()
@@ -104,6 +105,42 @@ class HttpServer:
                     )
 
 
+class _JoinedWrites:
+    """A transport that sends head and body of a response in one write: two wake the client twice.
+
+    What is written first waits for the next write, or for the end of the loop's turn.
+    """
+
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held: bytes | None = None
+        self._flush: asyncio.Handle | None = None
+        self.is_closing = transport.is_closing
+        self.get_extra_info = transport.get_extra_info
+        self.pause_reading = transport.pause_reading
+        self.resume_reading = transport.resume_reading
+
+    def write(self, data: bytes) -> None:
+        if self._flush is None:
+            self._held = data
+            self._flush = self._loop.call_soon(self.flush)
+        else:
+            self._held = self._held + data if self._held else data
+            self.flush()
+
+    def flush(self) -> None:
+        if self._flush is not None:
+            self._flush.cancel()
+            held, self._flush, self._held = self._held, None, None
+            if held:
+                self._transport.write(held)
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+
 class _GuardedProtocol(HttpToolsProtocol):
     """uvicorn's protocol with bounds on the request head."""
 
@@ -111,6 +148,9 @@ class _GuardedProtocol(HttpToolsProtocol):
         super().__init__(config, state, app_state)
         self._head_since: float | None = self.loop.time()
         self._head_bytes = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast("asyncio.Transport", _JoinedWrites(transport, self.loop)))
 
     def head_pending_since(self, limit: float) -> bool:
         """Whether a head is incomplete and began before ``limit`` (loop time)."""
