@@ -16,8 +16,8 @@ from forerun.api.protocol.patterns import to_python
 from forerun.api.protocol.timestamps import Epoch, hook
 
 _NUMBERS: dict[str, Any] = {"integer": int, "long": int, "float": float, "double": float}
-# No JSON key can name this: it keeps values that travel elsewhere from being set through the body.
-_NOT_IN_BODY = "\x00\x00"
+# The wire name of fields that travel elsewhere; whatever a body says under it is overwritten.
+_NOT_IN_BODY = "not in the body: "
 
 
 class Compiler:
