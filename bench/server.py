@@ -21,7 +21,6 @@ from client import Target
 COMMAND = Path(sys.executable).parent / "forerun"
 HELLO = "def handler(event, context):\n    return {'ok': True}\n"
 HELLO_NODE = "exports.handler = async () => ({ ok: true });\n"
-ROLE = "arn:aws:iam::000000000000:role/bench"
 
 
 def package(name: str, source: str) -> bytes:
@@ -60,6 +59,8 @@ class Server:
         text = subprocess.check_output([COMMAND, "env", "--json", "--data", str(self.data)], text=True)
         self.environment = json.loads(text)
         self.endpoint = self.environment["AWS_ENDPOINT_URL"]
+        account = json.loads((self.data / "credentials.json").read_text())["account"]
+        self.role = f"arn:aws:iam::{account}:role/bench"
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -97,7 +98,7 @@ class Server:
             FunctionName=name,
             Runtime=runtime or f"python3.{sys.version_info.minor}",
             Handler="index.handler" if node else "app.handler",
-            Role=ROLE,
+            Role=self.role,
             Code={"ZipFile": options.pop("zip", None) or package(file, source)},
             **options,
         )
