@@ -1,6 +1,6 @@
 """The few verbs every store is written with; one SQL text with ``$1`` parameters serves every database."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, LiteralString, NamedTuple, Protocol
 
 Row = tuple[Any, ...]
@@ -16,6 +16,28 @@ class Statement(NamedTuple):
     sql: LiteralString
     args: Sequence[Any] = ()
     expect: int | None = None
+
+
+# Few different lengths, so that few different statements are prepared; longest first.
+_BATCHES = (64, 16, 4, 1)
+
+
+def in_batches(sql: LiteralString, rows: Sequence[Sequence[Any]]) -> Iterator[Statement]:
+    """``sql`` with ``{values}`` once for many rows: ``($1, $2), ($3, $4), ...``.
+
+    One statement for 64 rows costs the database a fraction of 64 statements, and Python's threads less contention.
+    """
+    done = 0
+    while done < len(rows):
+        size = next(size for size in _BATCHES if size <= len(rows) - done)
+        part = rows[done : done + size]
+        done += size
+        width = len(part[0])
+        values = ", ".join(
+            "(" + ", ".join(f"${row * width + column + 1}" for column in range(width)) + ")"
+            for row in range(size)
+        )
+        yield Statement(sql.replace("{values}", values), [value for row in part for value in row])
 
 
 class Db(Protocol):

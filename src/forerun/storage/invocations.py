@@ -7,12 +7,12 @@ import msgspec
 
 from forerun.aio import Clock
 from forerun.model import InvocationRecord
-from forerun.storage.db import Db, Statement
+from forerun.storage.db import Db, Statement, in_batches
 from forerun.storage.sequence import Sequence, number_at
 
 _INSERT = """
 INSERT INTO invocations (id, request_id, account, name, status, start_type, invocation_type, record)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+VALUES {values}
 """
 _FILTERS = """
 AND id < $2 AND id >= $3
@@ -64,23 +64,20 @@ class InvocationStore:
         """Keep ``records`` in one transaction, in their order."""
         if not records:
             return
-        statements = [
-            Statement(
-                _INSERT,
-                (
-                    self._sequence.take(),
-                    record.request_id,
-                    record.account,
-                    record.name,
-                    record.status,
-                    record.start_type or "",
-                    record.invocation_type,
-                    self._encode(record),
-                ),
+        rows = [
+            (
+                self._sequence.take(),
+                record.request_id,
+                record.account,
+                record.name,
+                record.status,
+                record.start_type or "",
+                record.invocation_type,
+                self._encode(record),
             )
             for record in records
         ]
-        await self._db.write(*statements, durable=False)
+        await self._db.write(*in_batches(_INSERT, rows), durable=False)
 
     async def list(
         self,

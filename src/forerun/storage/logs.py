@@ -1,7 +1,7 @@
-"""Log events, many to a row: what one invocation printed is written as one row, thousands of rows as one transaction.
+"""Log events, many to a row: what a stream got since the last write is one row, thousands of rows one transaction.
 
 A row never spans more than ``SPAN_MS``, so that a reader who wants a moment knows how far back a row holding it can
-start. Groups and streams come into being with their first event. Writing does not wait for the disk: a power failure
+start, nor holds more than ``ROW_EVENTS``. Groups and streams come into being with their first event. Writing does not wait for the disk: a power failure
 may cost the last moments of logs, a killed process costs nothing.
 """
 
@@ -13,10 +13,11 @@ import msgspec
 
 from forerun.aio import Clock
 from forerun.model import LogLine
-from forerun.storage.db import Db, Statement
+from forerun.storage.db import Db, Statement, in_batches
 from forerun.storage.sequence import Sequence
 
 SPAN_MS = 10_000
+ROW_EVENTS = 64
 EVENT_BYTES = 26
 _CHUNK = 1_000
 _FAR = (1 << 62) - 1
@@ -28,7 +29,8 @@ ON CONFLICT (account, name) DO NOTHING
 """
 _STREAM = """
 INSERT INTO log_streams (group_id, name, created_ms, first_ms, last_ms, ingested_ms)
-SELECT id, $3, $4, $5, $6, $4 FROM log_groups WHERE account = $1 AND name = $2
+SELECT id, column3, column4, column5, column6, column4 FROM (VALUES {values}) AS given
+JOIN log_groups ON account = column1 AND log_groups.name = column2 WHERE true
 ON CONFLICT (group_id, name) DO UPDATE SET
     first_ms = CASE WHEN log_streams.first_ms < excluded.first_ms THEN log_streams.first_ms ELSE excluded.first_ms END,
     last_ms = CASE WHEN log_streams.last_ms > excluded.last_ms THEN log_streams.last_ms ELSE excluded.last_ms END,
@@ -36,7 +38,8 @@ ON CONFLICT (group_id, name) DO UPDATE SET
 """
 _BATCH = """
 INSERT INTO log_batches (id, group_id, stream, first_ms, last_ms, ingested_ms, bytes, lines)
-SELECT $3, id, $4, $5, $6, $7, $8, $9 FROM log_groups WHERE account = $1 AND name = $2
+SELECT column3, id, column4, column5, column6, column7, column8, column9 FROM (VALUES {values}) AS given
+JOIN log_groups ON account = column1 AND log_groups.name = column2
 """
 _ADD_BYTES = (
     "UPDATE log_groups SET stored_bytes = stored_bytes + $3 WHERE account = $1 AND name = $2"
@@ -124,46 +127,51 @@ class LogStore:
     async def append(self, batches: Rows[LogBatch]) -> None:
         """Keep the events of ``batches`` in one transaction; empty ones are left out."""
         now_ms = int(self._clock.now() * 1000)
+        streams: dict[tuple[str, str, str], list[LogLine]] = {}
+        for batch in batches:
+            if batch.lines:
+                key = (batch.account, batch.group, batch.stream)
+                streams.setdefault(key, []).extend(batch.lines)
         rows: list[Statement] = []
         sizes: dict[tuple[str, str], int] = {}
         spans: dict[tuple[str, str, str], tuple[int, int]] = {}
-        for batch in batches:
-            for lines in _within_span(_sound(batch.lines, now_ms)):
-                row, first, last, size = self._row(batch, lines, now_ms)
+        for stream, events in streams.items():
+            for lines in _within_span(_sound(events, now_ms)):
+                row, first, last, size = self._row(stream, lines, now_ms)
                 rows.append(row)
-                group = (batch.account, batch.group)
+                group = stream[:2]
                 sizes[group] = sizes.get(group, 0) + size
-                low, high = spans.get((*group, batch.stream), (first, last))
-                spans[(*group, batch.stream)] = (min(low, first), max(high, last))
+                low, high = spans.get(stream, (first, last))
+                spans[stream] = (min(low, first), max(high, last))
         if not rows:
             return
         await self._db.write(
             *(Statement(_GROUP, (self._sequence.take(), *group, now_ms)) for group in sizes),
-            *(Statement(_STREAM, (*stream, now_ms, *span)) for stream, span in spans.items()),
-            *rows,
+            *in_batches(_STREAM, [(*stream, now_ms, *span) for stream, span in spans.items()]),
+            *in_batches(_BATCH, rows),
             *(Statement(_ADD_BYTES, (*group, size)) for group, size in sizes.items()),
             durable=False,
         )
 
     def _row(
-        self, batch: LogBatch, lines: Rows[LogLine], now_ms: int
-    ) -> tuple[Statement, int, int, int]:
+        self, stream: tuple[str, str, str], lines: Rows[LogLine], now_ms: int
+    ) -> tuple[tuple[object, ...], int, int, int]:
         times = [line.time_ms for line in lines]
         first, last = min(times), max(times)
         encoded = self._encode(lines)
         size = len(encoded)
         args = (
-            batch.account,
-            batch.group,
+            stream[0],
+            stream[1],
             self._sequence.take(),
-            batch.stream,
+            stream[2],
             first,
             last,
             now_ms,
             size,
             encoded,
         )
-        return Statement(_BATCH, args), first, last, size
+        return args, first, last, size
 
     async def forward(
         self, group_id: int, window: Window, *, limit: int, stream: str | None = None
@@ -246,12 +254,15 @@ def _sound(lines: Rows[LogLine], now_ms: int) -> Rows[LogLine]:
 
 
 def _within_span(lines: Rows[LogLine]) -> Iterator[Rows[LogLine]]:
-    """Cut ``lines`` where their times would span more than a row may."""
+    """Cut ``lines`` where they would be more, or their times span more, than a row may hold."""
     start, low, high = 0, 0, 0
     for index, line in enumerate(lines):
         if index == start:
             low = high = line.time_ms
-        elif max(high, line.time_ms) - min(low, line.time_ms) > SPAN_MS:
+        elif (
+            index - start >= ROW_EVENTS
+            or max(high, line.time_ms) - min(low, line.time_ms) > SPAN_MS
+        ):
             yield lines[start:index]
             start, low, high = index, line.time_ms, line.time_ms
         else:

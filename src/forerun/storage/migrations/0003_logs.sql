@@ -1,4 +1,4 @@
--- Log groups, streams, and events: one row of log_batches holds the events of one invocation.
+-- Log groups, streams, and events: one row of log_batches holds events of a stream that were written together.
 CREATE TABLE log_groups (
     id INTEGER PRIMARY KEY,
     account TEXT NOT NULL,
