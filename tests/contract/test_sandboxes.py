@@ -1,8 +1,10 @@
 """One suite for both ways of making sandboxes: what the host room relies on holds for each."""
 
 import asyncio
+import contextlib
 import json
 import os
+import random
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -88,7 +90,7 @@ def many_files(event, context):
             file.close()
 
 def daemon(event, context):
-    return subprocess.Popen(["sleep", "1000"], start_new_session=True).pid
+    return subprocess.Popen(["sleep", event["seconds"]], start_new_session=True).pid
 
 def hello(event, context):
     return "hello"
@@ -301,11 +303,11 @@ async def test_garbage_on_the_wire_ends_the_sandbox_only(assigned: Assigned) -> 
 
 async def test_destroy_ends_every_process_and_is_idempotent(assigned: Assigned) -> None:
     sandbox = await assigned()
-    await sandbox.invoke(make_call({"do": "daemon"}))
-    marked = processes_named("sleep")
-    assert marked
+    seconds = f"{random.randint(10**8, 10**9)}"
+    await sandbox.invoke(make_call({"do": "daemon", "seconds": seconds}))
+    await until(lambda: bool(processes_with(seconds)))
     await asyncio.gather(sandbox.destroy(), sandbox.destroy())
-    await until(lambda: not marked & processes_named("sleep"))
+    await until(lambda: not processes_with(seconds))
     assert not sandbox.alive
     await sandbox.destroy()
 
@@ -429,16 +431,13 @@ while True:
 """
 
 
-def processes_named(name: str) -> set[int]:
-    found = set()
+def processes_with(argument: str) -> list[int]:
+    found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            try:
-                text = (entry / "stat").read_text()
-            except OSError:
-                continue
-            if f"({name})" in text and text.rpartition(")")[2].split()[0] != "Z":
-                found.add(int(entry.name))
+            with contextlib.suppress(OSError):
+                if argument.encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
     return found
 
 

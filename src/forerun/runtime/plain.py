@@ -97,6 +97,8 @@ def _execute(argv: list[str], assignment: dict[str, Any]) -> NoReturn:
     read, write = os.pipe()
     os.write(write, json.dumps(assignment).encode() + b"\n")
     os.dup2(read, _ASSIGNMENT_FD)
+    # It may have had that number all along, closed on exec.
+    os.set_inheritable(_ASSIGNMENT_FD, True)  # noqa: FBT003  takes no keyword
     syscalls.close_from(_ASSIGNMENT_FD + 1)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.chdir(assignment["task_root"])

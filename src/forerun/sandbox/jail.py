@@ -116,6 +116,10 @@ class JailSandboxes:
             raise SetupFailed("The sandboxes were not started.")
         return self._groups
 
+    def zygote_pids(self) -> dict[str, int]:
+        """The process ids of the zygotes, for those who look after the machine."""
+        return {name: zygote.pid for name, zygote in self._zygotes.items() if zygote.alive}
+
     async def start(self) -> None:
         """Open the control groups, sweep what a killed server left, and see that jails can be made here."""
         self._groups = open_groups()
