@@ -132,7 +132,7 @@ class LogStore:
             if batch.lines:
                 key = (batch.account, batch.group, batch.stream)
                 streams.setdefault(key, []).extend(batch.lines)
-        rows: list[Statement] = []
+        rows: list[tuple[object, ...]] = []
         sizes: dict[tuple[str, str], int] = {}
         spans: dict[tuple[str, str, str], tuple[int, int]] = {}
         for stream, events in streams.items():
