@@ -1,0 +1,395 @@
+"""The verifier against botocore's own signers, and against everything that must not pass."""
+
+import hashlib
+import hmac
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+import botocore.auth
+import pytest
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forerun.api import sigv4
+from forerun.api.protocol import ApiError
+from forerun.api.sigv4 import SecretKey, Verifier
+
+KEYS = {
+    "AKIDEXAMPLE": SecretKey("secret/example+key"),
+    "ASIATEMPORARY": SecretKey("other", session_token="token+/=", expires_at=2e9),
+    "ASIAEXPIRED": SecretKey("other", session_token="token", expires_at=1e9),
+}
+
+
+def lookup(key, token):
+    return KEYS.get(key)
+
+
+HEADER_SIGNERS = {"lambda": botocore.auth.SigV4Auth, "s3": botocore.auth.S3SigV4Auth}
+QUERY_SIGNERS = {"lambda": botocore.auth.SigV4QueryAuth, "s3": botocore.auth.S3SigV4QueryAuth}
+
+
+class Wire:
+    """A signed request as it arrives, to be tampered with."""
+
+    def __init__(self, prepared):
+        url = urlsplit(prepared.url)
+        self.method = prepared.method
+        self.path, self.query = url.path.encode(), url.query.encode()
+        self.headers = [(b"Host", url.netloc.encode())]
+        self.headers += [
+            (name.encode(), value.encode() if isinstance(value, str) else value)
+            for name, value in prepared.headers.items()
+        ]
+        self.body = prepared.body or b""
+
+    def set(self, name, value):
+        self.headers = [(key, old) for key, old in self.headers if key.lower() != name.lower()]
+        if value is not None:
+            self.headers.append((name, value))
+
+    def get(self, name):
+        return next(value for key, value in self.headers if key.lower() == name.lower())
+
+    def verify(self, now=None, verifier=None):
+        verifier = verifier or Verifier(lookup, lambda: now or datetime.now(UTC).timestamp())
+        return verifier.verify(self.method, self.path, self.query, self.headers, self.body)
+
+
+def signed(
+    path="/2015-03-31/functions",
+    *,
+    service="lambda",
+    key="AKIDEXAMPLE",
+    method="POST",
+    body=b"{}",
+    headers=(),
+    query=False,
+):
+    secret = KEYS[key]
+    credentials = Credentials(key, secret.secret, secret.session_token)
+    request = AWSRequest(method, f"http://127.0.0.1:3000{path}", headers=dict(headers), data=body)
+    signer = (QUERY_SIGNERS if query else HEADER_SIGNERS)[service]
+    if query:
+        signer(credentials, service, "us-home-1", expires=900).add_auth(request)
+    else:
+        signer(credentials, service, "us-home-1").add_auth(request)
+    return Wire(request.prepare())
+
+
+def refusal(wire, **arguments):
+    with pytest.raises(ApiError) as caught:
+        wire.verify(**arguments)
+    return caught.value
+
+
+ODD = [
+    "/2015-03-31/functions/a%20b/invocations",
+    "/2017-03-31/tags/arn%3Aaws%3Alambda%3Aus-home-1%3A1%3Afunction%3Ax",
+    "/a%2Fb/c",
+    "//double//slash/",
+    "/caf%C3%A9/~tilde-_.x",
+    "/plus+sign/@at",
+    "/.dot/./x/../y",
+    "/",
+    "/q?b=2&a=1&a=0&empty=&flag",
+    "/q?key=with%20space&other=%2B%2F%3D&tilde=~",
+    "/q?%C3%A9=1&A=2&a=3",
+]
+
+
+@pytest.mark.parametrize("path", ODD)
+@pytest.mark.parametrize("service", ["lambda", "s3"])
+@pytest.mark.parametrize("body", [b"", b'{"a": 1}'])
+def test_headers_signed_by_botocore_are_accepted(path, service, body):
+    wire = signed(
+        path,
+        service=service,
+        body=body,
+        headers={"X-Amz-Target": "a  b   c", "Content-Type": " x/y "},
+    )
+    found = wire.verify()
+    assert (found.access_key_id, found.region, found.service) == (
+        "AKIDEXAMPLE",
+        "us-home-1",
+        service,
+    )
+    assert found.body == body
+    assert not found.presigned
+
+
+@pytest.mark.parametrize(
+    "path", ["/2015-03-31/functions", "/a%20b/c%2Fd", "/q?b=2&a=1", "/caf%C3%A9?x=%2B+"]
+)
+@pytest.mark.parametrize("service", ["lambda", "s3"])
+@pytest.mark.parametrize("key", ["AKIDEXAMPLE", "ASIATEMPORARY"])
+def test_presigned_by_botocore_is_accepted(path, service, key):
+    found = signed(path, service=service, method="GET", body=b"", query=True, key=key).verify()
+    assert found.presigned
+    assert (found.access_key_id, found.session_token) == (key, KEYS[key].session_token or "")
+
+
+segment = st.text(st.sampled_from("abZ09-_.~%2F+@:, é"), max_size=8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    segments=st.lists(segment, max_size=4),
+    pairs=st.lists(st.tuples(segment, segment), max_size=4),
+    body=st.binary(max_size=20),
+    service=st.sampled_from(["lambda", "s3"]),
+)
+def test_any_encoded_path_and_query_is_read_as_botocore_signs_it(segments, pairs, body, service):
+    from urllib.parse import quote
+
+    path = "/" + "/".join(quote(part, safe="~") for part in segments)
+    query = "&".join(f"{quote(key, safe='~')}={quote(value, safe='~')}" for key, value in pairs)
+    signed(f"{path}?{query}" if query else path, service=service, body=body).verify()
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        lambda wire: setattr(wire, "body", wire.body + b" "),
+        lambda wire: setattr(wire, "path", wire.path + b"x"),
+        lambda wire: setattr(wire, "query", b"a=1"),
+        lambda wire: setattr(wire, "method", "PUT"),
+        lambda wire: wire.set(b"Host", b"elsewhere"),
+        lambda wire: wire.set(b"X-Amz-Target", b"Other.Operation"),
+        lambda wire: wire.set(b"X-Amz-Invocation-Type", b"Event"),
+        lambda wire: wire.set(b"X-Amz-Content-Sha256", b"UNSIGNED-PAYLOAD"),
+        lambda wire: wire.set(b"X-Amz-Content-Sha256", hashlib.sha256(b"").hexdigest().encode()),
+    ],
+)
+def test_whatever_is_changed_on_the_way_is_noticed(tamper):
+    wire = signed(headers={"X-Amz-Target": "One.Operation"})
+    tamper(wire)
+    error = refusal(wire)
+    assert (error.code, error.status) == ("InvalidSignatureException", 403)
+
+
+def test_a_body_hash_given_by_the_caller_is_what_counts():
+    wire = signed(body=b"one")
+    verifier = Verifier(lookup, lambda: datetime.now(UTC).timestamp())
+    arguments = wire.method, wire.path, wire.query, wire.headers, wire.body
+    verifier.verify(*arguments, hashlib.sha256(b"one").hexdigest())
+    with pytest.raises(ApiError):
+        verifier.verify(*arguments, hashlib.sha256(b"two").hexdigest())
+
+
+def test_the_names_of_errors_follow_the_service():
+    wire = signed()
+    wire.set(b"Authorization", None)
+    assert (refusal(wire).code, refusal(wire).status) == (
+        "MissingAuthenticationTokenException",
+        403,
+    )
+    assert (
+        refusal(swap(signed(), b"AKIDEXAMPLE", b"AKIDUNKNOWN")).code
+        == "UnrecognizedClientException"
+    )
+    assert (
+        refusal(swap(signed(service="s3"), b"AKIDEXAMPLE", b"AKIDUNKNOWN")).code
+        == "InvalidAccessKeyId"
+    )
+    assert refusal(swap(signed(), b"/lambda/", b"/sts/")).code == "SignatureDoesNotMatch"
+    assert refusal(signed(key="ASIAEXPIRED")).code == "ExpiredTokenException"
+
+
+def swap(wire, old, new):
+    wire.set(b"Authorization", wire.get(b"Authorization").replace(old, new))
+    return wire
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"AWS4-HMAC-SHA256", b"AWS4-HMAC-SHA1"),
+        (b"aws4_request", b"aws3_request"),
+        (b"Credential=", b"Credentia="),
+        (b"Signature=", b"Signature=zz"),
+        (b"host;", b""),
+        (b"host;x-amz-date", b"x-amz-date;host"),
+        (b"Signature=", b"Signature=0, Signature="),
+    ],
+)
+def test_an_authorization_header_that_is_not_well_formed_is_refused(old, new):
+    error = refusal(swap(signed(), old, new))
+    assert (error.code, error.status) == ("IncompleteSignature", 400)
+
+
+def test_session_tokens_belong_to_their_key():
+    signed(key="ASIATEMPORARY").verify()
+    for wire, token in (
+        (signed(key="ASIATEMPORARY"), None),
+        (signed(key="ASIATEMPORARY"), b"other"),
+        (signed(), b"any"),
+    ):
+        wire.set(b"X-Amz-Security-Token", token)
+        assert refusal(wire).code == "UnrecognizedClientException"
+
+
+@pytest.mark.parametrize(
+    "name", [b"Host", b"Authorization", b"X-Amz-Date", b"x-amz-target", b"Content-Type"]
+)
+def test_a_header_that_matters_must_not_be_repeated(name):
+    wire = signed(headers={"X-Amz-Target": "a.b", "Content-Type": "c"})
+    wire.headers.append((name.upper(), wire.get(name)))
+    assert refusal(wire).code == "IncompleteSignature"
+
+
+@pytest.mark.parametrize(
+    ("offset", "fine"), [(0, True), (299, True), (-299, True), (302, False), (-302, False)]
+)
+def test_the_clocks_may_differ_by_five_minutes(offset, fine):
+    wire, now = signed(), datetime.now(UTC).timestamp() + offset
+    if fine:
+        wire.verify(now)
+    else:
+        error = refusal(wire, now=now)
+        assert error.code == "InvalidSignatureException"
+        assert error.message.startswith(
+            "Signature expired" if offset > 0 else "Signature not yet current"
+        )
+
+
+def test_presigned_requests_end():
+    now = datetime.now(UTC).timestamp()
+    wire = signed(method="GET", body=b"", query=True)
+    wire.verify(now + 895)
+    assert refusal(wire, now=now + 905).code == "InvalidSignatureException"
+    for expires in (b"0", b"604801", b"-1", b"x", b""):
+        wire.query = wire.query.replace(b"X-Amz-Expires=900", b"X-Amz-Expires=" + expires)
+        assert refusal(wire).code == "IncompleteSignature"
+        wire = signed(method="GET", body=b"", query=True)
+    wire.query += b"&X-Amz-Credential=other"
+    assert refusal(wire).status == 400
+
+
+def test_the_scope_is_of_the_day_of_the_date():
+    wire = signed()
+    wire.set(b"X-Amz-Date", b"20200101T000000Z")
+    assert refusal(wire).code == "InvalidSignatureException"
+    wire.set(b"X-Amz-Date", b"yesterday")
+    assert refusal(wire).code == "IncompleteSignature"
+
+
+def test_signing_keys_are_kept_within_bounds_and_forgotten(monkeypatch):
+    monkeypatch.setattr(sigv4, "CACHED_KEYS", 2)
+    keys = dict(KEYS)
+    verifier = Verifier(lambda key, _: keys.get(key), lambda: datetime.now(UTC).timestamp())
+    for service in ("lambda", "s3", "lambda"):
+        signed(service=service).verify(verifier=verifier)
+    signed(key="ASIATEMPORARY").verify(verifier=verifier)
+    assert len(verifier._keys) == 2
+    keys["AKIDEXAMPLE"] = SecretKey("changed")
+    refusal(signed(), verifier=verifier)
+    verifier.forget("AKIDEXAMPLE")
+    assert {entry[0] for entry in verifier._keys} == {"ASIATEMPORARY"}
+
+
+class Uploader(botocore.auth.S3SigV4Auth):
+    """Signs the head of a chunked upload; the chunks are ours to sign."""
+
+    kind = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+
+    def payload(self, request):
+        return self.kind
+
+
+def upload(kind, chunks, trailer=b"x-amz-checksum-crc32:AAAAAA=="):
+    signer = Uploader(Credentials("AKIDEXAMPLE", KEYS["AKIDEXAMPLE"].secret), "s3", "us-home-1")
+    signer.kind = kind
+    headers = {
+        "x-amz-decoded-content-length": str(sum(map(len, chunks))),
+        "content-encoding": "aws-chunked",
+    }
+    request = AWSRequest("PUT", "http://127.0.0.1:3000/bucket/key", headers=headers, data=b"")
+    signer.add_auth(request)
+    wire = Wire(request.prepare())
+    date = wire.get(b"X-Amz-Date")
+    scope = b"/".join((date[:8], b"us-home-1", b"s3", b"aws4_request"))
+    key = b"AWS4" + KEYS["AKIDEXAMPLE"].secret.encode()
+    for part in scope.split(b"/"):
+        key = hmac.digest(key, part, "sha256")
+    previous = wire.get(b"Authorization").rpartition(b"=")[2]
+
+    def follow(label, *hashed):
+        nonlocal previous
+        hashes = [hashlib.sha256(text).hexdigest().encode() for text in hashed]
+        previous = (
+            hmac.digest(key, b"\n".join([label, date, scope, previous, *hashes]), "sha256")
+            .hex()
+            .encode()
+        )
+        return previous
+
+    body = b""
+    for chunk in [*chunks, b""]:
+        mark = b""
+        if not kind.startswith("STREAMING-UNSIGNED"):
+            mark = b";chunk-signature=" + follow(b"AWS4-HMAC-SHA256-PAYLOAD", b"", chunk)
+        body += b"%x%s\r\n%s" % (len(chunk), mark, chunk + b"\r\n" if chunk else b"")
+    if kind.endswith("TRAILER"):
+        body += trailer + b"\r\n"
+        if not kind.startswith("STREAMING-UNSIGNED"):
+            body += (
+                b"x-amz-trailer-signature:"
+                + follow(b"AWS4-HMAC-SHA256-TRAILER", trailer + b"\n")
+                + b"\r\n"
+            )
+    wire.body = body + b"\r\n"
+    return wire
+
+
+KINDS = [
+    "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+    "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
+    "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_chunked_uploads_are_unframed_and_checked(kind):
+    found = upload(kind, [b"a" * 70_000, b"\r\nb"]).verify()
+    assert found.body == b"a" * 70_000 + b"\r\nb"
+    assert found.trailers == (
+        {b"x-amz-checksum-crc32": b"AAAAAA=="} if kind.endswith("TRAILER") else {}
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS[:2])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b"one", b"two"), (b"3;", b"003;chunk-signature=0;"), (b"signature=", b"signature=0")],
+)
+def test_a_changed_chunk_is_noticed(kind, old, new):
+    wire = upload(kind, [b"one"])
+    wire.body = wire.body.replace(old, new, 1)
+    assert refusal(wire).code == "SignatureDoesNotMatch"
+
+
+def test_a_changed_trailer_is_noticed():
+    wire = upload(KINDS[1], [b"one"])
+    wire.body = wire.body.replace(b"AAAAAA", b"BBBBBB")
+    assert refusal(wire).code == "SignatureDoesNotMatch"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"zz\r\n",
+        b"5\r\nabc",
+        b"3\r\nabcXX",
+        b"-1\r\n",
+        b"3\r\none\r\n0\r\nno colon\r\n\r\n",
+        b"0\r\n\r\n",
+    ],
+)
+def test_broken_framing_is_refused(body):
+    wire = upload(KINDS[2], [b"one"])
+    wire.body = body
+    assert refusal(wire).code == "IncompleteBody"
