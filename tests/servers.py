@@ -29,6 +29,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
+from botocore.response import StreamingBody
 
 FORERUN = Path(sys.executable).parent / "forerun"
 ROLE = "arn:aws:iam::{account}:role/test"
@@ -106,7 +107,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                env=clean_environment(data.parent) | dict(settings or {}),
+                env=server_environment(data.parent) | dict(settings or {}),
                 start_new_session=True,
             )
         try:
@@ -157,7 +158,9 @@ class Server:
                 max_pool_connections=64,
                 inject_host_prefix=False,
             )
-            self._clients[key] = boto3.session.Session().client(service, config=config, **arguments)
+            client = boto3.session.Session().client(service, config=config, **arguments)
+            client.meta.events.register("after-call.lambda.Invoke", _read_payload)
+            self._clients[key] = client
         return self._clients[key]
 
     @property
@@ -296,6 +299,18 @@ class Server:
             self.process.kill()
             self.process.wait(10)
             raise AssertionError("the server did not stop in time") from None
+
+
+def server_environment(home: Path) -> dict[str, str]:
+    """As ``clean_environment``, but the home where further interpreters may be installed."""
+    return clean_environment(home) | {"HOME": os.environ.get("HOME", str(home))}
+
+
+def _read_payload(parsed: dict[str, Any], **_: object) -> None:
+    """Read payloads at once, so that tests which do not look at them leave no connection open."""
+    if "Payload" in parsed:
+        content = parsed["Payload"].read()
+        parsed["Payload"] = StreamingBody(io.BytesIO(content), len(content))
 
 
 def clean_environment(home: Path) -> dict[str, str]:

@@ -50,8 +50,13 @@ class Clients:
     server: Server
     home: Path
 
-    def run(self, *command: str, cwd: Path | None = None, fails: bool = False) -> str:
-        """Run ``aws``, ``chalice`` or ``sam``; its stdout. Fails the test unless it ends as expected."""
+    def run(
+        self, *command: str, cwd: Path | None = None, fails: bool = False, errors: bool = False
+    ) -> str:
+        """Run ``aws``, ``chalice`` or ``sam``; its stdout, and with ``fails`` or ``errors`` its stderr instead.
+
+        Fails the test unless it ends as expected.
+        """
         done = subprocess.run(
             [str(self.root / "bin" / command[0]), *command[1:]],
             cwd=cwd or self.home,
@@ -63,7 +68,7 @@ class Clients:
             check=False,
         )
         assert (done.returncode != 0) == fails, f"{command}\n{done.stdout}\n{done.stderr}"
-        return done.stderr if fails else done.stdout
+        return done.stderr if fails or errors else done.stdout
 
     def vendored(self, *names: str) -> dict[str, bytes]:
         """Installed modules and packages as files of a deployment package."""

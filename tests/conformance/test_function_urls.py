@@ -6,9 +6,6 @@ import socket
 import uuid
 
 import pytest
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 from tests.servers import Answer, Server
 
 pytestmark = pytest.mark.conformance
@@ -22,7 +19,7 @@ SHOW = (
 
 
 def make_url(server: Server, name: str, **more: object) -> str:
-    """The URL's host, as in a Host header."""
+    """The path that the URL begins with, without a slash at its end."""
     made = server.lambda_.create_function_url_config(FunctionName=name, **more)
     if more["AuthType"] == "NONE":
         server.lambda_.add_permission(
@@ -32,24 +29,31 @@ def make_url(server: Server, name: str, **more: object) -> str:
             Principal="*",
             FunctionUrlAuthType="NONE",
         )
-    return str(made["FunctionUrl"]).partition("//")[2].rstrip("/")
+    return path_of(server, made)
+
+
+def path_of(server: Server, made: dict[str, object]) -> str:
+    url = str(made["FunctionUrl"])
+    assert url.startswith(server.endpoint + "/")
+    assert url.endswith("/")
+    return url.removeprefix(server.endpoint).rstrip("/")
 
 
 def visit(
     server: Server,
-    host: str,
+    base: str,
     method: str = "GET",
     path: str = "/",
     body: bytes = b"",
     **headers: str,
 ) -> Answer:
-    return server.request(method, path, body, {"Host": host} | headers)
+    return server.request(method, base + path, body, headers)
 
 
 def test_request_and_response_of_a_url(server: Server):
-    host = make_url(server, server.function(SHOW), AuthType="NONE")
+    base = make_url(server, server.function(SHOW), AuthType="NONE")
     answer = visit(
-        server, host, "POST", "/orders/7?a=1&b=2&a=3", b"text", **{"Content-Type": "text/plain"}
+        server, base, "POST", "/orders/7?a=1&b=2&a=3", b"text", **{"Content-Type": "text/plain"}
     )
     assert answer.status == 201
     assert answer.headers["x-shade"] == "teal"
@@ -62,15 +66,23 @@ def test_request_and_response_of_a_url(server: Server):
     assert (event["body"], event["isBase64Encoded"]) == ("text", False)
 
 
+def test_urls_answer_under_their_host_name_too(server: Server):
+    """As AWS's URLs: the id is the first label of the host, and the path is all the caller's."""
+    base = make_url(server, server.function(SHOW), AuthType="NONE")
+    host = f"{base.rpartition('/')[2]}.lambda-url.{server.region}.localhost"
+    answer = server.request("GET", "/orders", headers={"Host": host})
+    assert (answer.status, answer.json()["rawPath"]) == (201, "/orders")
+
+
 def test_binary_bodies_both_ways(server: Server):
     name = server.function(
         "def handler(event, context):\n"
         "    return {'statusCode': 200, 'isBase64Encoded': True, 'body': event['body'],\n"
         "            'headers': {'content-type': 'image/png'}}\n"
     )
-    host = make_url(server, name, AuthType="NONE")
+    base = make_url(server, name, AuthType="NONE")
     body = bytes(range(256))
-    answer = visit(server, host, "PUT", "/", body, **{"Content-Type": "application/octet-stream"})
+    answer = visit(server, base, "PUT", "/", body, **{"Content-Type": "application/octet-stream"})
     assert (answer.status, answer.body) == (200, body)
 
 
@@ -91,25 +103,22 @@ def test_errors_of_the_function_are_502(server: Server):
 def test_cors_preflight(server: Server):
     name = server.function("def handler(event, context):\n    return 1\n")
     cors = {"AllowOrigins": ["https://shop.test"], "AllowMethods": ["GET"], "MaxAge": 60}
-    host = make_url(server, name, AuthType="NONE", Cors=cors)
+    base = make_url(server, name, AuthType="NONE", Cors=cors)
     answer = visit(
         server,
-        host,
+        base,
         "OPTIONS",
         **{"Origin": "https://shop.test", "Access-Control-Request-Method": "GET"},
     )
     assert answer.headers["access-control-allow-origin"] == "https://shop.test"
-    plain = visit(server, host, Origin="https://shop.test")
+    plain = visit(server, base, Origin="https://shop.test")
     assert plain.headers["access-control-allow-origin"] == "https://shop.test"
 
 
 def test_iam_urls_want_a_signature(server: Server):
-    host = make_url(server, server.function(SHOW), AuthType="AWS_IAM")
-    assert visit(server, host).status == 403
-    request = AWSRequest("GET", f"http://{host}/", headers={"Host": host})
-    credentials = Credentials(server.access_key, server.secret_key)
-    SigV4Auth(credentials, "lambda", server.region).add_auth(request)
-    answer = server.request("GET", "/", headers=dict(request.headers.items()))
+    base = make_url(server, server.function(SHOW), AuthType="AWS_IAM")
+    assert visit(server, base).status == 403
+    answer = server.request("GET", base + "/", headers=server.signed("GET", base + "/"))
     assert answer.status == 201
     authorizer = answer.json()["requestContext"]["authorizer"]["iam"]
     assert authorizer["accountId"] == server.account
@@ -118,13 +127,12 @@ def test_iam_urls_want_a_signature(server: Server):
 def test_an_open_url_without_permission_is_shut(server: Server):
     name = server.function(SHOW)
     made = server.lambda_.create_function_url_config(FunctionName=name, AuthType="NONE")
-    host = made["FunctionUrl"].partition("//")[2].rstrip("/")
-    assert visit(server, host).status == 403
+    assert visit(server, path_of(server, made)).status == 403
 
 
 def test_unknown_url(server: Server):
-    host = make_url(server, server.function(SHOW), AuthType="NONE")
-    unknown = "x" * len(host.partition(".")[0]) + host[len(host.partition(".")[0]) :]
+    base = make_url(server, server.function(SHOW), AuthType="NONE")
+    unknown = base[:-4] + "zzzz"
     answer = visit(server, unknown)
     assert answer.status in (403, 404)
     assert "html" not in answer.headers.get("content-type", "")
@@ -135,16 +143,16 @@ def test_life_of_a_url(server: Server, refused):
     name = server.function(SHOW)
     with refused("ResourceNotFoundException", 404):
         lam.get_function_url_config(FunctionName=name)
-    host = make_url(server, name, AuthType="NONE")
+    base = make_url(server, name, AuthType="NONE")
     with refused("ResourceConflictException", 409):
         lam.create_function_url_config(FunctionName=name, AuthType="NONE")
     changed = lam.update_function_url_config(FunctionName=name, AuthType="AWS_IAM")
     assert changed["AuthType"] == "AWS_IAM"
-    assert visit(server, host).status == 403
+    assert visit(server, base).status == 403
     listed = lam.list_function_url_configs(FunctionName=name)["FunctionUrlConfigs"]
     assert len(listed) == 1
     lam.delete_function_url_config(FunctionName=name)
-    assert visit(server, host).status in (403, 404)
+    assert visit(server, base).status in (403, 404)
 
 
 STREAM = """
@@ -162,9 +170,9 @@ def test_streams_arrive_as_they_are_written(server: Server):
     name = server.function(
         {"index.mjs": STREAM}, runtime="nodejs20.x", handler="index.handler", Timeout=10
     )
-    host = make_url(server, name, AuthType="NONE", InvokeMode="RESPONSE_STREAM")
+    base = make_url(server, name, AuthType="NONE", InvokeMode="RESPONSE_STREAM")
     with socket.create_connection(server.address, timeout=20) as sock:
-        sock.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        sock.sendall(f"GET {base}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         seen = b""
         while b"first;" not in seen:
             piece = sock.recv(65536)
@@ -181,7 +189,7 @@ def test_streams_arrive_as_they_are_written(server: Server):
 
 def test_url_of_a_python_function_in_stream_mode(server: Server):
     name = server.function(SHOW)
-    host = make_url(server, name, AuthType="NONE", InvokeMode="RESPONSE_STREAM")
-    answer = visit(server, host)
+    base = make_url(server, name, AuthType="NONE", InvokeMode="RESPONSE_STREAM")
+    answer = visit(server, base)
     assert answer.status in (200, 201)
     assert b"rawPath" in answer.body or base64.b64decode(json.loads(answer.body)["body"])

@@ -94,17 +94,17 @@ def test_weights_split_the_calls(server: Server):
 
 def test_layers_are_merged_in_order(server: Server, refused):
     lam = server.lambda_
-    layer = f"lib-{uuid.uuid4().hex[:8]}"
+    layer, other = f"lib-{uuid.uuid4().hex[:8]}", f"lib-{uuid.uuid4().hex[:8]}"
 
-    def publish(files: dict[str, str]) -> str:
+    def publish(name: str, files: dict[str, str]) -> str:
         made = lam.publish_layer_version(
-            LayerName=layer, Content={"ZipFile": package(files)}, CompatibleRuntimes=["python3.11"]
+            LayerName=name, Content={"ZipFile": package(files)}, CompatibleRuntimes=["python3.11"]
         )
         return str(made["LayerVersionArn"])
 
-    one = publish({"python/prices.py": "VAT = 19\n", "data/city.txt": "Ulm"})
-    two = publish({"python/prices.py": "VAT = 7\n"})
-    assert (one.rpartition(":")[2], two.rpartition(":")[2]) == ("1", "2")
+    one = publish(layer, {"python/prices.py": "VAT = 19\n", "data/city.txt": "Ulm"})
+    assert publish(layer, {"python/prices.py": "VAT = 0\n"}) == one[:-1] + "2"
+    two = publish(other, {"python/prices.py": "VAT = 7\n"})
     code = (
         "import prices\n"
         "def handler(event, context):\n"
@@ -116,7 +116,7 @@ def test_layers_are_merged_in_order(server: Server, refused):
     assert [item["Arn"] for item in shown] == [one, two]
 
     assert lam.get_layer_version_by_arn(Arn=one)["Version"] == 1
-    assert lam.get_layer_version(LayerName=layer, VersionNumber=2)["LayerVersionArn"] == two
+    assert lam.get_layer_version(LayerName=other, VersionNumber=1)["LayerVersionArn"] == two
     listed = lam.list_layer_versions(LayerName=layer)["LayerVersions"]
     assert [item["Version"] for item in listed] == [2, 1]
     assert layer in [item["LayerName"] for item in lam.list_layers()["Layers"]]

@@ -47,12 +47,11 @@ def test_the_dearer_the_start_the_longer_it_takes(tmp_path: Path):
     """The same function as cold, zygote, pool and warm."""
     no_pool = {"FORERUN_HOST_POOL_MIN": "0", "FORERUN_HOST_POOL_MAX": "0"}
     with running(tmp_path / "bare", settings=no_pool) as server:
-        name = server.function(HELLO, runtime="python3.9")
+        name = server.function(HELLO)
         server.call(name)
         record = last(server, name, 1)
         assert record["start_type"] == "cold", record["placement"]
         cold = start_ms(record)
-        server.call(server.function(HELLO))
         zygote = measured(server, "zygote")
     with running(tmp_path / "pool", settings={"FORERUN_HOST_POOL_MIN": "6"}) as server:
         first = server.function(HELLO)
