@@ -1,5 +1,6 @@
 """One execution environment: made, spoken with, bounded in time and memory, and destroyed without a trace."""
 
+from forerun.sandbox.capabilities import Finding, can_jail, probe
 from forerun.sandbox.contract import OnExit, Sandbox, Sandboxes, ServePlatform
 from forerun.sandbox.interpreters import (
     Interpreter,
@@ -19,6 +20,7 @@ from forerun.sandbox.reports import (
 )
 
 __all__ = [
+    "Finding",
     "Interpreter",
     "JailSandboxes",
     "JailSettings",
@@ -29,11 +31,13 @@ __all__ = [
     "Sandbox",
     "Sandboxes",
     "ServePlatform",
+    "can_jail",
     "end_lines",
     "find_nodes",
     "find_pythons",
     "init_failed_lines",
     "own_interpreter",
+    "probe",
     "report_of",
     "search_folders",
     "start_lines",
