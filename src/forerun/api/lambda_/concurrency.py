@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from forerun.api.caller import Caller
-from forerun.api.lambda_.shapes import Members, unqualified
+from forerun.api.lambda_.shapes import Members, function_of, unqualified
 from forerun.control.concurrency import Concurrency
 from forerun.control.functions import Functions
 from forerun.control.rules import ProvisionedConcurrencyMissing
@@ -65,5 +65,5 @@ class _Concurrency:
         return {"ProvisionedConcurrencyConfigs": []}
 
     async def _require(self, caller: Caller, request: Any) -> None:
-        account, name, _ = unqualified(caller, request)
-        await self._functions.get(account, name, request.Qualifier)
+        account, name, qualifier = function_of(caller, request)
+        await self._functions.get(account, name, qualifier)

@@ -1,0 +1,41 @@
+"""The services of what users own, over a real database in a temporary directory."""
+
+import pytest
+from botocore.exceptions import ClientError
+from tests.fakes.clock import FakeClock
+from tests.unit.control.owned import Owned, open_estate
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+async def estate(tmp_path, clock):
+    db, estate = await open_estate(tmp_path, clock)
+    yield estate
+    await db.close()
+
+
+@pytest.fixture
+async def aws(estate):
+    owned = Owned(estate)
+    yield owned
+    owned.boto.close()
+
+
+@pytest.fixture
+def refused():
+    """``await refused(call, code, words...)``: the call is refused with that code and a message with these words."""
+
+    async def check(call, code, *words):
+        with pytest.raises(ClientError) as caught:
+            await call
+        error = caught.value.response["Error"]
+        assert error["Code"] == code, error
+        for word in words:
+            assert word in error["Message"], error
+        return caught.value.response
+
+    return check
