@@ -17,7 +17,7 @@ from forerun.storage.logs import EVENT_BYTES, SPAN_MS, LogStore, StoredBatch, Wi
 MAX_EVENTS = 10_000
 MAX_BYTES = 1 << 20
 MAX_ROWS = 20_000
-_CHUNK = 500
+_CHUNK = 50
 _ROW = 10**16
 _TIME = 10**36
 _DIGITS = 56

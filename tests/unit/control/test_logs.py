@@ -10,7 +10,7 @@ from forerun.control.logs import LogService
 from forerun.errors import AlreadyExists, InvalidInput, NotFound
 from forerun.model import LogLine
 from forerun.storage.log_groups import LogGroupStore, StreamOrder
-from forerun.storage.logs import SPAN_MS, LogBatch, LogStore
+from forerun.storage.logs import ROW_EVENTS, SPAN_MS, LogBatch, LogStore
 from forerun.storage.sqlite import open_sqlite
 
 ACCOUNT, GROUP = "1" * 12, "/aws/lambda/f"
@@ -324,3 +324,12 @@ async def test_names_and_tags_have_a_grammar(logs):
     for tags in ({"aws:x": "1"}, {"": "1"}, {str(index): "" for index in range(51)}):
         with pytest.raises(InvalidInput, match="tag"):
             await logs.service.tag(ACCOUNT, "x" * 512, add=tags)
+
+
+async def test_many_lines_of_one_moment_keep_their_order(logs):
+    lines = [(1_000, f"{number:03}") for number in range(3 * ROW_EVENTS + 1)]
+    await logs.add(*lines[:100])
+    await logs.add(*lines[100:])
+    assert await logs.texts(limit=1_000) == [text for _, text in lines]
+    tail = await logs.page(limit=70)
+    assert [event.text for event in tail.events] == [text for _, text in lines[-70:]]
