@@ -23,6 +23,7 @@ from forerun.app.state import State, open_state
 from forerun.control.asynchronous import EventInvoker
 from forerun.control.invoke import Invoker
 from forerun.control.recorder import Recorder
+from forerun.errors import ForerunError
 from forerun.host import HostAgent
 from forerun.model import Credentials, SandboxSpec
 from forerun.sandbox import Sandbox
@@ -73,7 +74,9 @@ class Standalone:
             credentials=_issuer(services),
             name=socket.gethostname(),
         )
+        self._registry = services.estate.registry
         services.estate.changes.listen(self._drop_outdated)
+        services.estate.changes.listen(self._prepare)
         recorder = Recorder(state.invocations, state.logs)
         admission = Admission(settings.limits.account_concurrency)
         invoker = Invoker(
@@ -170,6 +173,15 @@ class Standalone:
             gone = tuple(retired)
             prefixes = tuple(f"{key}." for key in gone)
             self._agent.drop(lambda key: key in gone or key.startswith(prefixes))
+
+    def _prepare(self, account: str, name: str, _retired: Any) -> None:
+        """Something was deployed: its first call shall find a sandbox of its runtime waiting."""
+        self._owner.spawn(self._hold_ready(account, name), name="hold-ready")
+
+    async def _hold_ready(self, account: str, name: str) -> None:
+        with contextlib.suppress(ForerunError):
+            resolved = await self._registry.resolve(account, name, None, 0.0)
+            self._agent.hold_ready(resolved.function.runtime)
 
     def _status(self) -> dict[str, Any]:
         stats = self._agent.stats()
