@@ -7,20 +7,27 @@ Not checked here: whether the caller may do what he asks, and whether the same r
 
 import hmac
 import re
-from calendar import timegm
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import NamedTuple
-from urllib.parse import unquote_to_bytes
 
 from forerun.api import awschunked
 from forerun.api.canonical import canonical_path, canonical_query
-from forerun.api.protocol.messages import ApiError
+from forerun.api.signature_claim import (
+    ALGORITHM,
+    Claim,
+    SignatureError,
+    header_table,
+    incomplete,
+    query_parameters,
+    read_claim,
+)
+
+__all__ = ["SecretKey", "SignatureError", "Signed", "Verifier"]
 
 MAX_SKEW_S = 300
-MAX_EXPIRES_S = 604_800
 CACHED_KEYS = 4096
-ALGORITHM = b"AWS4-HMAC-SHA256"
 UNSIGNED = b"UNSIGNED-PAYLOAD"
 _SIGNED_CHUNKS = b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 _SIGNED_CHUNKS_TRAILER = b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
@@ -28,15 +35,10 @@ _UNSIGNED_CHUNKS_TRAILER = b"STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 _CHUNKED = frozenset({_SIGNED_CHUNKS, _SIGNED_CHUNKS_TRAILER, _UNSIGNED_CHUNKS_TRAILER})
 
 _DATE = re.compile(rb"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z\Z")
-_HEX64 = re.compile(rb"[0-9a-f]{64}\Z")
-_ONCE = frozenset(
-    {b"authorization", b"host", b"date", b"content-length", b"content-type", b"content-encoding"}
-)
 _NEED_NOT_BE_SIGNED = frozenset({b"x-amz-user-agent"})
 _XML_SERVICES = frozenset(
     {"sts", "iam", "s3", "sns", "cloudformation", "sqs", "autoscaling", "monitoring"}
 )
-_MAX_HEADERS = 200
 
 
 class SecretKey(NamedTuple):
@@ -58,28 +60,6 @@ class Signed(NamedTuple):
     presigned: bool
     body: bytes
     trailers: Mapping[bytes, bytes]
-
-
-class SignatureError(ApiError):
-    """The request is not acceptable as signed; ``code`` is AWS's, after the habit of the service asked."""
-
-
-class _Claim(NamedTuple):
-    """What a request says about its signature."""
-
-    access_key_id: str
-    day: bytes
-    region: bytes
-    service: bytes
-    signed_headers: bytes
-    signature: bytes
-    date: bytes
-    expires: int | None
-    token: bytes | None
-
-    @property
-    def scope(self) -> bytes:
-        return b"/".join((self.day, self.region, self.service, b"aws4_request"))
 
 
 class Verifier:
@@ -114,9 +94,9 @@ class Verifier:
 
         Raises ``SignatureError``.
         """
-        table = _table(headers)
-        parameters = _parameters(query)
-        claim = _claim(table, parameters)
+        table = header_table(headers)
+        parameters = query_parameters(query)
+        claim = read_claim(table, parameters)
         service = claim.service.decode("latin-1")
         key = self._known(claim, service)
         self._in_time(claim, service)
@@ -149,13 +129,13 @@ class Verifier:
             (claim.token or b"").decode("latin-1"),
             region,
             service,
-            claim.date.decode(),
+            claim.date.decode("latin-1"),
             presigned,
             body,
             trailers,
         )
 
-    def _known(self, claim: _Claim, service: str) -> SecretKey:
+    def _known(self, claim: Claim, service: str) -> SecretKey:
         key = self._lookup(claim.access_key_id, (claim.token or b"").decode("latin-1"))
         token = (key.session_token or "").encode() if key is not None else b""
         if key is None or not hmac.compare_digest(token, claim.token or b""):
@@ -169,17 +149,17 @@ class Verifier:
             raise SignatureError(code, "The security token included in the request is expired", 403)
         return key
 
-    def _in_time(self, claim: _Claim, service: str) -> None:
+    def _in_time(self, claim: Claim, service: str) -> None:
         now, signed = self._now(), _seconds(claim.date)
         if claim.date[:8] != claim.day:
-            text = f"Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{claim.day.decode()}' != '{claim.date[:8].decode()}', from '{claim.date.decode()}'."
+            text = f"Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{claim.day.decode('latin-1')}' != '{claim.date[:8].decode()}', from '{claim.date.decode('latin-1')}'."
             raise SignatureError(
                 _named(service, "SignatureDoesNotMatch", "InvalidSignatureException"), text, 403
             )
         if signed > now + MAX_SKEW_S:
             raise _expired(
                 service,
-                f"Signature not yet current: {claim.date.decode()} is still later than the server's time",
+                f"Signature not yet current: {claim.date.decode('latin-1')} is still later than the server's time",
             )
         lifetime = MAX_SKEW_S if claim.expires is None else claim.expires
         if now > signed + lifetime:
@@ -187,10 +167,10 @@ class Verifier:
                 raise SignatureError("AccessDenied", "Request has expired", 403)
             raise _expired(
                 service,
-                f"Signature expired: {claim.date.decode()} is more than {lifetime} seconds ago",
+                f"Signature expired: {claim.date.decode('latin-1')} is more than {lifetime} seconds ago",
             )
 
-    def _signing_key(self, claim: _Claim, secret: str) -> bytes:
+    def _signing_key(self, claim: Claim, secret: str) -> bytes:
         entry = (claim.access_key_id, claim.day, claim.region, claim.service)
         found = self._keys.pop(entry, None)
         if found is None or found[0] != secret:
@@ -204,121 +184,10 @@ class Verifier:
         return found[1]
 
 
-def _table(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    if len(headers) > _MAX_HEADERS:
-        raise SignatureError("InvalidRequest", "The request has too many headers", 400)
-    table: dict[bytes, bytes] = {}
-    for raw, value in headers:
-        name = raw.lower()
-        if name in table:
-            if name in _ONCE or name.startswith(b"x-amz-"):
-                text = f"The header {name.decode('latin-1')} must not be repeated"
-                raise SignatureError("IncompleteSignature", text, 400)
-            value = table[name] + b"," + value  # noqa: PLW2901 - repeated headers are one list
-        table[name] = value
-    return table
-
-
-def _parameters(query: bytes) -> dict[bytes, bytes]:
-    """The ``X-Amz-`` parameters of a presigned request; a repeated one is refused."""
-    found: dict[bytes, bytes] = {}
-    if b"X-Amz-" not in query:
-        return found
-    for part in query.split(b"&"):
-        key, _, value = part.partition(b"=")
-        if key.startswith(b"X-Amz-"):
-            if key in found:
-                raise SignatureError(
-                    "AuthorizationQueryParametersError", f"{key.decode('latin-1')} is repeated", 400
-                )
-            found[key] = unquote_to_bytes(value)
-    return found
-
-
-def _claim(table: Mapping[bytes, bytes], parameters: Mapping[bytes, bytes]) -> _Claim:
-    authorization = table.get(b"authorization")
-    if authorization is None and b"X-Amz-Signature" not in parameters:
-        raise SignatureError(
-            "MissingAuthenticationTokenException", "Missing Authentication Token", 403
-        )
-    if authorization is None:
-        return _claim_of_query(parameters)
-    if b"X-Amz-Signature" in parameters:
-        raise _incomplete("Only one authentication mechanism is allowed")
-    algorithm, _, rest = authorization.partition(b" ")
-    if algorithm != ALGORITHM:
-        raise _incomplete("Unsupported AWS 'algorithm' in Authorization header")
-    fields: dict[bytes, bytes] = {}
-    for part in rest.split(b","):
-        name, _, value = part.strip().partition(b"=")
-        if name in fields:
-            raise _incomplete("A field of the Authorization header is repeated")
-        fields[name] = value
-    try:
-        credential, signed, signature = (
-            fields[b"Credential"],
-            fields[b"SignedHeaders"],
-            fields[b"Signature"],
-        )
-    except KeyError as missing:
-        name = missing.args[0].decode()
-        raise _incomplete(f"Authorization header requires '{name}' parameter.") from None
-    date = table.get(b"x-amz-date", b"")
-    return _checked(credential, signed, signature, date, None, table.get(b"x-amz-security-token"))
-
-
-def _claim_of_query(parameters: Mapping[bytes, bytes]) -> _Claim:
-    if parameters.get(b"X-Amz-Algorithm") != ALGORITHM:
-        raise _incomplete("X-Amz-Algorithm only supports AWS4-HMAC-SHA256")
-    expires = parameters.get(b"X-Amz-Expires", b"")
-    if not expires.isdigit() or len(expires) > 6 or not 1 <= int(expires) <= MAX_EXPIRES_S:
-        raise _incomplete(f"X-Amz-Expires must be between 1 and {MAX_EXPIRES_S} seconds")
-    return _checked(
-        parameters.get(b"X-Amz-Credential", b""),
-        parameters.get(b"X-Amz-SignedHeaders", b""),
-        parameters[b"X-Amz-Signature"],
-        parameters.get(b"X-Amz-Date", b""),
-        int(expires),
-        parameters.get(b"X-Amz-Security-Token"),
-    )
-
-
-def _checked(
-    credential: bytes,
-    signed: bytes,
-    signature: bytes,
-    date: bytes,
-    expires: int | None,
-    token: bytes | None,
-) -> _Claim:
-    parts = credential.rsplit(b"/", 4)
-    if len(parts) != 5 or not all(parts) or parts[4] != b"aws4_request":
-        raise _incomplete(
-            f"Credential must have exactly 5 slash-delimited elements, got '{credential[:200].decode('latin-1')}'"
-        )
-    if _DATE.match(date) is None:
-        raise _incomplete(
-            "Authorization header requires existence of either a valid 'X-Amz-Date' or a 'Date' header."
-        )
-    if not _HEX64.match(signature):
-        raise _incomplete("The signature is not 64 hexadecimal digits")
-    return _Claim(
-        parts[0].decode("latin-1"),
-        parts[1],
-        parts[2],
-        parts[3],
-        signed,
-        signature,
-        date,
-        expires,
-        token,
-    )
-
-
-def _canonical_headers(claim: _Claim, service: str, table: Mapping[bytes, bytes]) -> bytes:
+def _canonical_headers(claim: Claim, service: str, table: Mapping[bytes, bytes]) -> bytes:
     names = claim.signed_headers.split(b";")
     if names != sorted(set(names)) or b"host" not in names:
-        raise _incomplete("SignedHeaders must be sorted, without repetitions, and name 'host'")
+        raise incomplete("SignedHeaders must be sorted, without repetitions, and name 'host'")
     signed = set(names)
     for name in table:
         if name.startswith(b"x-amz-") and name not in signed and name not in _NEED_NOT_BE_SIGNED:
@@ -339,7 +208,7 @@ def _canonical_headers(claim: _Claim, service: str, table: Mapping[bytes, bytes]
 
 
 def _payload_hash(
-    claim: _Claim,
+    claim: Claim,
     service: str,
     table: Mapping[bytes, bytes],
     parameters: Mapping[bytes, bytes],
@@ -384,17 +253,17 @@ def _unchunk(
 
 def _seconds(date: bytes) -> float:
     match = _DATE.match(date)
-    assert match is not None
-    year, month, day, hour, minute, second = (int(part) for part in match.groups())
-    return timegm((year, max(1, min(month, 12)), day, hour, minute, second, 0, 0, 0))
+    try:
+        year, month, day, hour, minute, second = map(int, match.groups() if match else ())
+        return datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp()
+    except ValueError:
+        raise incomplete(
+            "Authorization header requires existence of either a valid 'X-Amz-Date' or a 'Date' header."
+        ) from None
 
 
 def _named(service: str, xml: str, json: str) -> str:
     return xml if service in _XML_SERVICES else json
-
-
-def _incomplete(text: str) -> SignatureError:
-    return SignatureError("IncompleteSignature", text, 400)
 
 
 def _expired(service: str, text: str) -> SignatureError:

@@ -7,6 +7,8 @@ import time
 import botocore.parsers
 import pytest
 from botocore.eventstream import EventStreamBuffer
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.unit.api.aws_shapes import scope_header, service_model
 
 from forerun.api.protocol import (
@@ -359,3 +361,60 @@ def test_operations_without_input_parse():
     operation = models.load("iam").operations["GetAccountSummary"]
     request = HttpRequest("POST", b"/", b"", [], b"Action=GetAccountSummary")
     assert parser.parse(Route(operation, {}), request) is not None
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.text(max_size=5) | st.sampled_from(["Size", "Arn", "Variables"]), inner, max_size=3
+        )
+    ),
+    max_leaves=8,
+)
+NAMES = sorted(models.load("lambda").operations["CreateFunction"].input.members)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from(NAMES), ANY, max_size=4))
+def test_whatever_the_body_holds_it_is_read_or_refused_in_aws_words(changes):
+    refused = None
+    try:
+        create(**changes)
+    except ApiError as error:
+        refused = error
+    codes = ("ValidationException", "SerializationException", "InvalidParameterValueException")
+    assert refused is None or (refused.status == 400 and refused.code in codes)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(["GET", "PUT", "POST", "DELETE"]),
+    st.sampled_from(
+        [
+            b"",
+            b"/",
+            b"/2015-03-31/functions/",
+            b"/2018-10-31/layers/x/versions/",
+            b"/bucket/",
+            b"/bucket?delete",
+        ]
+    ),
+    st.binary(max_size=30),
+    st.binary(max_size=30) | st.just(b"Action=CreateRole&Tags.member.x.Key=1&Tags=&Tags.member.1="),
+    st.sampled_from(["lambda", "s3", "iam", "sqs", "logs", ""]),
+)
+def test_no_request_at_all_brings_it_down(method, start, rest, body, scope):
+    path, _, query = (start + rest).partition(b"?")
+    request = HttpRequest(
+        method, path, query, [scope_header(scope)] if scope else [(b"X-Amz-Target", rest)], body
+    )
+    refused = None
+    try:
+        parser.parse(router.route(request), request)
+    except ApiError as error:
+        refused = error
+    assert (
+        refused is None or error_reply(getattr(refused, "model", None), refused, "r").status >= 400
+    )

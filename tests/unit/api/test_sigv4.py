@@ -272,8 +272,9 @@ def test_the_scope_is_of_the_day_of_the_date():
     wire = signed()
     wire.set(b"X-Amz-Date", b"20200101T000000Z")
     assert refusal(wire).code == "InvalidSignatureException"
-    wire.set(b"X-Amz-Date", b"yesterday")
-    assert refusal(wire).code == "IncompleteSignature"
+    for date in (b"yesterday", b"00000101T000000Z", b"20261341T000000Z", b""):
+        wire.set(b"X-Amz-Date", date)
+        assert refusal(wire).code == "IncompleteSignature"
 
 
 def test_signing_keys_are_kept_within_bounds_and_forgotten(monkeypatch):
@@ -393,3 +394,32 @@ def test_broken_framing_is_refused(body):
     wire = upload(KINDS[2], [b"one"])
     wire.body = body
     assert refusal(wire).code == "IncompleteBody"
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.binary(max_size=60),
+    st.sampled_from(
+        [
+            b"",
+            b"AWS4-HMAC-SHA256 ",
+            b"AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261121/r/lambda/aws4_request, ",
+        ]
+    ),
+    st.binary(max_size=60),
+)
+def test_no_bytes_at_all_bring_it_down(query, start, rest):
+    wire = signed(body=b"")
+    wire.query = query
+    wire.set(b"Authorization", start + rest)
+    assert refusal(wire).status in (400, 403)
+    wire.set(b"Authorization", None)
+    wire.query = (
+        b"X-Amz-Signature="
+        + b"0" * 64
+        + b"&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=9&X-Amz-Date="
+        + rest
+    )
+    assert refusal(wire).status in (400, 403)
+    wire = swap(signed(), b"/2", b"/" + rest.replace(b",", b"")[:3])
+    assert refusal(wire).status in (400, 403)

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from forerun.api.protocol.form_reader import BadForm, read_form
+from forerun.api.protocol.form_reader import MAX_PARAMETERS, BadForm, read_form
 from forerun.api.protocol.messages import HttpRequest, form_pairs
 from forerun.api.protocol.models import Member, Operation, ServiceModel
 from forerun.api.protocol.router import Route
@@ -101,7 +101,7 @@ def _convert(model: ServiceModel, plan: InputPlan, values: dict[str, Any]) -> An
                 member for member in plan.shape.members.values() if member is not plan.payload
             ]
             diagnosis.structure(plan.shape, values, "", as_text=True, members=members)
-            if plan.payload is not None and plan.payload.shape.type not in {"structure"}:
+            if plan.payload is not None and plan.payload.shape.type != "structure":
                 diagnosis.structure(plan.shape, values, "", as_text=True, members=[plan.payload])
         raise diagnosis.error(str(error)) from None
 
@@ -109,6 +109,8 @@ def _convert(model: ServiceModel, plan: InputPlan, values: dict[str, Any]) -> An
 def _form(operation: Operation, plan: InputPlan, request: HttpRequest) -> Any:
     if plan.shape is None:
         return plan.request_type()
+    if request.body.count(b"&") > MAX_PARAMETERS:
+        raise malformed(operation.model, "The request has too many parameters")
     try:
         values = read_form(plan.shape, request.query_pairs + form_pairs(request.body))
     except BadForm as error:

@@ -21,6 +21,7 @@ _QUERY_SCOPE = re.compile(
 )
 _ACTION = re.compile(rb"(?:^|&)Action=([^&]*)")
 _FORM = b"application/x-www-form-urlencoded"
+_FORM_HEAD = 64 * 1024  # as far as a body is searched for its action
 
 
 class Route(NamedTuple):
@@ -273,7 +274,7 @@ def scope_service(request: HttpRequest) -> str | None:
 def _action(request: HttpRequest) -> str | None:
     found = _ACTION.search(request.query)
     if found is None and request.header.get(b"content-type", _FORM).startswith(_FORM):
-        found = _ACTION.search(request.body)
+        found = _ACTION.search(request.body, 0, _FORM_HEAD)
     return form_pairs(b"a=" + found[1])[0][1] if found else None
 
 
