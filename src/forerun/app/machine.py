@@ -7,8 +7,11 @@ from forerun.sandbox import (
     JailSandboxes,
     JailSettings,
     OnExit,
+    ProcessSandboxes,
+    ProcessSettings,
     Sandboxes,
     ServePlatform,
+    can_jail,
     find_nodes,
     find_pythons,
     search_folders,
@@ -19,13 +22,36 @@ log = logging.getLogger("forerun")
 
 
 def make_sandboxes(
-    settings: Settings, serve_platform: ServePlatform, on_exit: OnExit, port: int
+    settings: Settings, serve_platform: ServePlatform, on_exit: OnExit, endpoint: str
 ) -> Sandboxes:
-    """As the settings say; ``auto`` is the jail where the kernel allows it, and says so loudly where not."""
+    """As the settings say; ``auto`` is the jail where the kernel allows it, and says so loudly where not.
+
+    Raises ``SetupFailed`` when no interpreter is installed, or the jail is wanted and cannot be made.
+    """
     folders = search_folders(settings.sandbox.search_path)
     interpreters = find_pythons(folders, settings.sandbox.home) | find_nodes(folders)
     if not interpreters:
         raise SetupFailed("no interpreter is installed: install python3.11 or nodejs")
+    mode = settings.sandbox.mode
+    obstacle = None if mode == "process" else can_jail()
+    if obstacle and mode == "jail":
+        raise SetupFailed(
+            f"no jail can be made here: {obstacle}. To run code without isolation: --sandbox process"
+        )
+    if obstacle or mode == "process":
+        log.warning(
+            "CODE IS NOT ISOLATED: functions run as plain processes with this user's rights"
+        )
+        if obstacle:
+            log.warning("no jail can be made here: %s", obstacle)
+        return ProcessSandboxes(
+            ProcessSettings(
+                data_dir=settings.server.data_dir,
+                interpreters=interpreters,
+                endpoint_url=endpoint,
+                on_exit=on_exit,
+            )
+        )
     return JailSandboxes(
         JailSettings(
             data_dir=settings.server.data_dir,

@@ -45,7 +45,6 @@ class Standalone:
         host, port = listener.getsockname()[:2]
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 only shown
         self.endpoint = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
-        self._port = port
         self._clock = SystemClock()
         self._owner = TaskOwner("standalone")
         self._closers: list[Callable[[], Awaitable[Any]]] = []
@@ -61,7 +60,7 @@ class Standalone:
         settings, clock = self._settings, self._clock
         state = await open_state(settings, clock)
         self._closers.append(state.close)
-        self._sandboxes = make_sandboxes(settings, self._serve_inside, self._exited, self._port)
+        self._sandboxes = make_sandboxes(settings, self._serve_inside, self._exited, self.endpoint)
         services = make_services(
             settings, state, clock, runtimes=self._sandboxes.runtimes, base_url=self.endpoint
         )
