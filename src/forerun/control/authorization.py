@@ -221,6 +221,16 @@ class Authorizer:
         names = Names(service=service)
         self._require_by_resource(names, service, action, resource, resource_policy, context)
 
+    def require_pass_role(self, caller: Asker, role_arn: str, service: str) -> None:
+        """Return when ``caller`` may give a role to ``service`` (``lambda.amazonaws.com``), as who deploys a function does.
+
+        Without this, whoever may create functions could become any role of the account. Raises ``AccessDenied``, for a
+        role of another account too.
+        """
+        if _owner(role_arn) != caller.account:
+            raise AccessDenied("Cross-account pass role is not allowed.")
+        self.require(caller, "iam:PassRole", role_arn, context={"iam:PassedToService": service})
+
     def require_assume(
         self,
         caller: Asker,

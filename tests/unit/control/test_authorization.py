@@ -378,3 +378,19 @@ def test_the_fast_way_is_fast():
         laps.append((time.perf_counter() - started) / 2_000)
     assert min(laps) < 20e-6  # the target is 3 us; the margin is for machines under load
     print(f"require as root: {min(laps) * 1e6:.2f} us")
+
+
+def test_a_role_is_given_to_a_service_only_with_leave():
+    lambda_only = {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
+    asked = authorizer(allow("iam:PassRole", ROLE, Condition=lambda_only))
+    asked.require_pass_role(AS_ANN, ROLE, "lambda.amazonaws.com")
+    asked.require_pass_role(AS_ROOT, ROLE, "lambda.amazonaws.com")
+    for role, service in (
+        (ROLE + "x", "lambda.amazonaws.com"),
+        (ROLE, "events.amazonaws.com"),
+        (ROLE.replace(HOME, OTHER), "lambda.amazonaws.com"),
+    ):
+        with pytest.raises(AccessDenied):
+            asked.require_pass_role(AS_ANN, role, service)
+    with pytest.raises(AccessDenied, match="Cross-account"):
+        asked.require_pass_role(AS_ROOT, ROLE.replace(HOME, OTHER), "lambda.amazonaws.com")
