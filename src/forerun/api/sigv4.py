@@ -75,6 +75,7 @@ class Verifier:
         self._lookup = lookup
         self._now = now
         self._keys: dict[tuple[str, bytes, bytes, bytes], tuple[str, bytes]] = {}
+        self._last_date = (b"", 0.0)  # requests of one second carry one date
 
     def forget(self, access_key_id: str) -> None:
         """Drop the signing keys derived for this access key."""
@@ -150,7 +151,9 @@ class Verifier:
         return key
 
     def _in_time(self, claim: Claim, service: str) -> None:
-        now, signed = self._now(), _seconds(claim.date)
+        if self._last_date[0] != claim.date:
+            self._last_date = (claim.date, _seconds(claim.date))
+        now, signed = self._now(), self._last_date[1]
         if claim.date[:8] != claim.day:
             text = f"Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{claim.day.decode('latin-1')}' != '{claim.date[:8].decode()}', from '{claim.date.decode('latin-1')}'."
             raise SignatureError(
