@@ -75,7 +75,10 @@ class Verifier:
         self._lookup = lookup
         self._now = now
         self._keys: dict[tuple[str, bytes, bytes, bytes], tuple[str, bytes]] = {}
-        self._last_date = (b"", 0.0)  # requests of one second carry one date
+        self._last_date: tuple[bytes | None, float] = (
+            None,
+            0.0,
+        )  # requests of one second carry one date
 
     def forget(self, access_key_id: str) -> None:
         """Drop the signing keys derived for this access key."""
