@@ -2,7 +2,7 @@
 
 ``DIR/code/SHA.zip`` are packages, ``DIR/trees/DIGEST/`` unpacked trees, named by what is in them, so that equal code
 is kept once and a stored name never changes its content. Both appear by rename, complete and synced, or not at all.
-What no version refers to is removed by ``sweep`` after a while: a sandbox that still runs keeps its files until then.
+Who finds that no version refers to something any more may ``discard`` it.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
 
@@ -89,13 +89,13 @@ class CodeStore:
             return digests[0] if digests else None
         return await self._run(self._merge, tuple(digests))
 
-    async def sweep(self, is_referenced: Callable[[str], Awaitable[bool]]) -> int:
-        """Remove what is older than an hour and not referred to; how many packages and trees that were."""
-        removed = 0
-        for entry in await asyncio.to_thread(self._old_entries):
-            if not await is_referenced(entry.stem):
-                removed += await asyncio.to_thread(self._discard, entry)
-        return removed
+    async def digests(self) -> set[str]:
+        """Everything that is kept."""
+        return await asyncio.to_thread(self._digests)
+
+    async def discard(self, digest: str) -> bool:
+        """Remove package and tree of that digest; false when somebody has just asked for them to be kept."""
+        return await asyncio.to_thread(self._discard, digest)
 
     async def _run(self, work: Callable[[T], R], argument: T) -> R:
         try:
@@ -141,7 +141,7 @@ class CodeStore:
         return merged
 
     def _take_up(self, entry: Path) -> bool:
-        """Whether it is there; then it counts as new again, so that ``sweep`` lets it be."""
+        """Whether it is there; then it counts as new again, so that ``discard`` lets it be."""
         now = self._clock.now()
         with self._lock:
             try:
@@ -182,23 +182,26 @@ class CodeStore:
         finally:
             unfinished.unlink(missing_ok=True)
 
-    def _old_entries(self) -> list[Path]:
-        limit = self._clock.now() - KEEP_SECONDS
-        return [
-            Path(entry.path)
+    def _digests(self) -> set[str]:
+        return {
+            entry.name.removesuffix(".zip")
             for directory in (self._blobs, self._trees)
             for entry in os.scandir(directory)
-            if not entry.name.startswith(".") and entry.stat(follow_symlinks=False).st_mtime < limit
-        ]
+            if not entry.name.startswith(".")
+        }
 
-    def _discard(self, entry: Path) -> int:
-        rubbish = entry.with_name(f".rubbish-{entry.name}")
+    def _discard(self, digest: str) -> bool:
+        limit = self._clock.now() - KEEP_SECONDS
+        entries = [
+            entry for entry in (self.blob_path(digest), self._trees / digest) if entry.exists()
+        ]
         with self._lock:
-            if entry.stat().st_mtime >= self._clock.now() - KEEP_SECONDS:
-                return 0
-            entry.rename(rubbish)
-        _remove(rubbish)
-        return 1
+            if any(entry.stat().st_mtime >= limit for entry in entries):
+                return False
+            rubbish = [entry.rename(entry.with_name(f".rubbish-{entry.name}")) for entry in entries]
+        for entry in rubbish:
+            _remove(entry)
+        return True
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from forerun.aio import Clock
 from forerun.control.aliases import Aliases
 from forerun.control.changes import Changes
 from forerun.control.code import CodeStore
+from forerun.control.collector import CodeCollector
 from forerun.control.concurrency import Behaviour, Concurrency
 from forerun.control.configuration import Machine
 from forerun.control.event_invoke import EventInvokes
@@ -24,6 +25,7 @@ from forerun.control.versions import Versions
 from forerun.model import Egress
 from forerun.settings import LimitSettings
 from forerun.storage.aliases import AliasStore
+from forerun.storage.code_references import CodeReferenceStore
 from forerun.storage.db import Db
 from forerun.storage.event_invoke import EventInvokeStore
 from forerun.storage.functions import FunctionStore, Seal
@@ -59,7 +61,7 @@ class Estate:
         limits, clock, region = around.limits, around.clock, around.region
         store, aliases = FunctionStore(db, seal), AliasStore(db)
         events, policies, mappings = EventInvokeStore(db), PolicyStore(db), MappingStore(db)
-        self._ownership = ownership = OwnershipStore(db)
+        ownership = OwnershipStore(db)
         self.changes = changes = Changes()
         lookup = Lookup(functions=store, aliases=aliases, region=region)
         self.code = CodeStore(
@@ -67,6 +69,9 @@ class Estate:
             clock=clock,
             zipped_limit=limits.code_zipped_bytes,
             unzipped_limit=limits.code_unzipped_bytes,
+        )
+        self._collector = CodeCollector(
+            code=self.code, references=CodeReferenceStore(db), clock=clock
         )
         self.layers = Layers(
             store=LayerStore(db),
@@ -119,5 +124,5 @@ class Estate:
         await self.code.start()
 
     async def sweep(self) -> int:
-        """Remove code that nothing refers to any more; how many packages and trees that were."""
-        return await self.code.sweep(self._ownership.is_referenced)
+        """Remove code that nothing refers to any more; how many packages that were."""
+        return await self._collector.sweep()

@@ -89,13 +89,3 @@ class OwnershipStore:
             "SELECT code_bytes, functions FROM account_usage WHERE account = $1", account
         )
         return Usage(*rows[0]) if rows else Usage(0, 0)
-
-    async def is_referenced(self, digest: str) -> bool:
-        """Whether a function version or a layer version still needs what is stored under that digest."""
-        rows = await self._db.fetch(
-            "SELECT 1 WHERE EXISTS (SELECT 1 FROM function_versions WHERE code_digest = $1)"
-            " OR EXISTS (SELECT 1 FROM function_versions WHERE layers_digest = $1)"
-            " OR EXISTS (SELECT 1 FROM layer_versions WHERE code_digest = $1)",
-            digest,
-        )
-        return bool(rows)

@@ -5,7 +5,6 @@ import base64
 import hashlib
 import io
 import os
-import re
 import zipfile
 from datetime import UTC, datetime
 
@@ -417,18 +416,50 @@ async def test_an_environment_sealed_with_another_key_is_said_and_can_be_replace
     )
 
 
-async def test_unneeded_code_is_removed_after_a_while(aws, estate, clock, tmp_path):
+def trees(tmp_path):
+    found = {path.name for path in (tmp_path / "trees").iterdir()}
+    assert {path.stem for path in (tmp_path / "code").iterdir()} <= found
+    return found
+
+
+async def test_unneeded_code_is_removed_an_hour_after_its_last_use(aws, estate, clock, tmp_path):
+    async def digest(name):
+        return (await estate.functions.get(ACCOUNT, name))[1].code_digest
+
+    gone = make_zip({"app.py": "gone = 1"})
     await aws.create("kept")
-    await aws.create("gone", Code={"ZipFile": make_zip({"app.py": "gone = 1"})})
-    await aws.delete_function(FunctionName="gone")
+    for name in ("first", "second"):
+        await aws.create(name, Code={"ZipFile": gone})
+    kept, shared = await digest("kept"), await digest("first")
+    await clock.advance(9000)
     assert await estate.sweep() == 0
-    await clock.advance(3601)
-    assert await estate.sweep() == 2
-    assert (
-        len(list((tmp_path / "trees").iterdir())) == len(list((tmp_path / "code").iterdir())) == 1
-    )
+    await aws.delete_function(FunctionName="first")
+    assert await estate.sweep() == 0
+    await clock.advance(3000)
+    await aws.update_function_code(FunctionName="second", ZipFile=make_zip({"app.py": "new = 1"}))
+    new = await digest("second")
+    assert await estate.sweep() == 0
+    await clock.advance(3000)
+    assert await estate.sweep() == 0
+    assert trees(tmp_path) == {kept, shared, new}
+    await clock.advance(601)
+    assert await estate.sweep() == 1
+    assert trees(tmp_path) == {kept, new}
     shown = await aws.get_function(FunctionName="kept")
-    digest = shown["Code"]["Location"].rpartition("/")[2]
-    assert re.fullmatch(r"[0-9a-f]{64}", digest)
-    with zipfile.ZipFile(io.BytesIO(estate.code.blob_path(digest).read_bytes())) as archive:
+    assert shown["Code"]["Location"].endswith(kept)
+    with zipfile.ZipFile(io.BytesIO(estate.code.blob_path(kept).read_bytes())) as archive:
         assert archive.namelist() == ["app.py"]
+
+
+async def test_code_of_a_creation_that_failed_is_found_after_a_restart(
+    aws, estate, clock, tmp_path
+):
+    await aws.create("kept")
+    stored = await estate.code.put(make_zip({"app.py": "orphan = 1"}))
+    db, again = await open_estate(tmp_path, clock)
+    assert await again.sweep() == 0
+    await clock.advance(3601)
+    assert await again.sweep() == 1
+    assert stored.digest not in trees(tmp_path)
+    assert len(trees(tmp_path)) == 1
+    await db.close()

@@ -5,7 +5,6 @@ import os
 import stat
 import struct
 import zipfile
-import zlib
 
 import pytest
 from hypothesis import given, settings
@@ -292,18 +291,18 @@ async def test_a_disk_that_takes_nothing_is_said(store, tmp_path):
         await store.put(make(entry("app.py")))
 
 
-async def test_code_put_again_outlives_a_sweep(tmp_path):
+async def test_code_that_was_put_again_is_not_discarded(tmp_path):
     clock = FakeClock()
     store = CodeStore(tmp_path, clock=clock, zipped_limit=1 << 20, unzipped_limit=LIMIT)
     await store.start()
     stored = await store.put(make(entry("app.py")))
-
-    async def nobody(digest):
-        # Between the question and the removal somebody takes the code up again.
-        await store.put(make(entry("app.py")))
-        return False
-
+    assert not await store.discard(stored.digest)
     await clock.advance(4000)
-    assert await store.sweep(nobody) == 0
-    assert os.path.isdir(store.path(stored.digest))
-    assert zlib.crc32(store.blob_path(stored.digest).read_bytes())
+    assert await store.digests() == {stored.digest}
+    await store.put(make(entry("app.py")))
+    assert not await store.discard(stored.digest)
+    await clock.advance(4000)
+    assert await store.discard(stored.digest)
+    assert not os.path.exists(store.path(stored.digest))
+    assert not store.blob_path(stored.digest).exists()
+    assert await store.digests() == set()

@@ -116,6 +116,13 @@ CREATE TABLE account_usage (
     functions INTEGER NOT NULL
 ) WITHOUT ROWID;
 
+-- Packages and trees that lost a reference, until a sweep has looked whether it was the last one.
+CREATE TABLE code_released (
+    digest TEXT NOT NULL PRIMARY KEY,
+    released REAL
+) WITHOUT ROWID;
+CREATE INDEX code_released_due ON code_released (released);
+
 CREATE TRIGGER function_version_added AFTER INSERT ON function_versions BEGIN
     INSERT INTO account_usage VALUES (new.account, new.code_size, new.number = 0)
     ON CONFLICT (account) DO UPDATE SET
@@ -128,6 +135,20 @@ END;
 CREATE TRIGGER function_version_removed AFTER DELETE ON function_versions BEGIN
     UPDATE account_usage SET code_bytes = code_bytes - old.code_size, functions = functions - (old.number = 0)
     WHERE account = old.account;
+    INSERT INTO code_released (digest) VALUES (old.code_digest)
+    ON CONFLICT (digest) DO UPDATE SET released = NULL;
+    INSERT INTO code_released (digest) SELECT old.layers_digest WHERE old.layers_digest IS NOT NULL
+    ON CONFLICT (digest) DO UPDATE SET released = NULL;
+END;
+CREATE TRIGGER function_code_changed AFTER UPDATE OF code_digest ON function_versions
+WHEN old.code_digest <> new.code_digest BEGIN
+    INSERT INTO code_released (digest) VALUES (old.code_digest)
+    ON CONFLICT (digest) DO UPDATE SET released = NULL;
+END;
+CREATE TRIGGER function_layers_changed AFTER UPDATE OF layers_digest ON function_versions
+WHEN old.layers_digest IS NOT NULL AND old.layers_digest IS NOT new.layers_digest BEGIN
+    INSERT INTO code_released (digest) VALUES (old.layers_digest)
+    ON CONFLICT (digest) DO UPDATE SET released = NULL;
 END;
 CREATE TRIGGER layer_version_added AFTER INSERT ON layer_versions BEGIN
     INSERT INTO account_usage VALUES (new.account, new.code_size, 0)
@@ -135,4 +156,6 @@ CREATE TRIGGER layer_version_added AFTER INSERT ON layer_versions BEGIN
 END;
 CREATE TRIGGER layer_version_removed AFTER DELETE ON layer_versions BEGIN
     UPDATE account_usage SET code_bytes = code_bytes - old.code_size WHERE account = old.account;
+    INSERT INTO code_released (digest) VALUES (old.code_digest)
+    ON CONFLICT (digest) DO UPDATE SET released = NULL;
 END;
