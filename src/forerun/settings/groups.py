@@ -35,9 +35,6 @@ class ServerSettings:
     region: str = "us-home-1"
     """Region in ARNs and signatures. Fits AWS's grammar and is none of AWS's, so that no tool falls back to AWS's hosts."""
 
-    base_domain: str = "localhost"
-    """Function URLs are ``ID.lambda-url.REGION.<base_domain>:port``; browsers and curl resolve ``*.localhost`` to loopback."""
-
     max_connections: int = 4096
     """Open client connections; more are answered 503, so that file descriptors last for sandboxes."""
 
