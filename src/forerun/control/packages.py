@@ -70,6 +70,8 @@ def unpack(source: BinaryIO, target: Path, *, limit: int) -> int:
 def _checked(archive: zipfile.ZipFile, limit: int) -> list[_Entry]:
     entries: list[_Entry] = []
     infos = archive.infolist()
+    if not infos:
+        raise PackageInvalid("Uploaded file must be a non-empty zip")
     if len(infos) > MAX_ENTRIES:
         raise PackageInvalid(f"The zip has {len(infos)} entries; the limit is {MAX_ENTRIES}.")
     if sum(info.file_size for info in infos) > limit:

@@ -124,7 +124,10 @@ class RuntimeApi:
             self._flight = None
 
     def fail(self, outcome: Outcome) -> None:
-        """The program ended: whoever waits gets ``outcome``; nothing can be submitted any more."""
+        """The program ended: whoever waits gets ``outcome``; nothing can be submitted any more.
+
+        A call that the program never took (it left after its last answer) gets ``SandboxDead``: it may run elsewhere.
+        """
         self._dead = outcome
         failure = InitFailure(
             payload=outcome.payload,
@@ -137,7 +140,10 @@ class RuntimeApi:
                 phase.set_result(failure)
         if self._flight is not None and not self._flight.done.done():
             outcome.started = outcome.started or self._flight.started
-            self._flight.done.set_result(outcome)
+            if self._delivered or outcome.status == "timeout":
+                self._flight.done.set_result(outcome)
+            else:
+                self._flight.done.set_exception(SandboxDead())
 
     async def _phase(
         self, phase: asyncio.Future[InitReport | InitFailure], limit_s: float

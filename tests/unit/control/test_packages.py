@@ -212,7 +212,8 @@ def test_too_many_entries(tmp_path, monkeypatch):
 )
 def test_what_is_no_zip(tmp_path, junk):
     if junk.startswith(b"PK\x05"):
-        assert unpacked(junk[:22], tmp_path) == 0
+        with pytest.raises(PackageInvalid, match="non-empty"):
+            unpacked(junk[:22], tmp_path)
         return
     with pytest.raises(PackageInvalid, match="Could not unzip uploaded file"):
         unpacked(junk, tmp_path)
