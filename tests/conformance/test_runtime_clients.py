@@ -4,6 +4,7 @@ import base64
 import json
 
 import pytest
+from botocore.exceptions import ClientError
 from tests.servers import Server, eventually, package
 
 pytestmark = pytest.mark.conformance
@@ -137,7 +138,10 @@ def test_powertools(server: Server, clients):
     assert json.loads(body) == 7
 
     def lines() -> list[dict[str, object]]:
-        found = server.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{name}")
+        try:
+            found = server.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{name}")
+        except ClientError:
+            return []
         texts = [item["message"].strip() for item in found["events"]]
         return [json.loads(text) for text in texts if text.startswith("{")]
 

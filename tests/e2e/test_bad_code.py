@@ -137,7 +137,7 @@ def test_memory_of_all_processes_counts(server: Server):
     )
     name = server.function(when_told(harm), Timeout=5)
     reply = server.lambda_.invoke(FunctionName=name, Payload=b"1")
-    assert reply["FunctionError"] == "Unhandled" or reply["Payload"].read() == b'"fine"'
+    assert reply.get("FunctionError") == "Unhandled" or reply["Payload"].read() == b'"fine"'
     (record,) = eventually(lambda: server.invocations(name))
     assert record["max_memory_mb"] <= 129
     assert server.call(name) == "fine"
@@ -320,8 +320,7 @@ NODE = {
         "setTimeout(() => { throw new Error('late') }, 1); await new Promise(() => {})",
         "Error|Runtime.*",
     ),
-    "never": ("await new Promise(() => {})", "Sandbox.Timedout|Runtime.*"),
-    "cycle": ("const a = {}; a.a = a; return a", "Runtime.*|TypeError"),
+    "cycle": ("const a = {}; a.a = a; return a", "Error"),
 }
 
 
@@ -338,6 +337,14 @@ def test_node_handlers_that_fail(server: Server, case: str):
     error = server.failure(name, {"bad": 1})
     assert re.fullmatch(error_type, error["errorType"]), error
     assert server.call(name, {}) == "fine"
+
+
+def test_a_node_promise_that_nothing_will_keep(server: Server):
+    """With nothing left to wait for, the answer is null, as AWS's."""
+    code = "export const handler = () => new Promise(() => {});"
+    name = server.function({"index.mjs": code}, runtime="nodejs20.x", handler="index.handler")
+    assert server.call(name) is None
+    assert server.call(name) is None
 
 
 @pytest.mark.parametrize(
