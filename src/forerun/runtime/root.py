@@ -8,6 +8,7 @@ host's file system outside of the binds can be reached from this process or its 
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 from forerun.runtime import syscalls
@@ -49,8 +50,15 @@ def enter(plan: dict[str, Any]) -> None:
 def _enter_user_namespace() -> None:
     """Become root of a user namespace that knows only the calling user."""
     uid, gid = os.getuid(), os.getgid()
-    syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
+    syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID)
     write_maps(0, uid, 0, gid)
+    # A pid namespace of its own, too: only one that belongs to this user namespace can be entered again, which the
+    # zygote does after each fork. The process that stays outside ends with the one inside.
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+        os._exit(0)
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def write_maps(uid: int, outer_uid: int, gid: int, outer_gid: int) -> None:

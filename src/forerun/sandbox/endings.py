@@ -12,7 +12,7 @@ EXIT_ERROR = "Runtime.ExitError"
 TIMED_OUT = "Sandbox.Timedout"
 INVALID_ENTRYPOINT = "Runtime.InvalidEntrypoint"
 NO_BOOTSTRAP = "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]"
-_SIGNALS = {
+_SIGNALS: dict[int, str] = {
     signal.SIGABRT: "aborted",
     signal.SIGBUS: "bus error",
     signal.SIGFPE: "floating point exception",
@@ -64,9 +64,7 @@ def exit_reason(exit_: Exit) -> str:
         return "Runtime exited with error: signal: killed"
     if os.WIFSIGNALED(exit_.status):
         number = os.WTERMSIG(exit_.status)
-        name = (
-            _SIGNALS.get(signal.Signals(number), f"signal {number}") if number < 32 else str(number)
-        )
+        name = _SIGNALS.get(number, f"signal {number}")
         return f"Runtime exited with error: signal: {name}"
     code = os.WEXITSTATUS(exit_.status)
     if code == 0:

@@ -125,6 +125,8 @@ class Zygote:
             raise SetupFailed(f"The zygote did not fork within {_FORK_S:.0f} s.") from None
         finally:
             self._forks.pop(number, None)
+        if self._plan["rootless"]:
+            pid = _pid_here(pidfd)
         return pid, pidfd, exit_
 
     async def close(self) -> None:
@@ -197,6 +199,14 @@ class Zygote:
         exits, self._exits = self._exits, {}
         for exit_ in exits.values():
             _settle(exit_, _KILLED)
+
+
+def _pid_here(pidfd: int) -> int:
+    """The process id of a pidfd in this process's namespace; 0 when it has ended."""
+    for line in Path(f"/proc/self/fdinfo/{pidfd}").read_text(encoding="ascii").splitlines():
+        if line.startswith("Pid:"):
+            return max(0, int(line.split()[1]))
+    return 0
 
 
 def _settle(future: "asyncio.Future[Any] | None", result: object) -> None:

@@ -1,0 +1,93 @@
+"""The jail of a user without privileges: the same confinement, one user on the host for all sandboxes."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from forerun.sandbox import find_pythons
+
+pytestmark = pytest.mark.root  # to become another user
+
+NOBODY = 65534
+SCENARIO = """
+import asyncio, json, os, sys, time
+from pathlib import Path
+from tests.sandbox.makers import *
+from forerun.sandbox import *
+
+HANDLER = '''
+import os
+def handler(event, context):
+    found = {}
+    for path in event["paths"]:
+        try: found[path] = os.listdir(path) if os.path.isdir(path) else open(path).read()
+        except OSError as error: found[path] = error.errno
+    found["uid"] = os.getuid()
+    found["pids"] = [name for name in os.listdir("/proc") if name.isdigit()]
+    found["caps"] = [l.split()[1] for l in open("/proc/self/status") if l.startswith("CapEff")][0]
+    open("/tmp/x", "w").write("mine")
+    return found
+'''
+
+async def main(data):
+    pythons = find_pythons([Path("/usr/bin")], None)
+    runtime = sorted(pythons)[-1]
+    write_code(data / "code" / "a", HANDLER); write_code(data / "code" / "b", HANDLER)
+    (data / "own-file").write_text("of the server")
+    jails = JailSandboxes(JailSettings(data_dir=data, interpreters=pythons))
+    await jails.start()
+    try:
+        answers = []
+        for name in "ab":
+            sandbox = await jails.create(runtime)
+            spec = make_spec(data / "code" / name, runtime=runtime)
+            print(await sandbox.assign(spec, deadline=time.monotonic() + 10), file=sys.stderr)
+            paths = ["/.code", "/var/task", "/tmp", str(data / "own-file"), "/etc/shadow"]
+            answers.append(json.loads((await sandbox.invoke(make_call({"paths": paths}))).payload))
+        print(json.dumps(answers))
+    finally:
+        await jails.close()
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+def test_confines_as_an_ordinary_user() -> None:
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    pythons = find_pythons([Path("/usr/bin")], None)
+    if version not in pythons:
+        pytest.skip(f"no {version} that another user may run")
+    data = Path(tempfile.mkdtemp(prefix="forerun-rootless-"))
+    try:
+        os.chown(data, NOBODY, NOBODY)
+        ran = subprocess.run(
+            [pythons[version].program, "-c", SCENARIO, data],
+            user=NOBODY,
+            group=NOBODY,
+            extra_groups=[],
+            cwd="/",
+            env={"PYTHONPATH": ":".join([str(Path(__file__).parents[2]), *filter(None, sys.path)])},
+            capture_output=True,
+            timeout=40,
+            check=False,
+            text=True,
+        )
+        assert ran.returncode == 0, ran.stderr
+        for found in json.loads(ran.stdout):
+            assert found["uid"] == 993
+            assert found["pids"] == ["1"]
+            assert int(found["caps"], 16) == 0
+            assert found["/.code"] == []
+            assert found["/var/task"] == ["app.py"]
+            assert found["/tmp"] == []
+            assert found[str(data / "own-file")] == 2
+            assert found["/etc/shadow"] == 2
+        assert list((data / "run").iterdir()) == []
+    finally:
+        shutil.rmtree(data)
