@@ -251,7 +251,9 @@ def wait_for_letters(least):
 
 def print_steps(data):
     """The first call of each function and its quickest warm one, step by step."""
-    table = Table("function", "start", *STEPS, "total ms", box=None, header_style="bold")
+    table = Table("function", "start", box=None, header_style="bold")
+    for column in (*STEPS, "total ms"):
+        table.add_column(column, justify="right")
     for name in FUNCTIONS:
         records = run_json(data, "invocations", name, "--limit", "1000")
         first = records[-1]
