@@ -179,6 +179,8 @@ class Application:
             f"{operation.model.signing_name}:{operation.name}",
             resource_of(service, caller, parsed),
         )
+        if service == "lambda" and (role := getattr(parsed, "Role", None)):
+            self._authorizer.require_pass_role(caller, role, "lambda.amazonaws.com")
         values = await handler(caller, parsed)
         reply = self._serializer.reply(operation, values, caller.request_id)
         return Response(reply.status, reply.headers, reply.body)

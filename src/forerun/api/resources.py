@@ -18,7 +18,11 @@ def resource_of(service: str, caller: Caller, request: Any) -> str:
         return getattr(request, "PolicyArn", None) or "*"
     if service == "logs":
         name = getattr(request, "logGroupName", None)
-        return f"arn:aws:logs:{caller.region}:{caller.account}:log-group:{name}" if name else "*"
+        if not name:
+            return "*"
+        stream = getattr(request, "logStreamName", None)
+        rest = f"log-stream:{stream}" if stream else "*"
+        return f"arn:aws:logs:{caller.region}:{caller.account}:log-group:{name}:{rest}"
     if service == "sts":
         return getattr(request, "RoleArn", None) or "*"
     return "*"
