@@ -1,0 +1,221 @@
+"""Asynchronous invocations: run at least once, retried, aged out, reported to destinations, finished when recorded."""
+
+import asyncio
+import json
+
+import pytest
+
+from forerun.aio import SystemClock
+from forerun.control.asynchronous import EventInvoker
+from forerun.control.invoke import Invocation, Reply
+from forerun.control.registry import Resolved
+from forerun.errors import NotFound, Throttled
+from forerun.model import (
+    DestinationConfig,
+    EventInvokeConfig,
+    FunctionVersion,
+    InvocationRecord,
+    LoggingConfig,
+    Timings,
+)
+from forerun.scheduling import Backoff
+from forerun.storage import EventQueue, open_sqlite
+
+ACCOUNT = "1" * 12
+TARGET = f"arn:aws:lambda:us-home-1:{ACCOUNT}:function:told"
+
+
+def function(name):
+    return FunctionVersion(
+        account=ACCOUNT,
+        region="us-home-1",
+        name=name,
+        version="$LATEST",
+        sandbox_key=name,
+        revision_id="r",
+        runtime="python3.11",
+        handler="a.b",
+        role="",
+        code_sha256="",
+        code_digest="",
+        code_size=1,
+        logging=LoggingConfig(group="/aws/lambda/x"),
+    )
+
+
+class FakeRegistry:
+    def __init__(self, config):
+        self.config = config
+        self.missing = False
+
+    async def resolve(self, account, name, qualifier, pick):
+        if self.missing:
+            raise NotFound("Function not found")
+        return Resolved(
+            function=function(name),
+            qualifier=qualifier,
+            invoked_arn="arn",
+            event_config=self.config if name == "work" else None,
+        )
+
+
+class FakeInvoker:
+    """Answers from a script: ``None`` for success, an error's type, or an exception to raise; success at its end."""
+
+    def __init__(self, *script):
+        self.script = list(script)
+        self.calls = []
+        self.records = []
+        self.called = asyncio.Event()
+        self.store_records = True
+
+    async def run(self, resolved, invocation, on_stored=None):
+        self.calls.append((resolved.function.name, invocation))
+        self.called.set()
+        step = self.script.pop(0) if self.script and resolved.function.name == "work" else None
+        if isinstance(step, Exception):
+            raise step
+        if self.store_records and on_stored is not None:
+            on_stored()
+        return Reply(
+            payload=b'{"v":1}',
+            content_type="application/json",
+            error="Unhandled" if step else None,
+            error_type=step,
+            record=InvocationRecord(
+                request_id=invocation.request_id,
+                account=ACCOUNT,
+                name="work",
+                version="$LATEST",
+                timings=Timings(),
+            ),
+            log=[],
+        )
+
+    def record(self, record, on_stored):
+        self.records.append(record)
+        on_stored()
+
+
+class Rig:
+    def __init__(self, queue, invoker, config):
+        self.queue = queue
+        self.invoker = invoker
+        self.registry = FakeRegistry(config)
+        self.events = EventInvoker(
+            queue=queue,
+            registry=self.registry,
+            invoker=invoker,
+            backoff=Backoff(retry_s=0.01, system_min_s=0.01, system_max_s=0.02, jitter=0.0),
+            clock=SystemClock(),
+            in_flight=4,
+        )
+
+    async def accept(self, request_id="r1", **changes):
+        values = {"payload": b'{"a":1}', "received": SystemClock().now(), "request_id": request_id}
+        resolved = Resolved(function=function("work"), qualifier=None, invoked_arn="arn")
+        await self.events.accept(resolved, Invocation(**(values | changes)))
+
+    async def emptied(self):
+        async with asyncio.timeout(10):
+            while self.queue.depth().events:
+                await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def rig(tmp_path):
+    db = await open_sqlite(tmp_path / "db")
+    rigs = []
+
+    async def make(*script, config=None, start=True):
+        queue = EventQueue(db)
+        await queue.recover(SystemClock().now())
+        made = Rig(queue, FakeInvoker(*script), config)
+        if start:
+            made.events.start()
+        rigs.append(made)
+        return made
+
+    yield make
+    for made in rigs:
+        await made.events.close(grace_s=1)
+    await db.close()
+
+
+async def test_an_accepted_event_runs_once_and_leaves_the_queue(rig):
+    made = await rig()
+    await made.accept()
+    await made.emptied()
+    assert [(name, call.payload, call.attempt) for name, call in made.invoker.calls] == [
+        ("work", b'{"a":1}', 1)
+    ]
+
+
+async def test_a_failing_event_is_tried_three_times_and_reported(rig):
+    config = EventInvokeConfig(destinations=DestinationConfig(on_failure=TARGET))
+    made = await rig("Boom", "Boom", "Boom", config=config)
+    await made.accept()
+    await made.emptied()
+    assert [call.attempt for name, call in made.invoker.calls if name == "work"] == [1, 2, 3]
+    [report] = [json.loads(call.payload) for name, call in made.invoker.calls if name == "told"]
+    assert report["requestContext"]["condition"] == "RetriesExhausted"
+    assert report["requestContext"]["approximateInvokeCount"] == 3
+    assert report["requestPayload"] == {"a": 1}
+    assert report["responseContext"]["functionError"] == "Unhandled"
+
+
+async def test_success_is_reported_to_its_destination(rig):
+    config = EventInvokeConfig(destinations=DestinationConfig(on_success=TARGET))
+    made = await rig("Boom", config=config)
+    await made.accept()
+    await made.emptied()
+    [report] = [json.loads(call.payload) for name, call in made.invoker.calls if name == "told"]
+    assert report["requestContext"]["condition"] == "Success"
+    assert report["responsePayload"] == {"v": 1}
+
+
+async def test_no_retries_when_configured_so(rig):
+    made = await rig("Boom", config=EventInvokeConfig(max_retries=0))
+    await made.accept()
+    await made.emptied()
+    assert len(made.invoker.calls) == 1
+
+
+async def test_refusals_do_not_count_as_attempts(rig):
+    throttled = [Throttled("Rate Exceeded.", reason="x") for _ in range(4)]
+    made = await rig(*throttled)
+    await made.accept()
+    await made.emptied()
+    assert [call.attempt for _, call in made.invoker.calls] == [1] * 5
+
+
+async def test_an_old_event_is_not_run_but_recorded_and_reported(rig):
+    config = EventInvokeConfig(max_age_s=60, destinations=DestinationConfig(on_failure=TARGET))
+    made = await rig(config=config)
+    await made.accept(received=SystemClock().now() - 61)
+    await made.emptied()
+    assert [name for name, _ in made.invoker.calls] == ["told"]
+    [record] = made.invoker.records
+    assert (record.status, record.error_type) == ("expired", "EventAgeExceeded")
+
+
+async def test_an_event_for_a_deleted_function_ends_with_a_record(rig):
+    made = await rig()
+    made.registry.missing = True
+    await made.accept()
+    await made.emptied()
+    assert [record.error_type for record in made.invoker.records] == ["ResourceNotFound"]
+
+
+async def test_an_event_stays_queued_until_its_record_is_stored(rig):
+    made = await rig()
+    made.invoker.store_records = False
+    await made.accept()
+    async with asyncio.timeout(5):
+        await made.invoker.called.wait()
+    await made.events.close(grace_s=1)
+    assert made.queue.depth().events == 1
+    # Another server takes it over, and it is run again.
+    other = await rig()
+    await other.emptied()
+    assert len(other.invoker.calls) == 1
