@@ -72,15 +72,8 @@ class UrlRoutes:
         cors = cors_headers(url.cors, origin, preflight=False)
         try:
             return await self._invoke(url, request, request_id, authenticate, send, cors)
-        except AccessDenied:
-            return _plain(403, "Forbidden", cors)
-        except RequestTooLarge as error:
-            return _plain(413, error.message, cors)
-        except Throttled as error:
-            retry = (b"retry-after", str(max(1, round(error.retry_after_s))).encode())
-            return _plain(429, "Rate Exceeded.", [*cors, retry])
-        except ForerunError:
-            return _plain(502, "Internal Server Error", cors)
+        except ForerunError as error:
+            return _refusal(error, cors)
 
     async def _invoke(
         self,
@@ -182,6 +175,17 @@ class _HttpStream:
         await self._send(
             {"type": "http.response.start", "status": status, "headers": headers + self._headers}
         )
+
+
+def _refusal(error: ForerunError, headers: Headers) -> Response:
+    if isinstance(error, AccessDenied):
+        return _plain(403, "Forbidden", headers)
+    if isinstance(error, RequestTooLarge):
+        return _plain(413, error.message, headers)
+    if isinstance(error, Throttled):
+        retry = (b"retry-after", str(max(1, round(error.retry_after_s))).encode())
+        return _plain(429, "Rate Exceeded.", [*headers, retry])
+    return _plain(502, "Internal Server Error", headers)
 
 
 def _plain(status: int, message: str, headers: Headers | None = None) -> Response:

@@ -1,5 +1,6 @@
 """The ARN that an operation is about, for the question whether the caller may do it; ``*`` where it names none."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from forerun.api.caller import Caller
@@ -9,23 +10,28 @@ from forerun.model import function_arn, layer_arn, parse_function_ref
 
 def resource_of(service: str, caller: Caller, request: Any) -> str:
     """Read it off the parsed request."""
-    if service == "lambda":
-        return _lambda(caller, request)
-    if service == "iam":
-        for member, kind in (("RoleName", "role"), ("UserName", "user"), ("PolicyName", "policy")):
-            if name := getattr(request, member, None):
-                return f"arn:aws:iam::{caller.account}:{kind}/{name}"
-        return getattr(request, "PolicyArn", None) or "*"
-    if service == "logs":
-        name = getattr(request, "logGroupName", None)
-        if not name:
-            return "*"
-        stream = getattr(request, "logStreamName", None)
-        rest = f"log-stream:{stream}" if stream else "*"
-        return f"arn:aws:logs:{caller.region}:{caller.account}:log-group:{name}:{rest}"
-    if service == "sts":
-        return getattr(request, "RoleArn", None) or "*"
-    return "*"
+    find = _BY_SERVICE.get(service)
+    return find(caller, request) if find is not None else "*"
+
+
+def _iam(caller: Caller, request: Any) -> str:
+    for member, kind in (("RoleName", "role"), ("UserName", "user"), ("PolicyName", "policy")):
+        if name := getattr(request, member, None):
+            return f"arn:aws:iam::{caller.account}:{kind}/{name}"
+    return getattr(request, "PolicyArn", None) or "*"
+
+
+def _logs(caller: Caller, request: Any) -> str:
+    name = getattr(request, "logGroupName", None)
+    if not name:
+        return "*"
+    stream = getattr(request, "logStreamName", None)
+    rest = f"log-stream:{stream}" if stream else "*"
+    return f"arn:aws:logs:{caller.region}:{caller.account}:log-group:{name}:{rest}"
+
+
+def _sts(_caller: Caller, request: Any) -> str:
+    return getattr(request, "RoleArn", None) or "*"
 
 
 def _lambda(caller: Caller, request: Any) -> str:
@@ -46,3 +52,11 @@ def _lambda(caller: Caller, request: Any) -> str:
             caller.region, caller.account, layer, getattr(request, "VersionNumber", None)
         )
     return getattr(request, "Resource", None) or "*"
+
+
+_BY_SERVICE: Mapping[str, Callable[[Caller, Any], str]] = {
+    "lambda": _lambda,
+    "iam": _iam,
+    "logs": _logs,
+    "sts": _sts,
+}
