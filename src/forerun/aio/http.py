@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -22,10 +22,19 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-HEAD_BYTES = 64 * 1024
-HEAD_SECONDS = 15.0
-KEEP_ALIVE_SECONDS = 75
 BACKLOG = 2048
+DRAINED = 4
+
+
+class Bounds(NamedTuple):
+    """What one client may cost: bytes, seconds, and connections of all clients together."""
+
+    head_bytes: int = 64 * 1024
+    head_s: float = 15.0
+    body_bytes: int = 72 * 1024 * 1024
+    body_gap_s: float = 60.0
+    keep_alive_s: float = 75.0
+    connections: int = 65_536
 
 
 class BodyTooLarge(Exception):
@@ -39,7 +48,8 @@ class BodyTooSlow(Exception):
 class HttpServer:
     """Serves one application on any number of sockets until ``close``."""
 
-    def __init__(self, app: App, *, name: str = "http") -> None:
+    def __init__(self, app: App, *, name: str = "http", bounds: Bounds | None = None) -> None:
+        self._bounds = bounds or Bounds()
         self._config = Config(
             app,
             http=HttpToolsProtocol,
@@ -49,7 +59,7 @@ class HttpServer:
             log_config=None,
             access_log=False,
             proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_keep_alive=round(self._bounds.keep_alive_s),
         )
         self._config.load()
         self._state = ServerState()
@@ -61,12 +71,14 @@ class HttpServer:
         """Accept connections on ``sock`` from now on; close the returned server to stop with this socket alone."""
         loop = asyncio.get_running_loop()
         server = await loop.create_server(
-            lambda: _GuardedProtocol(self._config, self._state, {}), sock=sock, backlog=BACKLOG
+            lambda: _GuardedProtocol(self._config, self._state, self._bounds),
+            sock=sock,
+            backlog=BACKLOG,
         )
         self._servers.append(server)
         if not self._sweeping:
             self._sweeping = True
-            self._owner.spawn(self._sweep(), name="slow-heads")
+            self._owner.spawn(self._sweep(), name="slow-clients")
         return server
 
     def forget(self, server: asyncio.Server) -> None:
@@ -91,18 +103,14 @@ class HttpServer:
         await self._owner.close()
 
     async def _sweep(self) -> None:
-        """Close connections whose request head takes too long: one look a second instead of a timer each."""
+        """Close connections whose request takes too long: one look a second instead of a timer each."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(1.0)
-            limit = loop.time() - HEAD_SECONDS
+            now = loop.time()
             for connection in list(self._state.connections):
-                if isinstance(connection, _GuardedProtocol) and connection.head_pending_since(
-                    limit
-                ):
-                    connection.refuse(
-                        408, "RequestTimeout", "The request head did not arrive in time."
-                    )
+                if isinstance(connection, _GuardedProtocol) and (late := connection.late(now)):
+                    connection.refuse(408, "RequestTimeout", f"The request {late} did not arrive.")
 
 
 class _JoinedWrites:
@@ -142,29 +150,37 @@ class _JoinedWrites:
 
 
 class _GuardedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with bounds on the request head."""
+    """uvicorn's protocol with bounds on what a client may send and how long it may take."""
 
-    def __init__(self, config: Config, state: ServerState, app_state: dict[str, Any]) -> None:
-        super().__init__(config, state, app_state)
+    def __init__(self, config: Config, state: ServerState, bounds: Bounds) -> None:
+        super().__init__(config, state, {})
+        self._bounds = bounds
         self._head_since: float | None = self.loop.time()
         self._head_bytes = 0
+        self._body_since: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast("asyncio.Transport", _JoinedWrites(transport, self.loop)))
+        if len(self.connections) > self._bounds.connections:
+            self.refuse(503, "ServiceUnavailable", "There are too many connections.")
 
-    def head_pending_since(self, limit: float) -> bool:
-        """Whether a head is incomplete and began before ``limit`` (loop time)."""
-        return self._head_since is not None and self._head_since < limit
+    def late(self, now: float) -> str | None:
+        """Which part of a request has been awaited for too long at ``now`` (loop time)."""
+        if self._head_since is not None and self._head_since < now - self._bounds.head_s:
+            return "head"
+        if self._body_since is not None and self._body_since < now - self._bounds.body_gap_s:
+            return "body"
+        return None
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self._head_since is not None:
             self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+            if self._head_bytes > self._bounds.head_bytes and not self.transport.is_closing():
                 self.refuse(
                     431,
                     "RequestHeaderSectionTooLarge",
-                    f"The request head exceeds {HEAD_BYTES} bytes.",
+                    f"The request head exceeds {self._bounds.head_bytes} bytes.",
                 )
 
     def on_message_begin(self) -> None:
@@ -177,13 +193,24 @@ class _GuardedProtocol(HttpToolsProtocol):
         if self.parser.get_http_version() not in ("1.0", "1.1"):
             self.refuse(505, "HttpVersionNotSupported", "Use HTTP/1.1.")
             return
+        length = next((value for name, value in self.headers if name == b"content-length"), b"0")
+        if int(length) > DRAINED * self._bounds.body_bytes:
+            self.refuse(
+                413,
+                "RequestEntityTooLargeException",
+                f"The request body must be at most {self._bounds.body_bytes} bytes.",
+            )
+            return
+        self._body_since = self.loop.time()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
+        self._body_since = self.loop.time()
         if self.cycle is not None:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._body_since = None
         if self.cycle is not None:
             super().on_message_complete()
 
@@ -192,7 +219,7 @@ class _GuardedProtocol(HttpToolsProtocol):
 
     def refuse(self, status: int, code: str, message: str) -> None:
         """Answer with an error in AWS's JSON form and close."""
-        self._head_since = None
+        self._head_since = self._body_since = None
         if self.transport.is_closing():
             return
         body = f'{{"Type":"User","message":"{message}"}}'.encode()
@@ -207,7 +234,9 @@ class _GuardedProtocol(HttpToolsProtocol):
 async def read_body(receive: Receive, *, limit: int, timeout_s: float) -> bytes:
     """The whole request body.
 
-    Raises ``BodyTooLarge`` beyond ``limit`` bytes and ``BodyTooSlow`` when it takes longer than ``timeout_s`` seconds.
+    Raises ``BodyTooLarge`` beyond ``limit`` bytes and ``BodyTooSlow`` when it takes longer than ``timeout_s`` seconds
+    after its first piece. A body that is somewhat too large is read to its end, unkept, because most clients read no
+    answer before they have sent all.
     """
     message = await receive()
     if message["type"] == "http.disconnect":
@@ -225,9 +254,12 @@ async def read_body(receive: Receive, *, limit: int, timeout_s: float) -> bytes:
                 if message["type"] == "http.disconnect":
                     raise BodyTooSlow
                 size += len(message["body"])
-                if size > limit:
+                if size <= limit:
+                    parts.append(message["body"])
+                elif size > DRAINED * limit:
                     raise BodyTooLarge
-                parts.append(message["body"])
     except TimeoutError:
         raise BodyTooSlow from None
+    if size > limit:
+        raise BodyTooLarge
     return b"".join(parts)

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from forerun.aio import HttpServer, SystemClock, TaskOwner
+from forerun.aio import Bounds, HttpServer, SystemClock, TaskOwner
 from forerun.api.application import Application, Limits, Routes
 from forerun.api.authentication import Authenticator
 from forerun.api.function_urls import UrlRoutes
@@ -28,12 +28,14 @@ from forerun.host import HostAgent
 from forerun.model import Credentials, SandboxSpec
 from forerun.sandbox import Sandbox
 from forerun.scheduling import Admission, Backoff
-from forerun.settings import Settings
+from forerun.settings import ServerSettings, Settings
 
 log = logging.getLogger("forerun")
 
 SESSION_S = 12 * 3600.0
 EVENTS_IN_FLIGHT = 100
+# A body that comes in small pieces may take so many times as long as one piece may.
+BODY_GAPS = 10
 
 
 class Standalone:
@@ -93,7 +95,8 @@ class Standalone:
             clock=clock,
             in_flight=EVENTS_IN_FLIGHT,
         )
-        self._server = HttpServer(self._application(services, state, invoker, events), name="api")
+        application = self._application(services, state, invoker, events)
+        self._server = HttpServer(application, name="api", bounds=_bounds(self._settings.server))
         key = await services.identities.start()
         self._write_credentials(key.id, key.secret, key.account)
         left = await state.queue.recover(clock.now())
@@ -155,7 +158,9 @@ class Standalone:
                 Verifier(keys.secret, clock.now), keys, settings.server.region
             ),
             authorizer=services.authorizer,
-            limits=Limits(settings.server.max_body_bytes, settings.server.body_timeout_s),
+            limits=Limits(
+                settings.server.max_body_bytes, BODY_GAPS * settings.server.body_timeout_s
+            ),
             health=lambda: b'{"status":"ok"}',
         )
 
@@ -231,6 +236,17 @@ class Standalone:
         os.write(descriptor, json.dumps(content, indent=1).encode())
         os.close(descriptor)
         fresh.replace(path)
+
+
+def _bounds(settings: ServerSettings) -> Bounds:
+    return Bounds(
+        head_bytes=settings.max_header_bytes,
+        head_s=settings.header_timeout_s,
+        body_bytes=settings.max_body_bytes,
+        body_gap_s=settings.body_timeout_s,
+        keep_alive_s=settings.idle_timeout_s,
+        connections=settings.max_connections,
+    )
 
 
 def _issuer(services: Services) -> Callable[[SandboxSpec], Credentials]:
