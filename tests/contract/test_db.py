@@ -183,3 +183,17 @@ async def test_a_full_disk_fails_the_write_and_not_the_database(tmp_path):
     [[stored]] = await db.fetch("SELECT count(*) FROM big")
     assert stored == len(results) - len(failed)
     await db.close()
+
+
+async def test_many_may_open_a_new_database_at_once(tmp_path):
+    opened = await asyncio.gather(*(open_sqlite(tmp_path / "forerun.db") for _ in range(4)))
+    await opened[0].write(Statement("CREATE TABLE shared (n INTEGER)"))
+    await asyncio.gather(
+        *(
+            db.write(Statement("INSERT INTO shared VALUES ($1)", (n,)))
+            for n, db in enumerate(opened)
+        )
+    )
+    for db in opened:
+        assert await db.fetch("SELECT count(*) FROM shared") == [(4,)]
+    await asyncio.gather(*(db.close() for db in opened))

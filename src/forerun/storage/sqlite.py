@@ -11,6 +11,7 @@ import queue
 import re
 import sqlite3
 import threading
+import time
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -25,6 +26,7 @@ BUSY_SECONDS = 10.0
 FULL_QUEUE_SECONDS = 30.0
 REWRITES = 4096
 READERS = 2
+WAL_TRIES = 200
 
 _PARAMETER = re.compile(r"\$(\d+)")
 _MIGRATION = re.compile(r"(\d{4})_(\w+)\.sql\Z")
@@ -324,7 +326,7 @@ def _open_all(path: Path) -> tuple[sqlite3.Connection, list[sqlite3.Connection]]
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         writer = _connect(path)
         opened.append(writer)
-        writer.execute("PRAGMA journal_mode = WAL")
+        _switch_to_wal(writer)
         writer.execute("PRAGMA wal_autocheckpoint = 4000")
         writer.execute("PRAGMA journal_size_limit = 67108864")
         _migrate(writer, _migrations())
@@ -339,6 +341,20 @@ def _open_all(path: Path) -> tuple[sqlite3.Connection, list[sqlite3.Connection]]
             raise
         raise StorageFailed(f"The database {path} cannot be opened: {error}") from error
     return writer, opened[1:]
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """SQLite does not wait here, as it does elsewhere, when another process opens the new file at the same time."""
+    for _ in range(WAL_TRIES - 1):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname != "SQLITE_BUSY":
+                raise
+            time.sleep(BUSY_SECONDS / WAL_TRIES)
+        else:
+            return
+    connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _connect(path: Path) -> sqlite3.Connection:
