@@ -4,6 +4,7 @@ import logging
 
 from forerun.errors import SetupFailed
 from forerun.sandbox import (
+    STANDARD_PRELOAD,
     JailSandboxes,
     JailSettings,
     OnExit,
@@ -56,6 +57,7 @@ def make_sandboxes(
         JailSettings(
             data_dir=settings.server.data_dir,
             interpreters=interpreters,
+            preload=(*STANDARD_PRELOAD, *settings.sandbox.preload),
             serve_platform=serve_platform,
             on_exit=on_exit,
         )

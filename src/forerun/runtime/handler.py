@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+# Parts of one whole, which zygotes may have loaded: a function that brings one of them gets none of ours.
+_SDK = frozenset(("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3"))
 # What AWS's runtime has loaded itself before it reads the handler: there, too, these cannot be replaced.
 _ALWAYS_LOADED = frozenset(
     """
@@ -83,6 +85,8 @@ def open_code_paths(paths: Iterable[str]) -> None:
         names.update(entry.partition(".")[0] for entry in entries)
     replaced = {name for name in names if name in sys.modules} - _ALWAYS_LOADED
     replaced.difference_update(sys.builtin_module_names)
+    if replaced & _SDK:
+        replaced |= _SDK
     if replaced:
         for loaded in list(sys.modules):
             if loaded.partition(".")[0] in replaced:

@@ -9,7 +9,7 @@ from forerun.sandbox.interpreters import (
     own_interpreter,
     search_folders,
 )
-from forerun.sandbox.jail import JailSandboxes, JailSettings
+from forerun.sandbox.jail import STANDARD_PRELOAD, JailSandboxes, JailSettings
 from forerun.sandbox.process import ProcessSandboxes, ProcessSettings
 from forerun.sandbox.reports import (
     Report,
@@ -20,6 +20,7 @@ from forerun.sandbox.reports import (
 )
 
 __all__ = [
+    "STANDARD_PRELOAD",
     "Finding",
     "Interpreter",
     "JailSandboxes",

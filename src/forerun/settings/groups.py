@@ -8,6 +8,22 @@ from typing import Literal
 
 from forerun.errors import InvalidInput
 
+# boto3 and what it loads late, when the first client is made.
+SDK_PRELOAD = (
+    "boto3",
+    "boto3.session",
+    "botocore.session",
+    "botocore.client",
+    "botocore.endpoint",
+    "botocore.handlers",
+    "botocore.httpsession",
+    "botocore.regions",
+    "botocore.retries.standard",
+    "botocore.signers",
+    "botocore.tokens",
+    "s3transfer.manager",
+)
+
 SandboxMode = Literal["auto", "jail", "process"]
 EgressPolicy = Literal["none", "platform", "open"]
 
@@ -197,9 +213,9 @@ class SandboxSettings:
     open_files: int = 1024
     """Open files of one process in a sandbox, as on AWS."""
 
-    preload: tuple[str, ...] = ()
-    """Further trusted modules imported once per interpreter, before sandboxes are forked from it; they start faster,
-    and every sandbox carries them."""
+    preload: tuple[str, ...] = SDK_PRELOAD
+    """Modules imported once per interpreter, before sandboxes are forked from it, beside the standard library's. The AWS
+    SDK by default: importing it takes longer than all else of a cold start. Functions that bring their own get that."""
 
     interpreters: tuple[str, ...] = ()
     """Further interpreters to serve as runtimes: absolute paths. Those on PATH and of pyenv are found without it."""
