@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from forerun.runtime import syscalls, wire
+from forerun.runtime.descendants import kill_descendants
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 _SET_CHILD_SUBREAPER = 36
 _OPEN_FILES = 1024
-_ROUNDS = 50
 _ASSIGNMENT_FD = 3
 
 
@@ -52,21 +52,6 @@ def main(descriptor: int) -> NoReturn:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), os.WTERMSIG(status))
     os._exit(os.WEXITSTATUS(status))
-
-
-def kill_descendants(pid: int) -> None:
-    """Stop, then kill everything below ``pid`` that is still there; ``pid`` itself is left alone."""
-    seen: set[int] = set()
-    for _ in range(_ROUNDS):
-        found = _descendants(pid) - seen
-        if not found:
-            break
-        # What is stopped starts nothing new while the others are looked for.
-        for one in found:
-            _signal(one, signal.SIGSTOP)
-        seen |= found
-    for one in seen:
-        _signal(one, signal.SIGKILL)
 
 
 def _become(stream: wire.Stream, order: dict[str, Any]) -> NoReturn:
@@ -115,34 +100,6 @@ def _wait(pid: int) -> int:
 def _end_all(number: int, frame: object) -> NoReturn:
     kill_descendants(os.getpid())
     os._exit(128 + number)
-
-
-def _descendants(pid: int) -> set[int]:
-    """All processes below ``pid``, from one pass over the process table."""
-    children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):  # noqa: PTH208  names only
-        if name.isdigit():
-            try:
-                text = Path("/proc", name, "stat").read_bytes()
-            except OSError:
-                continue
-            parent = int(text.rpartition(b")")[2].split()[1])
-            children.setdefault(parent, []).append(int(name))
-    found: set[int] = set()
-    waiting = [pid]
-    while waiting:
-        for child in children.get(waiting.pop(), ()):
-            if child not in found:
-                found.add(child)
-                waiting.append(child)
-    return found
-
-
-def _signal(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except OSError:
-        return
 
 
 if __name__ == "__main__":

@@ -99,6 +99,8 @@ _CLONE, _CLONE3 = (56, 220), 435
 _SOCKET, _IOCTL, _PERSONALITY = (41, 198), (16, 29), (135, 92)
 _SOCKETPAIR = (53, 199)
 
+_LEAF = 3
+
 _Instruction = tuple[int, int, int, int]
 
 
@@ -124,15 +126,14 @@ def program(machine: str = "") -> bytes:
     ]
     if machine == "x86_64":
         code += [(_JUMP_GE, 0, 1, _X32_BIT), (_RETURN, 0, 0, _KILL)]
-    for number in sorted(denied_calls(machine).values()):
-        code += [(_JUMP_EQ, 0, 1, number), (_RETURN, 0, 0, _EPERM)]
-    code += [(_JUMP_EQ, 0, 1, _CLONE3), (_RETURN, 0, 0, _ENOSYS)]
-    code += _when(_CLONE[column], _clone_rules())
-    code += _when(_SOCKET[column], _socket_rules())
-    code += _when(_SOCKETPAIR[column], _socket_rules())
-    code += _when(_IOCTL[column], _ioctl_rules())
-    code += _when(_PERSONALITY[column], _personality_rules())
-    code.append((_RETURN, 0, 0, _ALLOW))
+    refuse: list[_Instruction] = [(_RETURN, 0, 0, _EPERM)]
+    rules = dict.fromkeys(denied_calls(machine).values(), refuse)
+    rules[_CLONE3] = [(_RETURN, 0, 0, _ENOSYS)]
+    rules[_CLONE[column]] = _clone_rules()
+    rules[_SOCKET[column]] = rules[_SOCKETPAIR[column]] = _socket_rules()
+    rules[_IOCTL[column]] = _ioctl_rules()
+    rules[_PERSONALITY[column]] = _personality_rules()
+    code += _tree(sorted(rules.items()))
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
 
 
@@ -142,9 +143,16 @@ def _column(machine: str) -> int:
     return 0 if machine == "x86_64" else 1
 
 
-def _when(number: int, rules: list[_Instruction]) -> list[_Instruction]:
-    """``rules`` for one call; they end in a return, so the number in the accumulator is not needed after them."""
-    return [(_JUMP_EQ, 0, len(rules), number), *rules]
+def _tree(rules: list[tuple[int, list[_Instruction]]]) -> list[_Instruction]:
+    """A binary search for the call's number: short ways for the kernel, which tries every number at installation."""
+    if len(rules) <= _LEAF:
+        code: list[_Instruction] = []
+        for number, rule in rules:
+            code += [(_JUMP_EQ, 0, len(rule), number), *rule]
+        return [*code, (_RETURN, 0, 0, _ALLOW)]
+    middle = len(rules) // 2
+    below, rest = _tree(rules[:middle]), _tree(rules[middle:])
+    return [(_JUMP_GE, len(below), 0, rules[middle][0]), *below, *rest]
 
 
 def _clone_rules() -> list[_Instruction]:

@@ -3,13 +3,13 @@
 import os
 import platform
 import pwd
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from forerun.runtime import seccomp, syscalls
 from forerun.sandbox.cgroups import hierarchies
 from forerun.sandbox.interpreters import find_nodes, find_pythons, search_folders
+from forerun.sandbox.network import why_closed
 
 _OLDEST_KERNEL = (5, 12)
 
@@ -40,7 +40,7 @@ def probe(path: str = os.defpath, home: Path | None = None) -> list[Finding]:
         _landlock(),
         _overlay(),
         *_interpreters(path, home),
-        _network_tools(path),
+        _open_egress(),
     ]
 
 
@@ -189,27 +189,16 @@ def _interpreters(path: str, home: Path | None) -> list[Finding]:
     return findings
 
 
-def _network_tools(path: str) -> Finding:
-    missing = [name for name in ("ip", "nft") if _which(name, path) is None]
-    if os.geteuid() != 0:
-        return Finding(
-            "open egress",
-            ok=False,
-            detail="needs root",
-            remedy="run as root to let functions reach the network",
-        )
-    if missing:
-        return Finding(
-            "open egress",
-            ok=False,
-            detail=f"{' and '.join(missing)} not found: functions with egress 'open' are refused",
-            remedy="apt-get install iproute2 nftables",
-        )
-    return Finding("open egress", ok=True, detail="ip and nft found")
-
-
-def _which(name: str, path: str) -> str | None:
-    return shutil.which(name, path=f"{path}:/usr/sbin:/sbin")
+def _open_egress() -> Finding:
+    reason = why_closed()
+    if reason is None:
+        return Finding("open egress", ok=True, detail="ip, nft and forwarding found")
+    return Finding(
+        "open egress",
+        ok=False,
+        detail="functions with egress 'open' are refused; 'none' and 'platform' work",
+        remedy=reason,
+    )
 
 
 def _words(path: Path) -> set[str]:

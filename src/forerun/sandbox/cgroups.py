@@ -195,6 +195,7 @@ def _open_v2(own: str) -> Parent | None:
     for place in _v2_places():
         if not _make(place, own):
             continue
+        _leave(place)
         with contextlib.suppress(OSError):
             _write(place / "cgroup.subtree_control", "+memory +cpu +pids")
         with contextlib.suppress(OSError):
@@ -207,6 +208,18 @@ def _open_v2(own: str) -> Parent | None:
         with contextlib.suppress(OSError):
             (place / own).rmdir()
     return None
+
+
+def _leave(place: Path) -> None:
+    """Make room: version 2 limits only the groups below one that holds no process itself.
+
+    Done where this process is alone in its group, as in a delegated systemd unit; elsewhere it is not ours to move.
+    """
+    with contextlib.suppress(OSError):
+        if (place / "cgroup.procs").read_text().split() == [str(os.getpid())]:
+            leaf = place / "forerun-server"
+            leaf.mkdir(exist_ok=True)
+            _write(leaf / "cgroup.procs", str(os.getpid()))
 
 
 def _v2_places() -> list[Path]:

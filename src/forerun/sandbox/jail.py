@@ -22,9 +22,10 @@ from forerun.sandbox.contract import OnExit, Sandbox, ServePlatform
 from forerun.sandbox.dialogue import Dialogue, WireDialogue
 from forerun.sandbox.environment import PLATFORM_PORT, RUNTIME_API_PORT
 from forerun.sandbox.interpreters import Interpreter, own_interpreter, runtimes_of
-from forerun.sandbox.jail_body import JailBody, Uids
+from forerun.sandbox.jail_body import JailBody, Machine, Uids
 from forerun.sandbox.link import Link
 from forerun.sandbox.live import LiveSandbox, Watch
+from forerun.sandbox.network import OpenNetwork
 from forerun.sandbox.rootfs import host_resolvers, root_plan, zygote_environment
 from forerun.sandbox.zygotes import Zygote
 
@@ -103,6 +104,7 @@ class JailSandboxes:
         self._code_root = settings.data_dir if self._rootless else None
         self._groups: Groups | None = None
         self._uids = Uids(settings.uid_base)
+        self._network = OpenNetwork()
         self._zygotes: dict[str, Zygote] = {}
         self._starting: dict[str, asyncio.Lock] = {}
         self._sandboxes: dict[str, LiveSandbox] = {}
@@ -162,10 +164,8 @@ class JailSandboxes:
             body = JailBody(
                 name,
                 process,
-                groups=self.groups,
-                uid=(self._uids, slot),
-                code_root=self._code_root,
-                serve_platform=self._settings.serve_platform,
+                machine=self._machine(),
+                slot=slot,
             )
         except BaseException:
             self._uids.give_back(slot)
@@ -187,10 +187,20 @@ class JailSandboxes:
         for zygote in self._zygotes.values():
             await zygote.close()
         self._zygotes.clear()
+        await self._network.close()
         if self._groups is not None:
             self._groups.close()
         with contextlib.suppress(OSError):
             self._mountpoint.rmdir()
+
+    def _machine(self) -> Machine:
+        return Machine(
+            groups=self.groups,
+            uids=self._uids,
+            network=self._network,
+            code_root=self._code_root,
+            serve_platform=self._settings.serve_platform,
+        )
 
     def _forget(self, sandbox: Sandbox) -> None:
         self._sandboxes.pop(sandbox.id, None)

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from forerun.sandbox.cgroups import Groups
 from forerun.sandbox.contract import ServePlatform
 from forerun.sandbox.endings import Exit
 from forerun.sandbox.environment import PLATFORM_PORT, RUNTIME_API_PORT, assignment_for
+from forerun.sandbox.network import OpenNetwork
 
 _READ_ONLY = syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
 _REMOVE_ATTEMPTS = 50
@@ -51,6 +53,17 @@ class Uids:
         return self._base + slot
 
 
+@dataclass(frozen=True)
+class Machine:
+    """What the jails of one server share. ``code_root`` is given without root only, and holds all code."""
+
+    groups: Groups
+    uids: Uids
+    network: OpenNetwork
+    code_root: Path | None
+    serve_platform: ServePlatform | None
+
+
 class JailBody:
     """Implements ``live.Body`` for a process forked by a zygote."""
 
@@ -61,17 +74,16 @@ class JailBody:
         name: str,
         process: tuple[int, int, "asyncio.Future[Exit]"],
         *,
-        groups: Groups,
-        uid: tuple[Uids, int],
-        code_root: Path | None,
-        serve_platform: ServePlatform | None,
+        machine: Machine,
+        slot: int,
     ) -> None:
         self.name = name
         self.pid, self._pidfd, self.exited = process
-        self._groups = groups
-        self._uids, self._slot = uid
-        self._code_root = code_root
-        self._serve_platform = serve_platform
+        self._groups = groups = machine.groups
+        self._uids, self._slot = machine.uids, slot
+        self._code_root = machine.code_root
+        self._serve_platform = machine.serve_platform
+        self._network = machine.network
         self._sockets: dict[int, socket.socket] = {}
         self._watched: socket.socket | None = None
         self._owner = TaskOwner(name)
@@ -93,7 +105,7 @@ class JailBody:
     async def prepare(self, spec: SandboxSpec) -> tuple[bytes, list[int]]:
         """See ``live.Body``. Raises ``SetupFailed``."""
         if spec.egress is Egress.OPEN:
-            raise SetupFailed("Egress 'open' is not available on this machine.")
+            await self._network.connect(self.pid)
         try:
             self._groups.limit(self.name, spec.memory_mb)
         except OSError as error:

@@ -22,7 +22,7 @@ import forerun
 from forerun.aio import Clock, SystemClock
 from forerun.errors import NoSuchRuntime, SetupFailed
 from forerun.model.execution import SandboxSpec
-from forerun.runtime.plain import kill_descendants
+from forerun.runtime.descendants import kill_descendants
 from forerun.sandbox.api_dialogue import ApiDialogue
 from forerun.sandbox.contract import OnExit, Sandbox
 from forerun.sandbox.dialogue import Dialogue, WireDialogue
