@@ -23,7 +23,7 @@ from forerun.app.state import State, open_state
 from forerun.control.asynchronous import EventInvoker
 from forerun.control.invoke import Invoker
 from forerun.control.recorder import Recorder
-from forerun.errors import ForerunError
+from forerun.errors import NotFound
 from forerun.host import HostAgent
 from forerun.model import Credentials, SandboxSpec
 from forerun.sandbox import Sandbox
@@ -79,7 +79,9 @@ class Standalone:
         services.estate.changes.listen(self._drop_outdated)
         services.estate.changes.listen(self._prepare)
         recorder = Recorder(state.invocations, state.logs)
-        admission = Admission(settings.limits.account_concurrency)
+        self._admission = admission = Admission(settings.limits.account_concurrency)
+        for account, name, amount in await services.estate.concurrency.reservations():
+            admission.reserve(account, name, amount)
         invoker = Invoker(
             admission=admission,
             host=agent,
@@ -96,7 +98,10 @@ class Standalone:
             in_flight=EVENTS_IN_FLIGHT,
         )
         application = self._application(services, state, invoker, events)
-        self._server = HttpServer(application, name="api", bounds=_bounds(self._settings.server))
+        # Functions that are finishing may still call the platform when nobody from outside may any more.
+        self._outside = HttpServer(application, name="api", bounds=_bounds(self._settings.server))
+        self._inside = HttpServer(application, name="api-inside")
+        self._closers.append(lambda: self._inside.close(grace_s=0.0))
         key = await services.identities.start()
         self._write_credentials(key.id, key.secret, key.account)
         left = await state.queue.recover(clock.now())
@@ -104,24 +109,31 @@ class Standalone:
             log.info("%d events of an earlier run will be run again", left)
         recorder.start()
         self._closers.append(recorder.close)
+        self._closers.append(self._owner.close)
         await agent.start()
-        self._closers.append(lambda: agent.close(grace_s=settings.server.drain_s))
+        self._closers.append(lambda: agent.close(grace_s=self._left()))
         events.start()
-        self._closers.append(lambda: events.close(grace_s=settings.server.drain_s))
+        self._closers.append(lambda: events.close(grace_s=self._left()))
         maintenance = Maintenance(settings.retention, state, services, clock)
         self._owner.spawn(maintenance.run(), name="maintenance")
-        self._closers.append(self._owner.close)
-        await self._server.listen(self._listener)
-        self._closers.append(lambda: self._server.close(grace_s=settings.server.drain_s))
+        await self._outside.listen(self._listener)
+        self._closers.append(lambda: self._outside.close(grace_s=self._left()))
 
     async def close(self) -> None:
-        """Undo ``start`` from its end: accept nothing, finish what runs, write what is known, close the state."""
+        """Undo ``start`` from its end: accept nothing, finish what runs, write what is known, close the state.
+
+        What runs has ``drain_s`` seconds altogether.
+        """
+        self._drained_at = self._clock.monotonic() + self._settings.server.drain_s
         for closer in reversed(self._closers):
             try:
                 await closer()
             except Exception:
                 log.exception("closing was not clean")
         self._listener.close()
+
+    def _left(self) -> float:
+        return max(0.0, self._drained_at - self._clock.monotonic())
 
     def _application(
         self, services: Services, state: State, invoker: Invoker, events: EventInvoker
@@ -166,8 +178,8 @@ class Standalone:
 
     async def _serve_inside(self, sock: socket.socket, _sandbox_id: str) -> Callable[[], None]:
         """The platform's API on a socket inside a sandbox's network."""
-        server = await self._server.listen(sock)
-        return lambda: self._server.forget(server)
+        server = await self._inside.listen(sock)
+        return lambda: self._inside.forget(server)
 
     def _exited(self, sandbox: Sandbox) -> None:
         self._agent.exited(sandbox)
@@ -179,12 +191,16 @@ class Standalone:
             self._agent.drop(lambda key: key in gone or key.startswith(prefixes))
 
     def _prepare(self, account: str, name: str, _retired: Any) -> None:
-        """Something was deployed: its first call shall find a sandbox of its runtime waiting."""
-        self._owner.spawn(self._hold_ready(account, name), name="hold-ready")
+        """Something was deployed: its first call shall find its reservation known and a sandbox of its runtime waiting."""
+        self._owner.spawn(self._take_notice(account, name), name="take-notice")
 
-    async def _hold_ready(self, account: str, name: str) -> None:
-        with contextlib.suppress(ForerunError):
+    async def _take_notice(self, account: str, name: str) -> None:
+        try:
             resolved = await self._registry.resolve(account, name, None, 0.0)
+        except NotFound:
+            self._admission.reserve(account, name, None)
+        else:
+            self._admission.reserve(account, name, resolved.reserved)
             self._agent.hold_ready(resolved.function.runtime)
 
     def _status(self) -> dict[str, Any]:

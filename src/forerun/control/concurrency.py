@@ -62,6 +62,10 @@ class Concurrency:
         await self._ownership.unreserve(account, name)
         self._changes.tell(account, name)
 
+    async def reservations(self) -> list[tuple[str, str, int]]:
+        """Account, function and amount of every reservation, for who admits calls."""
+        return await self._ownership.reservations()
+
     async def account(self, account: str) -> AccountUsage:
         """The account's concurrency and stored code."""
         return AccountUsage(

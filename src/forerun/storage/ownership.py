@@ -62,6 +62,13 @@ class OwnershipStore:
         )
         return int(rows[0][0])
 
+    async def reservations(self) -> list[tuple[str, str, int]]:
+        """Account, function and amount of every reservation."""
+        rows = await self._db.fetch(
+            "SELECT account, name, reserved FROM functions WHERE reserved IS NOT NULL"
+        )
+        return [(account, name, amount) for account, name, amount in rows]
+
     async def set_recursion(self, account: str, name: str, recursion: str) -> None:
         """``Allow`` or ``Terminate``."""
         await self._db.write(
