@@ -4,6 +4,7 @@ The same way serves synchronous calls, function URLs and the attempts of asynchr
 (raise, exit, time out, fail to load) is an answer; only the platform's own refusals are raised.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
@@ -28,6 +29,8 @@ from forerun.model import (
 )
 from forerun.sandbox import Report, end_lines, init_failed_lines, report_of, start_lines
 from forerun.scheduling import Admission
+
+log = logging.getLogger("forerun.invoke")
 
 MAX_RESPONSE_BYTES = 6 * 1024 * 1024 + 100
 SPEC_CACHE = 10_000
@@ -113,6 +116,13 @@ class Invoker:
         except (Throttled, SandboxError) as error:
             record.status = "throttled" if isinstance(error, Throttled) else "error"
             record.error_type = type(error).__name__
+            if isinstance(error, SandboxError):
+                log.warning(
+                    "%s got no sandbox for %s: %s",
+                    function.qualified_arn,
+                    invocation.request_id,
+                    error.message,
+                )
             timings.answered = self._clock.now()
             self._recorder.add(record)
             raise
