@@ -197,8 +197,10 @@ class HostAgent:
         effects = dispatch.release(slot, now) if outcome.alive else dispatch.discard(slot)
         if effects:
             self._works.act(effects)
+        # A sandbox that died in the call cannot say when the handler began.
+        outcome.started = outcome.started or timings.loaded
         timings.started = outcome.started
-        timings.ended = outcome.ended
+        timings.ended = outcome.ended = outcome.ended or self._clock.now()
         self._starts[start] += 1
         return Run(
             outcome=outcome,

@@ -72,6 +72,8 @@ class Zygote:
                         "build",
                         str(theirs.fileno()),
                     ],
+                    # Signals meant for the server (Ctrl-C, a supervisor's) must not end calls in flight.
+                    start_new_session=True,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=errors,
