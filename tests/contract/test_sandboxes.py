@@ -443,3 +443,25 @@ def processes_with(argument: str) -> list[int]:
 
 def children_of(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+async def test_a_cancelled_destroy_still_destroys(assigned: Assigned) -> None:
+    sandbox = await assigned()
+    seconds = f"{random.randint(10**8, 10**9)}"
+    await sandbox.invoke(make_call({"do": "daemon", "seconds": seconds}))
+    destroying = asyncio.ensure_future(sandbox.destroy())
+    await asyncio.sleep(0)
+    destroying.cancel()
+    await asyncio.wait({destroying})
+    await until(lambda: not processes_with(seconds))
+    await sandbox.destroy()
+
+
+async def test_a_cancelled_invoke_ends_the_sandbox(assigned: Assigned) -> None:
+    sandbox = await assigned()
+    calling = asyncio.ensure_future(sandbox.invoke(make_call({"do": "hang"})))
+    await asyncio.sleep(0)
+    calling.cancel()
+    await asyncio.wait({calling})
+    assert calling.cancelled()
+    assert not sandbox.alive

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from forerun.aio import Clock, SystemClock
+from forerun.aio import Clock, SystemClock, TaskOwner
 from forerun.errors import NoSuchRuntime, SetupFailed
 from forerun.sandbox.api_dialogue import ApiDialogue
 from forerun.sandbox.cgroups import Groups, open_groups
@@ -109,6 +109,7 @@ class JailSandboxes:
         self._starting: dict[str, asyncio.Lock] = {}
         self._sandboxes: dict[str, LiveSandbox] = {}
         self._numbers = itertools.count(1)
+        self._owner = TaskOwner(f"{self.isolation}-sandboxes")
         self._mountpoint = settings.data_dir / "run" / f"root-{os.getpid()}"
 
     @property
@@ -150,7 +151,7 @@ class JailSandboxes:
             runtime,
             (ours, printed),
             WireDialogue if runtime.startswith("python") else self._api_dialogue,
-            Watch(self._settings.clock, self._settings.on_exit, self._forget),
+            Watch(self._settings.clock, self._owner, self._settings.on_exit, self._forget),
         )
         self._sandboxes[name] = sandbox
         slot = self._uids.take()
@@ -184,6 +185,7 @@ class JailSandboxes:
     async def close(self) -> None:
         """See ``contract.Sandboxes``."""
         await asyncio.gather(*(sandbox.destroy() for sandbox in list(self._sandboxes.values())))
+        await self._owner.close()
         for zygote in self._zygotes.values():
             await zygote.close()
         self._zygotes.clear()

@@ -106,10 +106,6 @@ class JailBody:
         """See ``live.Body``. Raises ``SetupFailed``."""
         if spec.egress is Egress.OPEN:
             await self._network.connect(self.pid)
-        try:
-            self._groups.limit(self.name, spec.memory_mb)
-        except OSError as error:
-            raise SetupFailed(f"Setting the limits of a sandbox: {error}") from error
         self._watch_platform(spec.egress)
         folders = {TASK_ROOT: spec.code_dir}
         if spec.layers_dir is not None:
@@ -137,6 +133,10 @@ class JailBody:
             "assignment": assignment_for(spec, runtime_api=runtime_api),
         }
         return json.dumps(order).encode(), fds
+
+    def limit(self, spec: SandboxSpec) -> None:
+        """See ``live.Body``."""
+        self._groups.limit(self.name, spec.memory_mb)
 
     def kill(self) -> None:
         """Kill the first process of its pid namespace; the kernel kills all others."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from forerun.aio import Clock
+from forerun.aio import Clock, TaskOwner
 from forerun.errors import SandboxDead, SetupFailed
 from forerun.model.execution import Call, InitFailure, InitReport, Outcome, SandboxSpec
 from forerun.runtime.wire import ASSIGN, EXITED, FAILED, READY, WireClosed, pack
@@ -45,7 +45,11 @@ class Body(Protocol):
     exited: "asyncio.Future[Exit]"
 
     async def prepare(self, spec: SandboxSpec) -> tuple[bytes, list[int]]:
-        """Set the limits of ``spec``; the ASSIGN body and the descriptors to go with it (closed by the caller)."""
+        """The ASSIGN body and the descriptors to go with it, which the caller closes. Raises ``SetupFailed``."""
+        ...
+
+    def limit(self, spec: SandboxSpec) -> None:
+        """Set memory and CPU for ``spec``. Raises ``OSError``."""
         ...
 
     def kill(self) -> None:
@@ -67,9 +71,10 @@ class Body(Protocol):
 
 @dataclass(frozen=True)
 class Watch:
-    """What a sandbox needs of its maker: the time, and who hears that it ended unasked, or is destroyed."""
+    """What a sandbox needs of its maker: the time, who hears that it ended unasked or is destroyed, and background."""
 
     clock: Clock
+    owner: TaskOwner
     on_exit: OnExit
     on_destroyed: OnExit
 
@@ -105,7 +110,7 @@ class LiveSandbox:
         self._setup_error: str | None = None
         self._told_exit: Exit | None = None
         self._init_began = 0.0
-        self._gone: asyncio.Future[None] | None = None
+        self._gone: asyncio.Task[None] | None = None
 
     @property
     def isolation(self) -> str:
@@ -155,6 +160,11 @@ class LiveSandbox:
         order, fds = await self._the_body.prepare(spec)
         try:
             self._link.send(pack(ASSIGN, order), fds)
+            # While the sandbox attaches its files and gives up its privileges; user code comes well after that.
+            self._the_body.limit(spec)
+        except OSError as error:
+            self._abandon()
+            raise SetupFailed(f"Setting the limits of a sandbox: {error}") from error
         finally:
             for fd in fds:
                 os.close(fd)
@@ -204,18 +214,19 @@ class LiveSandbox:
 
     async def destroy(self) -> None:
         """See ``contract.Sandbox``."""
+        self._alive = False
         if self._gone is None:
-            self._gone = self._loop.create_future()
-            try:
-                await self._destroy()
-            finally:
-                self._gone.set_result(None)
-                self._watch.on_destroyed(self)
-        else:
-            await asyncio.shield(self._gone)
+            # A task of its own: a caller that is cancelled must not leave half a sandbox behind.
+            self._gone = self._watch.owner.spawn(self._destroy(), name=f"destroy {self.id}")
+        await asyncio.shield(self._gone)
 
     async def _destroy(self) -> None:
-        self._alive = False
+        try:
+            await self._end_all()
+        finally:
+            self._watch.on_destroyed(self)
+
+    async def _end_all(self) -> None:
         body = self._body
         if body is not None:
             body.kill()

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import forerun
-from forerun.aio import Clock, SystemClock
+from forerun.aio import Clock, SystemClock, TaskOwner
 from forerun.errors import NoSuchRuntime, SetupFailed
 from forerun.model.execution import SandboxSpec
 from forerun.runtime.descendants import kill_descendants
@@ -66,6 +66,7 @@ class ProcessSandboxes:
         self._libraries = self._folder / "libraries"
         self._sandboxes: dict[str, LiveSandbox] = {}
         self._numbers = itertools.count(1)
+        self._owner = TaskOwner(f"{self.isolation}-sandboxes")
 
     async def start(self) -> None:
         """Make the private folder, with the AWS SDK for functions in it."""
@@ -100,7 +101,7 @@ class ProcessSandboxes:
             runtime,
             (ours, printed),
             WireDialogue if is_python else self._api_dialogue,
-            Watch(self._settings.clock, self._settings.on_exit, self._forget),
+            Watch(self._settings.clock, self._owner, self._settings.on_exit, self._forget),
         )
         self._sandboxes[name] = sandbox
         try:
@@ -126,6 +127,7 @@ class ProcessSandboxes:
     async def close(self) -> None:
         """See ``contract.Sandboxes``."""
         await asyncio.gather(*(sandbox.destroy() for sandbox in list(self._sandboxes.values())))
+        await self._owner.close()
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
     async def _listen(self, sandbox: LiveSandbox) -> str:
@@ -210,6 +212,9 @@ class ProcessBody:
             "assignment": assignment,
         }
         return json.dumps(order).encode(), []
+
+    def limit(self, spec: SandboxSpec) -> None:
+        """The process limits itself, with what it was told."""
 
     def kill(self) -> None:
         """Kill everything below the supervisor, then the supervisor."""
