@@ -8,7 +8,6 @@ import pytest
 from tests.fakes.clock import settle
 from tests.unit.host.rig import Rig, call, finish, spec
 
-from forerun.cluster import LocalCluster
 from forerun.errors import NoSuchRuntime, SetupFailed, Throttled
 from forerun.host import HostAgent
 from forerun.model import Credentials, InitFailure, SandboxSpec, StartType, Timings
@@ -292,10 +291,3 @@ async def test_outdated_sandboxes_go_now_or_after_their_call(rig: Rig) -> None:
     assert (await working).outcome.error is None
     await settle()
     assert [info.key for info in rig.agent.sandboxes()] == ["new"]
-
-
-async def test_a_cluster_of_one_is_its_host(rig: Rig) -> None:
-    cluster = LocalCluster(rig.agent)
-    run = await cluster.host.run(spec(), call(), Timings())
-    assert run.outcome.error is None
-    assert [host.name for host in cluster.hosts()] == ["local"]
