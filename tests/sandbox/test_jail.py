@@ -252,3 +252,65 @@ def descendants(pid: int) -> set[int]:
     except OSError:
         return set()
     return {int(child) for child in children}.union(*(descendants(int(one)) for one in children))
+
+
+PROGRAM = """#!/usr/bin/python3 -I
+import json, os, time, urllib.request as web
+api = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2018-06-01/runtime/invocation/"
+while True:
+    work = web.urlopen(api + "next")
+    event = json.load(work)
+    if event == "hog":
+        held = [bytearray(10_000_000) for _ in range(100)]
+    if event == "orphan":
+        for _ in range(200):
+            if os.fork() == 0:
+                if os.fork() == 0: os._exit(0)
+                os._exit(0)
+            os.wait()
+    while event == "hang":
+        time.sleep(1)
+    name = work.headers["Lambda-Runtime-Aws-Request-Id"]
+    count = len([one for one in os.listdir("/proc") if one.isdigit()])
+    web.urlopen(web.Request(api + name + "/response", data=json.dumps(count).encode())).read()
+"""
+
+
+@pytest.fixture
+def program(jails: JailSandboxes, tmp_path: Path) -> Callable[[], Any]:
+    async def make() -> Any:
+        code = write_code(tmp_path / "program", PROGRAM, "bootstrap")
+        (code / "bootstrap").chmod(0o755)
+        sandbox = await jails.create("provided.al2023")
+        spec = make_spec(code, runtime="provided.al2023", timeout_s=1)
+        await sandbox.assign(spec, deadline=time.monotonic() + 10)
+        return sandbox
+
+    return make
+
+
+async def test_a_program_beyond_its_memory_is_reported_as_killed(
+    program: Callable[[], Any],
+) -> None:
+    sandbox = await program()
+    outcome = await sandbox.invoke(make_call("hog"))
+    assert answer(outcome)["errorMessage"].endswith("Runtime exited with error: signal: killed")
+    assert outcome.error_type == "Runtime.ExitError"
+    assert not outcome.alive
+    await sandbox.destroy()
+
+
+async def test_a_program_that_hangs_is_ended_at_its_deadline(program: Callable[[], Any]) -> None:
+    sandbox = await program()
+    outcome = await sandbox.invoke(make_call("hang", seconds=1))
+    assert answer(outcome)["errorType"] == "Sandbox.Timedout"
+    assert not sandbox.alive
+    await sandbox.destroy()
+
+
+async def test_the_launcher_reaps_orphans(program: Callable[[], Any]) -> None:
+    sandbox = await program()
+    await sandbox.invoke(make_call("orphan"))
+    async with asyncio.timeout(5):
+        while answer(await sandbox.invoke(make_call("count"))) != 2:
+            pass
