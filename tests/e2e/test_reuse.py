@@ -126,8 +126,7 @@ def test_the_pool_grows_with_the_rate_of_requests(brief: Server):
     """The warming pool's target follows the calls that needed a new sandbox, and falls when they stop."""
 
     def target() -> int:
-        pools = brief.platform("/forerun/status")["host"]["pools"]
-        return int(pools.get("python3.11", [0, 0])[1])
+        return int(brief.platform("/forerun/status")["pool_target"].get("python3.11", 0))
 
     brief.call(brief.function(WHO))
     quiet = eventually(target)

@@ -82,7 +82,7 @@ class Standalone:
         self._admission = admission = Admission(settings.limits.account_concurrency)
         for account, name, amount in await services.estate.concurrency.reservations():
             admission.reserve(account, name, amount)
-        invoker = Invoker(
+        invoker = self._invoker = Invoker(
             admission=admission,
             host=agent,
             recorder=recorder,
@@ -221,19 +221,27 @@ class Standalone:
         }
 
     def _list_sandboxes(self, account: str) -> list[dict[str, Any]]:
-        return [
-            {
-                "id": info.id,
-                "state": info.state,
-                "runtime": info.runtime,
-                "isolation": info.isolation,
-                "booked_mb": info.booked_mb,
-                "used_mb": round(info.used_bytes / 2**20, 1),
-                "calls": info.calls,
-                "idle_s": round(info.idle_s, 1),
-            }
-            for info in self._agent.sandboxes()
-        ]
+        """The sandboxes of one account, and those that are nobody's yet."""
+        listed = []
+        for info in self._agent.sandboxes():
+            spec = self._invoker.serving(info.key) if info.key else None
+            if info.key and (spec is None or spec.account != account):
+                continue
+            listed.append(
+                {
+                    "id": info.id,
+                    "state": info.state,
+                    "name": spec.name if spec else None,
+                    "version": spec.version if spec else None,
+                    "runtime": info.runtime,
+                    "isolation": info.isolation,
+                    "booked_mb": info.booked_mb,
+                    "used_mb": round(info.used_bytes / 2**20, 1),
+                    "calls": info.calls,
+                    "idle_s": round(info.idle_s, 1),
+                }
+            )
+        return listed
 
     def _write_credentials(self, key_id: str, secret: str, account: str) -> None:
         """The first key and the endpoint, for the command line of the same user."""

@@ -165,6 +165,10 @@ class Invoker:
             sink=invocation.sink,
         )
 
+    def serving(self, key: str) -> SandboxSpec | None:
+        """What sandboxes of that key serve; ``None`` for what was not called in a long time."""
+        return self._specs.get(key)
+
     def _spec(self, function: FunctionVersion) -> SandboxSpec:
         spec = self._specs.get(function.sandbox_key)
         if spec is None:
