@@ -22,6 +22,7 @@ from forerun.aio.http import BodyTooLarge, BodyTooSlow, Receive, Scope, Send, re
 from forerun.errors import SandboxDead, SandboxError
 from forerun.model import Call, InitFailure, InitReport, Outcome
 from forerun.runtime import faults
+from forerun.sandbox.runtime_answers import Refused, accepted, park, reply
 from forerun.sandbox.runtime_messages import (
     error_json,
     error_type_of,
@@ -48,16 +49,6 @@ class _Flight:
     done: asyncio.Future[Outcome]
     started: float = 0.0
     answered: bool = False
-
-
-class _Refused(Exception):
-    """A request that is answered with an error."""
-
-    def __init__(self, status: int, error_type: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.error_type = error_type
-        self.message = message
 
 
 class RuntimeApi:
@@ -89,7 +80,7 @@ class RuntimeApi:
             raise SandboxError("The program does not wait to be restored.")
         self._began = self._clock.monotonic()
         self._restored = asyncio.get_running_loop().create_future()
-        await _reply(self._restore_polls.pop(), 200, b"")
+        await reply(self._restore_polls.pop(), 200, b"")
         return await self._phase(self._restored, timeout)
 
     async def submit(self, call: Call) -> Outcome:
@@ -180,15 +171,15 @@ class RuntimeApi:
             return
         try:
             await self._route(scope, receive, send)
-        except _Refused as refused:
-            await _reply(send, refused.status, error_json(refused.error_type, refused.message))
+        except Refused as refused:
+            await reply(send, refused.status, error_json(refused.error_type, refused.message))
         except BodyTooSlow:
-            await _reply(send, 408, error_json("RequestTimeout", "The body did not arrive."))
+            await reply(send, 408, error_json("RequestTimeout", "The body did not arrive."))
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         if not path.startswith(_PREFIX):
-            raise _Refused(404, "NotFound", f"No such path: {path}")
+            raise Refused(404, "NotFound", f"No such path: {path}")
         name = path[len(_PREFIX) :]
         match = _INVOCATION.match(name)
         method = "GET" if name in ("invocation/next", "restore/next") else "POST"
@@ -198,9 +189,9 @@ class RuntimeApi:
             "init/error",
             "restore/error",
         ):
-            raise _Refused(404, "NotFound", f"No such path: {path}")
+            raise Refused(404, "NotFound", f"No such path: {path}")
         if scope["method"] != method:
-            raise _Refused(405, "MethodNotAllowed", f"Use {method} for {path}")
+            raise Refused(405, "MethodNotAllowed", f"Use {method} for {path}")
         if match is not None:
             await self._answer(match[1], match[2], scope, receive, send)
         elif name == "invocation/next":
@@ -216,13 +207,13 @@ class RuntimeApi:
             await self._deliver(send)
             return
         # ``submit`` answers in its own task; this one only learns that the poll was answered or has gone.
-        await _park(self._polls, receive, send)
+        await park(self._polls, receive, send)
 
     async def _restore_next(self, receive: Receive, send: Send) -> None:
         if self._init.done():
-            raise _Refused(403, "InvalidStateTransition", "The sandbox is initialised already.")
+            raise Refused(403, "InvalidStateTransition", "The sandbox is initialised already.")
         self._end_init()
-        await _park(self._restore_polls, receive, send)
+        await park(self._restore_polls, receive, send)
 
     async def _deliver(self, send: Send) -> None:
         flight = self._flight
@@ -230,18 +221,18 @@ class RuntimeApi:
             return
         self._delivered = True
         flight.started = self._clock.now()
-        await _reply(send, 200, flight.call.payload, next_headers(flight.call, flight.fence))
+        await reply(send, 200, flight.call.payload, next_headers(flight.call, flight.fence))
 
     async def _phase_error(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
         phase = self._init if name == "init/error" else self._restored
         if phase is None or phase.done():
-            raise _Refused(403, "InvalidStateTransition", f"No {name} at this point.")
+            raise Refused(403, "InvalidStateTransition", f"No {name} at this point.")
         body = await self._body(receive, _MAX_ERROR)
         error_type = error_type_of(scope["headers"], body)
         self._end_init(
             InitFailure(payload=body, error_type=error_type, duration_ms=self._elapsed_ms())
         )
-        await _accepted(send)
+        await accepted(send)
 
     async def _answer(
         self, request_id: str, kind: str, scope: Scope, receive: Receive, send: Send
@@ -255,9 +246,9 @@ class RuntimeApi:
             or flight.call.request_id != request_id
             or (fence is not None and fence != flight.fence.encode())
         ):
-            raise _Refused(400, "InvalidRequestID", "Invalid request ID")
+            raise Refused(400, "InvalidRequestID", "Invalid request ID")
         if flight.answered:
-            raise _Refused(
+            raise Refused(
                 403, "InvalidStateTransition", "This invocation has been answered already."
             )
         flight.answered = True
@@ -272,7 +263,7 @@ class RuntimeApi:
                 outcome = self._outcome(flight, body, content_type=content_type)
         except BodyTooLarge:
             self._settle(flight, self._too_large(flight))
-            raise _Refused(
+            raise Refused(
                 413,
                 "RequestEntityTooLarge",
                 f"Exceeded maximum allowed payload size ({faults.MAX_RESPONSE} bytes).",
@@ -282,7 +273,7 @@ class RuntimeApi:
             flight.answered = False
             raise
         self._settle(flight, outcome)
-        await _accepted(send)
+        await accepted(send)
 
     def _settle(self, flight: _Flight, outcome: Outcome) -> None:
         if not flight.done.done():
@@ -366,17 +357,6 @@ class RuntimeApi:
         return max(0.0, self._flight.call.deadline_ms / 1000 - self._clock.now()) + _GRACE_S
 
 
-async def _park(polls: list[Send], receive: Receive, send: Send) -> None:
-    """Keep a poll until it was answered or its connection has gone."""
-    polls.append(send)
-    try:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-    finally:
-        if send in polls:
-            polls.remove(send)
-
-
 async def _offer(written: Awaitable[None]) -> bool:
     try:
         await written
@@ -384,19 +364,3 @@ async def _offer(written: Awaitable[None]) -> bool:
         log.info("the client of a streamed response left", exc_info=True)
         return False
     return True
-
-
-async def _reply(
-    send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]] | None = None
-) -> None:
-    start = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        *(headers or ()),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": start})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _accepted(send: Send) -> None:
-    await _reply(send, 202, b'{"status":"OK"}\n')

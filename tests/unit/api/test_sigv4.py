@@ -1,89 +1,21 @@
 """The verifier against botocore's own signers, and against everything that must not pass."""
 
 import hashlib
-import hmac
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
-import botocore.auth
 import pytest
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.api.signing import (
+    KEYS,
+    lookup,
+    refusal,
+    signed,
+)
 
 from forerun.api import sigv4
 from forerun.api.protocol import ApiError
 from forerun.api.sigv4 import SecretKey, Verifier
-
-KEYS = {
-    "AKIDEXAMPLE": SecretKey("secret/example+key"),
-    "ASIATEMPORARY": SecretKey("other", session_token="token+/=", expires_at=2e9),
-    "ASIAEXPIRED": SecretKey("other", session_token="token", expires_at=1e9),
-}
-
-
-def lookup(key, token):
-    return KEYS.get(key)
-
-
-HEADER_SIGNERS = {"lambda": botocore.auth.SigV4Auth, "s3": botocore.auth.S3SigV4Auth}
-QUERY_SIGNERS = {"lambda": botocore.auth.SigV4QueryAuth, "s3": botocore.auth.S3SigV4QueryAuth}
-
-
-class Wire:
-    """A signed request as it arrives, to be tampered with."""
-
-    def __init__(self, prepared):
-        url = urlsplit(prepared.url)
-        self.method = prepared.method
-        self.path, self.query = url.path.encode(), url.query.encode()
-        self.headers = [(b"Host", url.netloc.encode())]
-        self.headers += [
-            (name.encode(), value.encode() if isinstance(value, str) else value)
-            for name, value in prepared.headers.items()
-        ]
-        self.body = prepared.body or b""
-
-    def set(self, name, value):
-        self.headers = [(key, old) for key, old in self.headers if key.lower() != name.lower()]
-        if value is not None:
-            self.headers.append((name, value))
-
-    def get(self, name):
-        return next(value for key, value in self.headers if key.lower() == name.lower())
-
-    def verify(self, now=None, verifier=None):
-        verifier = verifier or Verifier(lookup, lambda: now or datetime.now(UTC).timestamp())
-        return verifier.verify(self.method, self.path, self.query, self.headers, self.body)
-
-
-def signed(
-    path="/2015-03-31/functions",
-    *,
-    service="lambda",
-    key="AKIDEXAMPLE",
-    method="POST",
-    body=b"{}",
-    headers=(),
-    query=False,
-):
-    secret = KEYS[key]
-    credentials = Credentials(key, secret.secret, secret.session_token)
-    request = AWSRequest(method, f"http://127.0.0.1:3000{path}", headers=dict(headers), data=body)
-    signer = (QUERY_SIGNERS if query else HEADER_SIGNERS)[service]
-    if query:
-        signer(credentials, service, "us-home-1", expires=900).add_auth(request)
-    else:
-        signer(credentials, service, "us-home-1").add_auth(request)
-    return Wire(request.prepare())
-
-
-def refusal(wire, **arguments):
-    with pytest.raises(ApiError) as caught:
-        wire.verify(**arguments)
-    return caught.value
-
 
 ODD = [
     "/2015-03-31/functions/a%20b/invocations",
@@ -291,111 +223,6 @@ def test_signing_keys_are_kept_within_bounds_and_forgotten(monkeypatch):
     assert {entry[0] for entry in verifier._keys} == {"ASIATEMPORARY"}
 
 
-class Uploader(botocore.auth.S3SigV4Auth):
-    """Signs the head of a chunked upload; the chunks are ours to sign."""
-
-    kind = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
-
-    def payload(self, request):
-        return self.kind
-
-
-def upload(kind, chunks, trailer=b"x-amz-checksum-crc32:AAAAAA=="):
-    signer = Uploader(Credentials("AKIDEXAMPLE", KEYS["AKIDEXAMPLE"].secret), "s3", "us-home-1")
-    signer.kind = kind
-    headers = {
-        "x-amz-decoded-content-length": str(sum(map(len, chunks))),
-        "content-encoding": "aws-chunked",
-    }
-    request = AWSRequest("PUT", "http://127.0.0.1:3000/bucket/key", headers=headers, data=b"")
-    signer.add_auth(request)
-    wire = Wire(request.prepare())
-    date = wire.get(b"X-Amz-Date")
-    scope = b"/".join((date[:8], b"us-home-1", b"s3", b"aws4_request"))
-    key = b"AWS4" + KEYS["AKIDEXAMPLE"].secret.encode()
-    for part in scope.split(b"/"):
-        key = hmac.digest(key, part, "sha256")
-    previous = wire.get(b"Authorization").rpartition(b"=")[2]
-
-    def follow(label, *hashed):
-        nonlocal previous
-        hashes = [hashlib.sha256(text).hexdigest().encode() for text in hashed]
-        previous = (
-            hmac.digest(key, b"\n".join([label, date, scope, previous, *hashes]), "sha256")
-            .hex()
-            .encode()
-        )
-        return previous
-
-    body = b""
-    for chunk in [*chunks, b""]:
-        mark = b""
-        if not kind.startswith("STREAMING-UNSIGNED"):
-            mark = b";chunk-signature=" + follow(b"AWS4-HMAC-SHA256-PAYLOAD", b"", chunk)
-        body += b"%x%s\r\n%s" % (len(chunk), mark, chunk + b"\r\n" if chunk else b"")
-    if kind.endswith("TRAILER"):
-        body += trailer + b"\r\n"
-        if not kind.startswith("STREAMING-UNSIGNED"):
-            body += (
-                b"x-amz-trailer-signature:"
-                + follow(b"AWS4-HMAC-SHA256-TRAILER", trailer + b"\n")
-                + b"\r\n"
-            )
-    wire.body = body + b"\r\n"
-    return wire
-
-
-KINDS = [
-    "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
-    "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
-    "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
-]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_chunked_uploads_are_unframed_and_checked(kind):
-    found = upload(kind, [b"a" * 70_000, b"\r\nb"]).verify()
-    assert found.body == b"a" * 70_000 + b"\r\nb"
-    assert found.trailers == (
-        {b"x-amz-checksum-crc32": b"AAAAAA=="} if kind.endswith("TRAILER") else {}
-    )
-
-
-@pytest.mark.parametrize("kind", KINDS[:2])
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [(b"one", b"two"), (b"3;", b"003;chunk-signature=0;"), (b"signature=", b"signature=0")],
-)
-def test_a_changed_chunk_is_noticed(kind, old, new):
-    wire = upload(kind, [b"one"])
-    wire.body = wire.body.replace(old, new, 1)
-    assert refusal(wire).code == "SignatureDoesNotMatch"
-
-
-def test_a_changed_trailer_is_noticed():
-    wire = upload(KINDS[1], [b"one"])
-    wire.body = wire.body.replace(b"AAAAAA", b"BBBBBB")
-    assert refusal(wire).code == "SignatureDoesNotMatch"
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"zz\r\n",
-        b"5\r\nabc",
-        b"3\r\nabcXX",
-        b"-1\r\n",
-        b"3\r\none\r\n0\r\nno colon\r\n\r\n",
-        b"0\r\n\r\n",
-    ],
-)
-def test_broken_framing_is_refused(body):
-    wire = upload(KINDS[2], [b"one"])
-    wire.body = body
-    assert refusal(wire).code == "IncompleteBody"
-
-
 @settings(max_examples=200, deadline=None)
 @given(
     st.binary(max_size=60),
@@ -421,5 +248,5 @@ def test_no_bytes_at_all_bring_it_down(query, start, rest):
         + rest
     )
     assert refusal(wire).status in (400, 403)
-    wire = swap(signed(), b"/2", b"/" + rest.replace(b",", b"")[:3])
+    wire = swap(signed(), b"/2", b"/x" + rest.replace(b",", b"")[:3])
     assert refusal(wire).status in (400, 403)
