@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from forerun.runtime import wire
 from forerun.sandbox.cgroups import cpu_settings
+from forerun.sandbox.dialogue import read_result
 from forerun.sandbox.endings import Exit, exit_reason, exited, read_exit, timed_out, timeout_line
 from forerun.sandbox.interpreters import find_pythons
 from forerun.sandbox.jail_body import Uids
@@ -202,3 +203,39 @@ def read_exactly(sock: socket.socket, size: int) -> bytes:
     while len(received) < size:
         received += sock.recv(65536)
     return received
+
+
+def result(payload: bytes = b"1", **head: object) -> bytes:
+    return wire.pack_headed(wire.RESULT, {"started": 1.0, "ended": 2.0, **head}, payload)[5:]
+
+
+def test_a_result_is_read_as_it_is() -> None:
+    outcome = read_result(result(b"[1]", content_type="text/plain"))
+    assert (outcome.payload, outcome.content_type, outcome.error) == (b"[1]", "text/plain", None)
+    assert outcome.alive
+    assert read_result(result(started=5.0)).ended == 5.0
+    outcome = read_result(result(error="My\r\nError" + "x" * 999, exit=1))
+    assert (outcome.error, outcome.status, outcome.alive) == ("Unhandled", "error", False)
+    assert outcome.error_type is not None
+    assert outcome.error_type.startswith("My??Errorx")
+    assert len(outcome.error_type) == 256
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\0\0\0\xffshort",
+        result(started=float("nan")),
+        result(started=-3.0),
+        result(ended=float("inf")),
+        result(started="soon"),
+        result(content_type="text/plain\r\nset-cookie: a=b"),
+        result(content_type=["x"]),
+        result(content_type=""),
+        result(bytes(7 * 1024 * 1024)),
+    ],
+)
+def test_a_result_that_no_runtime_sends_ends_the_talk(body: bytes) -> None:
+    with pytest.raises(wire.WireClosed):
+        read_result(body)

@@ -45,7 +45,7 @@ _LANDLOCK_CREATE_RULESET_VERSION = 1
 
 # Calls from 424 on have the same number on every architecture.
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
-_MOUNT_SETATTR, _LANDLOCK_CREATE_RULESET = 442, 444
+_CLOSE_RANGE, _MOUNT_SETATTR, _LANDLOCK_CREATE_RULESET = 436, 442, 444
 _OLD_NUMBERS = {
     "x86_64": {"pivot_root": 155, "capset": 126},
     "aarch64": {"pivot_root": 41, "capset": 91},
@@ -209,7 +209,8 @@ def install_filter(program: bytes) -> None:
 
 def close_from(lowest: int) -> None:
     """Close every descriptor from ``lowest`` on."""
-    os.closerange(lowest, os.sysconf("SC_OPEN_MAX"))
+    # Python 3.9 would try a million numbers one by one where the limit is that high.
+    _syscall(_CLOSE_RANGE, "close_range", lowest, 0x7FFFFFFF, 0)
 
 
 def landlock_abi() -> int:

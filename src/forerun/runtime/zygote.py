@@ -22,6 +22,7 @@ import gc
 import importlib
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -47,6 +48,9 @@ _IDLE_S = 0.02
 def main(arguments: list[str]) -> None:
     """``build`` or ``serve``, then the number of the control descriptor."""
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    # One descriptor for each living sandbox, of which there may be thousands.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     control = socket.socket(fileno=int(arguments[1]))
     plan = json.loads(control.recv(_MESSAGE))
     if arguments[0] == "build":

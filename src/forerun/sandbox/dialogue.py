@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from socket import socket
 from typing import Any, Protocol
 
@@ -18,6 +19,13 @@ from forerun.runtime.wire import (
     split_log,
 )
 from forerun.sandbox.link import Link
+
+# The limit of a response, with room for an error that is wrapped around one.
+_MAX_PAYLOAD = 6 * 1024 * 1024 + 1024
+_LATEST = 1e11
+_MAX_NAME = 256
+_CONTENT_TYPE = re.compile(r"[\x20-\x7e]{1,256}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Dialogue(Protocol):
@@ -111,25 +119,34 @@ class WireDialogue:
     def _answered(self, body: bytes) -> None:
         if self._call is None or self._call.done():
             raise WireClosed("RESULT without INVOKE")
-        head, payload = split_headed(body)
-        error_type = head.get("error")
-        try:
-            outcome = Outcome(
-                payload=payload,
-                started=float(head["started"]),
-                ended=float(head["ended"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise WireClosed(f"RESULT: {error}") from None
-        if "content_type" in head:
-            outcome.content_type = str(head["content_type"])
-        if error_type is not None:
-            outcome.error = "Unhandled"
-            outcome.error_type = str(error_type)
-            outcome.status = "error"
-        if "exit" in head:
-            outcome.alive = False
-        self._call.set_result(outcome)
+        self._call.set_result(read_result(body))
+
+
+def read_result(body: bytes) -> Outcome:
+    """The outcome in a RESULT frame; ``WireClosed`` for what the runtime cannot have sent.
+
+    The user's code shares its process with the runtime and can write to the wire, so nothing is taken on trust: what
+    is said here ends up in headers, logs and sums.
+    """
+    head, payload = split_headed(body)
+    try:
+        started, ended = float(head["started"]), float(head["ended"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise WireClosed(f"RESULT: {error}") from None
+    content_type = head.get("content_type", "application/json")
+    if not (0 <= started <= _LATEST and 0 <= ended <= _LATEST) or len(payload) > _MAX_PAYLOAD:
+        raise WireClosed("RESULT out of bounds")
+    if not isinstance(content_type, str) or not _CONTENT_TYPE.fullmatch(content_type):
+        raise WireClosed("RESULT with a strange content type")
+    outcome = Outcome(
+        payload=payload, content_type=content_type, started=started, ended=max(started, ended)
+    )
+    if "error" in head:
+        outcome.error = "Unhandled"
+        outcome.error_type = _CONTROL.sub("?", str(head["error"]))[:_MAX_NAME]
+        outcome.status = "error"
+    outcome.alive = "exit" not in head
+    return outcome
 
 
 def _init_result(body: bytes) -> InitReport | InitFailure:

@@ -258,7 +258,7 @@ class LiveSandbox:
                 self._told_exit = read_exit(body)
             elif self._ready.done():
                 self._dialogue.handle(kind, body)
-        except (WireClosed, ValueError) as error:
+        except (WireClosed, ValueError, RecursionError) as error:
             log.warning("sandbox %s broke the protocol: %s", self.id, error)
             self._abandon()
 
