@@ -6,9 +6,11 @@ error and no sample.
 
 import re
 import socket
+import statistics
 import threading
 import time
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from botocore.auth import SigV4Auth
@@ -17,6 +19,8 @@ from botocore.credentials import Credentials
 
 now = time.perf_counter
 _LENGTH = re.compile(rb"content-length:\s*(\d+)", re.IGNORECASE)
+_STEP = re.compile(rb"(\w+);dur=([\d.]+)")
+_START_TYPE = re.compile(rb"x-forerun-start-type:\s*(\w+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,13 @@ class Target:
     body: bytes = b"{}"
     expect: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
+    method: str = "POST"
 
     def signed(self, environment: dict[str, str], service: str = "lambda") -> "Target":
-        request = AWSRequest("POST", self.url, data=self.body, headers=dict(self.headers))
+        request = AWSRequest(self.method, self.url, data=self.body, headers=dict(self.headers))
         credentials = Credentials(environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"])
         SigV4Auth(credentials, service, environment["AWS_REGION"]).add_auth(request)
-        return Target(self.url, self.body, self.expect, dict(request.headers.items()))
+        return replace(self, headers=dict(request.headers.items()))
 
 
 class BadAnswer(Exception):
@@ -44,20 +49,27 @@ class Connection:
 
     def __init__(self, target: Target, timeout: float = 60.0) -> None:
         parts = urlsplit(target.url)
-        self.target = target
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        headers = {"Host": parts.netloc, "Content-Length": str(len(target.body)), **target.headers}
-        head = f"POST {path} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers.items())
-        self._request = head.encode() + b"\r\n" + target.body
+        self.aim(target)
         self._socket = socket.create_connection((parts.hostname, parts.port or 80), timeout)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
+        self.head = b""
+        self.body = b""
+
+    def aim(self, target: Target) -> None:
+        """Send this request from now on, to the same server."""
+        parts = urlsplit(target.url)
+        self.target = target
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        headers = {"Host": parts.netloc, "Content-Length": str(len(target.body)), **target.headers}
+        head = f"{target.method} {path} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers.items())
+        self._request = head.encode() + b"\r\n" + target.body
 
     def close(self) -> None:
         self._socket.close()
 
     def once(self) -> float:
-        """Seconds of one request and its whole answer."""
+        """Seconds of one request and its whole answer, which ``head`` and ``body`` then hold."""
         began = now()
         self._socket.sendall(self._request)
         while b"\r\n\r\n" not in self._buffer:
@@ -65,10 +77,25 @@ class Connection:
         head, self._buffer = self._buffer.split(b"\r\n\r\n", 1)
         body = self._body(head)
         took = now() - began
+        self.head, self.body = head, body
         status = int(head.split(b" ", 2)[1])
         if not 200 <= status < 300 or self.target.expect not in body or b"x-amz-function-error" in head.lower():
             raise BadAnswer(f"{status} {body[:300]!r}")
         return took
+
+    def handler_s(self) -> float:
+        """Seconds the handler took in the last answer, as its ``Server-Timing`` tells; 0 where it tells none."""
+        steps = self.steps_ms()
+        return (steps.get("ended", 0.0) - steps.get("started", 0.0)) / 1000
+
+    def steps_ms(self) -> dict[str, float]:
+        """When each step of the last answer was reached, milliseconds after the platform received the call."""
+        return {name.decode(): float(at) for name, at in _STEP.findall(self.head.lower())}
+
+    def start_type(self) -> str:
+        """How the sandbox of the last answer was come by."""
+        match = _START_TYPE.search(self.head)
+        return match[1].decode() if match else ""
 
     def _body(self, head: bytes) -> bytes:
         match = _LENGTH.search(head)
@@ -99,30 +126,58 @@ class Connection:
 
 @dataclass
 class Samples:
-    """Latencies in seconds, and what went wrong."""
+    """Latencies in seconds, what of each the handler did not take, start types, and what went wrong."""
 
     seconds: list[float] = field(default_factory=list)
+    added: list[float] = field(default_factory=list)
+    starts: Counter[str] = field(default_factory=Counter)
+    steps: list[dict[str, float]] = field(default_factory=list)
     errors: int = 0
     last_error: str = ""
     wall: float = 0.0
 
     def ms(self, quantile: float) -> float:
         """A quantile (0 to 1) in milliseconds, by linear interpolation."""
-        ordered = sorted(self.seconds)
-        if not ordered:
-            return float("nan")
-        place = (len(ordered) - 1) * quantile
-        low = int(place)
-        high = min(low + 1, len(ordered) - 1)
-        return (ordered[low] + (ordered[high] - ordered[low]) * (place - low)) * 1000
+        return _quantile(self.seconds, quantile) * 1000
+
+    def added_ms(self, quantile: float) -> float:
+        """The same of what was added to the handler's own time."""
+        return _quantile(self.added, quantile) * 1000
 
     @property
     def rate(self) -> float:
         return len(self.seconds) / self.wall if self.wall else float("nan")
 
+    def take(self, took: float, connection: Connection) -> None:
+        """One good answer."""
+        self.seconds.append(took)
+        self.added.append(took - connection.handler_s())
+        self.starts[connection.start_type()] += 1
+        self.steps.append(connection.steps_ms())
+
+    def spent(self) -> str:
+        """Median milliseconds of each step, as text: where the time of a call goes."""
+        spent: dict[str, list[float]] = {}
+        for steps in self.steps:
+            before = 0.0
+            for name, at in steps.items():
+                spent.setdefault(name, []).append(at - before)
+                before = at
+        return ", ".join(f"{name} {statistics.median(took):.2f}" for name, took in spent.items())
+
     def fail(self, error: Exception) -> None:
         self.errors += 1
         self.last_error = repr(error)[:300]
+
+
+def _quantile(values: list[float], quantile: float) -> float:
+    ordered = sorted(values)
+    if not ordered:
+        return float("nan")
+    place = (len(ordered) - 1) * quantile
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
 
 
 def sequential(target: Target, count: int, warmup: int = 50) -> Samples:
@@ -141,7 +196,7 @@ def sequential(target: Target, count: int, warmup: int = 50) -> Samples:
                 break
             continue
         if index >= warmup:
-            samples.seconds.append(took)
+            samples.take(took, connection)
     samples.wall = now() - began
     connection.close()
     return samples
@@ -154,7 +209,7 @@ def first_calls(targets: list[Target], before=lambda index: None) -> Samples:
         before(index)
         connection = Connection(target)
         try:
-            samples.seconds.append(connection.once())
+            samples.take(connection.once(), connection)
         except (BadAnswer, OSError) as error:
             samples.fail(error)
         connection.close()
@@ -170,7 +225,7 @@ def at_once(targets: list[Target]) -> Samples:
     def call(connection: Connection) -> None:
         gate.wait()
         try:
-            samples.seconds.append(connection.once())
+            samples.take(connection.once(), connection)
         except (BadAnswer, OSError) as error:
             samples.fail(error)
 

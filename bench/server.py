@@ -42,8 +42,13 @@ class Server:
     def __enter__(self) -> "Server":
         self._folder = tempfile.TemporaryDirectory(prefix="forerun-bench-")
         self.data = Path(self._folder.name) / "data"
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start it on its data directory, which lasts until the context ends; ``ready_s`` tells how long it took."""
         began = time.perf_counter()
-        self._log = (Path(self._folder.name) / "server.log").open("w+")
+        self._log = (Path(self._folder.name) / "server.log").open("a+")
         self.process = subprocess.Popen(
             [COMMAND, "up", "--listen", "127.0.0.1:0", "--data", str(self.data), "--sandbox", self.sandbox],
             stdout=subprocess.PIPE,
@@ -54,16 +59,21 @@ class Server:
         line = self.process.stdout.readline()
         self.ready_s = time.perf_counter() - began
         if "http://" not in line:
+            log = self._read_log()
             self.__exit__()
-            raise RuntimeError(f"the server did not start: {line}{self._read_log()}")
+            raise RuntimeError(f"the server did not start: {line}{log}")
         text = subprocess.check_output([COMMAND, "env", "--json", "--data", str(self.data)], text=True)
         self.environment = json.loads(text)
         self.endpoint = self.environment["AWS_ENDPOINT_URL"]
-        account = json.loads((self.data / "credentials.json").read_text())["account"]
-        self.role = f"arn:aws:iam::{account}:role/bench"
-        return self
+        self.account = json.loads((self.data / "credentials.json").read_text())["account"]
+        self.role = f"arn:aws:iam::{self.account}:role/bench"
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._folder.cleanup()
+
+    def stop(self) -> None:
+        """End the process and wait for it."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -73,7 +83,6 @@ class Server:
                 self.process.wait()
         self.process.stdout.close()
         self._log.close()
-        self._folder.cleanup()
 
     def _read_log(self) -> str:
         self._log.flush()
@@ -123,13 +132,16 @@ class Server:
         with urllib.request.urlopen(made, timeout=10) as answer:
             return json.load(answer)
 
-    def wait_for_pool(self, runtime: str, size: int, timeout: float = 20.0) -> None:
-        """Until so many unassigned sandboxes of a runtime wait."""
+    def wait_for_pool(self, runtime: str, timeout: float = 30.0) -> int:
+        """Until as many unassigned sandboxes of a runtime wait as the platform wants; how many that are."""
         deadline = time.monotonic() + timeout
-        while self.status()["pool"].get(runtime, 0) < size:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"the warming pool of {runtime} did not reach {size}")
+        while time.monotonic() < deadline:
+            status = self.status()
+            size, moving = status["pool"].get(runtime, 0), status["sandboxes"]
+            if size >= status["pool_target"].get(runtime, 0) and not moving["creating"] + moving["dying"]:
+                return size
             time.sleep(0.02)
+        raise RuntimeError(f"the warming pool of {runtime} was not full in time: {self.status()}")
 
 
 def tree(pid: int) -> list[int]:

@@ -1,0 +1,81 @@
+"""What it costs to do nothing: memory and start of the platform, memory of sandboxes that wait."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from case import PYTHON, Run
+from client import first_calls
+from results import Line, median_line
+from server import Server, pss_mb, tree
+
+SANDBOXES = 1000
+
+
+def _pss(server: Server) -> float:
+    return sum(pss_mb(pid) for pid in tree(server.process.pid))
+
+
+def _available_mb() -> float:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("/proc/meminfo tells no MemAvailable")
+
+
+def _settled(server: Server) -> float:
+    """PSS once it stays the same: what a start leaves to do is over."""
+    before, deadline = _pss(server), time.monotonic() + 10
+    while time.monotonic() < deadline:
+        time.sleep(0.5)
+        after = _pss(server)
+        if abs(after - before) < 0.5:
+            break
+        before = after
+    return after
+
+
+def idle_platform(run: Run) -> Iterator[Line]:
+    """Start to the ready line; memory of the server alone, and with the zygote of one runtime."""
+    ready, alone, with_zygote = [], [], []
+    for _ in run.rounds(5, 3):
+        with Server(host_pool_min=0, host_pool_max=0) as server:
+            ready.append(server.ready_s)
+            alone.append(_settled(server))
+            server.create("hello")
+            with_zygote.append(_settled(server))
+    yield median_line("idle-platform", "start to ready", ready, "s", 1.5)
+    yield median_line("idle-platform", "memory (PSS), fresh", alone, "MiB", 90)
+    yield median_line(
+        "idle-platform", "memory (PSS), a Python function deployed", with_zygote, "MiB", 90, note="server and zygote"
+    )
+
+
+def idle_sandboxes(run: Run) -> Iterator[Line]:
+    """1,000 unassigned Python sandboxes at once; and sandboxes that ran a function and wait for the next call."""
+    used_count = run.size(100, 40)
+    with Server(host_pool_min=0, host_pool_max=0) as server:
+        first_calls([server.create("first")])
+        before = _settled(server)
+        used = first_calls([server.create(f"f{index}") for index in range(used_count)])
+        after_use = (_settled(server) - before) / used_count
+    run.quiet()
+    count = run.size(SANDBOXES, 200)
+    free = _available_mb()
+    with Server(host_pool_min=count, host_pool_max=count, host_max_sandboxes=count + 100) as server:
+        began = time.monotonic()
+        target = server.create("hello")
+        filled = server.wait_for_pool(PYTHON, 180)
+        took = time.monotonic() - began
+        whole = _settled(server)
+        waiting = (whole - before) / filled
+        machine = (free - _available_mb()) / filled
+        call = first_calls([target])
+    note = f"{filled} at once, made in {took:.1f} s"
+    yield Line("idle-sandboxes", "Python sandboxes that wait", float(filled), "", count, at_least=True, note=note)
+    yield Line("idle-sandboxes", "memory of one (PSS), unassigned", waiting, "MiB", 4)
+    note = f"{used_count} sandboxes; {used.errors} errors"
+    yield Line("idle-sandboxes", "memory of one (PSS), after a call", after_use, "MiB", 4, note=note)
+    note = "with the kernel's own; others' use included"
+    yield Line("idle-sandboxes", "memory the machine lost for each", machine, "MiB", note=note)
+    yield Line("idle-sandboxes", "first call among them", call.ms(0.5), "ms", note=call.last_error)
