@@ -61,7 +61,6 @@ def test_listen(text, expected, tmp_path):
         ({"FORERUN_HOST_POOL_MIN": "99"}, "host.pool_max"),
         ({"FORERUN_HOST_COLOUR": "red"}, "unknown setting host.colour"),
         ({"FORERUN_CONFIG": "/nowhere.toml"}, "does not exist"),
-        ({"FORERUN_SANDBOX_INTERPRETERS": "bin/python"}, "absolute"),
         ({"FORERUN_LIMITS_UNRESERVED_CONCURRENCY": "2000"}, "account_concurrency"),
     ],
 )

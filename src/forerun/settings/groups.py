@@ -72,9 +72,6 @@ class ServerSettings:
     drain_s: float = 30.0
     """Seconds that calls in flight get to finish after SIGTERM."""
 
-    clock_skew_s: float = 300.0
-    """Seconds a signature's date may differ from now; AWS's five minutes bound how long a request can be replayed."""
-
     json_logs: bool = False
     """The server's own log as JSON lines instead of text."""
 
@@ -83,7 +80,7 @@ class ServerSettings:
         _in_range("server.max_connections", self.max_connections, 1, 1_000_000)
         _in_range("server.max_header_bytes", self.max_header_bytes, 4096, 1 << 20)
         _in_range("server.max_body_bytes", self.max_body_bytes, 1 << 20, 1 << 30)
-        for name in ("header_timeout_s", "body_timeout_s", "idle_timeout_s", "clock_skew_s"):
+        for name in ("header_timeout_s", "body_timeout_s", "idle_timeout_s"):
             _in_range(f"server.{name}", getattr(self, name), 1, 3600)
         _in_range("server.drain_s", self.drain_s, 0, 3600)
         if not _REGION.match(self.region):
@@ -116,12 +113,6 @@ class LimitSettings:
 
     unreserved_concurrency: int = 100
     """Concurrency that reservations must leave for the account's other functions."""
-
-    sync_payload_bytes: int = 6_291_556
-    """Request or response of a synchronous invocation (6 MB and AWS's allowance of 100 bytes)."""
-
-    event_payload_bytes: int = 1_048_576
-    """Request of an Event invocation; each is on disk before its 202."""
 
     code_zipped_bytes: int = 50 * 1024 * 1024
     """A package as uploaded."""
@@ -207,45 +198,24 @@ class SandboxSettings:
     start_timeout_s: float = 10.0
     """Seconds for an unassigned sandbox, or an interpreter behind it, to become ready."""
 
-    pids: int = 1024
-    """Processes and threads in one sandbox, as on AWS; the bound against fork bombs."""
-
-    open_files: int = 1024
-    """Open files of one process in a sandbox, as on AWS."""
-
     preload: tuple[str, ...] = SDK_PRELOAD
     """Modules imported once per interpreter, before sandboxes are forked from it, beside the standard library's. The AWS
     SDK by default: importing it takes longer than all else of a cold start. Functions that bring their own get that."""
 
-    interpreters: tuple[str, ...] = ()
-    """Further interpreters to serve as runtimes: absolute paths. Those on PATH and of pyenv are found without it."""
-
     search_path: str = "/usr/local/bin:/usr/bin"
-    """Folders with interpreters, as in ``PATH``, which is taken when nothing else is given."""
+    """Folders to look for interpreters in, as in ``PATH``, which is taken when nothing else is given."""
 
     home: Path = Path("/")
     """Where ``.pyenv/versions`` may be; ``HOME`` when nothing else is given."""
 
-    api_port: int = 4566
-    """Port on the loopback inside a sandbox where the platform's API answers; nothing of the host's listens there."""
-
     def __post_init__(self) -> None:
         _in_range("sandbox.init_timeout_s", self.init_timeout_s, 0.1, 900)
         _in_range("sandbox.start_timeout_s", self.start_timeout_s, 0.1, 900)
-        _in_range("sandbox.pids", self.pids, 16, 32768)
-        _in_range("sandbox.open_files", self.open_files, 64, 1_048_576)
-        _in_range("sandbox.api_port", self.api_port, 1, 65535)
-        for path in self.interpreters:
-            if not Path(path).is_absolute():
-                raise InvalidInput(f"sandbox.interpreters: {path!r} is not an absolute path")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetentionSettings:
     """How long what happened is kept; the oldest goes first."""
-
-    log_days: float = 14.0
-    """Days that log events are kept in groups without a retention policy of their own."""
 
     log_bytes: int = 2 * 1024**3
     """Bytes of all log events together; a noisy function cannot fill the disk."""
@@ -257,7 +227,6 @@ class RetentionSettings:
     """Records of invocations kept, at about 400 bytes each."""
 
     def __post_init__(self) -> None:
-        _in_range("retention.log_days", self.log_days, 0.01, 3653)
         _in_range("retention.log_bytes", self.log_bytes, 1 << 20, 1 << 50)
         _in_range("retention.invocation_days", self.invocation_days, 0.01, 3653)
         _in_range("retention.invocation_rows", self.invocation_rows, 1000, 1 << 40)
