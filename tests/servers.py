@@ -17,6 +17,7 @@ import time
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -240,6 +241,17 @@ class Server:
 
     def sandboxes(self) -> list[dict[str, Any]]:
         return list(self.platform("/forerun/sandboxes")["Sandboxes"])
+
+    def await_busy(self, *calls: Future[Any]) -> None:
+        """Wait until as many sandboxes are busy as there are ``calls``; raises what a call that ended early raised."""
+
+        def busy() -> bool:
+            for call in calls:
+                if call.done():
+                    raise AssertionError(f"it ended before it was seen to run: {call.result()!r}")
+            return [each["state"] for each in self.sandboxes()].count("busy") >= len(calls)
+
+        eventually(busy, what=f"{len(calls)} busy sandboxes")
 
     # Functions
 

@@ -134,3 +134,39 @@ def test_a_link_never_leads_out(server: Server):
         made.writestr("probe.py", code)
     name = server.function(out.getvalue(), handler="probe.handler")
     assert "lambda_function.py" in server.call(name)
+
+
+def exactly(size: int) -> bytes:
+    """A package of so many bytes."""
+
+    def made(filler: int) -> bytes:
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr("lambda_function.py", GOOD)
+            archive.writestr("filler", bytes(filler))
+        return out.getvalue()
+
+    return made(size - len(made(0)))
+
+
+def test_packages_at_the_limit_of_50_mb(server: Server):
+    package_50 = exactly(50 * MB)
+    assert len(package_50) == 50 * MB
+    assert server.call(server.function(package_50)) == "fine"
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_packages_at_the_limit_of_250_mb_unpacked(server: Server, excess: int):
+    size = 250 * MB - len(GOOD) + excess
+
+    def fill(made: zipfile.ZipFile) -> None:
+        with made.open("zeros", "w", force_zip64=True) as entry:
+            for _ in range(size // MB):
+                entry.write(bytes(MB))
+            entry.write(bytes(size % MB))
+
+    if excess:
+        with pytest.raises(ClientError, match="Unzipped size must be smaller than 262144000 bytes"):
+            server.function(archive(fill))
+    else:
+        assert server.call(server.function(archive(fill))) == "fine"

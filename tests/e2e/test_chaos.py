@@ -130,11 +130,7 @@ def test_kill_9_leaves_nothing(tmp_path: Path):
         name = killed.function(SLOW, Timeout=30)
         with ThreadPoolExecutor(3) as pool:
             calls = [pool.submit(killed.call, name, 25) for _ in range(3)]
-
-            def all_busy() -> bool:
-                return [s["state"] for s in killed.sandboxes()].count("busy") == 3
-
-            eventually(all_busy, what="three busy sandboxes")
+            killed.await_busy(*calls)
             family = descendants(killed.process.pid)
             assert len(family) >= 4
             assert cgroups(killed)
@@ -170,9 +166,7 @@ def test_calls_in_flight_finish_at_a_stop(tmp_path: Path, number: signal.Signals
         name = server.function(SLOW, Timeout=10)
         with ThreadPoolExecutor(1) as pool:
             call = pool.submit(server.call, name, 2)
-            eventually(
-                lambda: any(s["state"] == "busy" for s in server.sandboxes()), what="the call runs"
-            )
+            server.await_busy(call)
             server.process.send_signal(number)
             assert call.result(20) == "whole"
         assert server.stop(number) == 0
@@ -184,9 +178,7 @@ def test_drain_has_an_end(tmp_path: Path):
         name = server.function(SLOW, Timeout=60)
         with ThreadPoolExecutor(1) as pool:
             call = pool.submit(server.call, name, 50)
-            eventually(
-                lambda: any(s["state"] == "busy" for s in server.sandboxes()), what="the call runs"
-            )
+            server.await_busy(call)
             server.process.terminate()
             assert server.process.wait(15) == 0
             with pytest.raises((BotoCoreError, ClientError, AssertionError)):

@@ -93,7 +93,7 @@ def test_memory_is_booked_before_it_is_used(tmp_path: Path):
         small = server.function(SLOW, MemorySize=256, Timeout=20)
         with ThreadPoolExecutor(1) as pool:
             call = pool.submit(server.call, large, 4)
-            eventually(lambda: [s for s in server.sandboxes() if s["state"] == "busy"])
+            server.await_busy(call)
             with pytest.raises(ClientError) as caught:
                 server.lambda_.invoke(FunctionName=small)
             assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 429
@@ -119,7 +119,7 @@ def test_a_call_waits_for_memory_that_becomes_free(tmp_path: Path):
         two = server.function(SLOW, MemorySize=200, Timeout=20)
         with ThreadPoolExecutor(2) as pool:
             first = pool.submit(server.call, one, 1)
-            eventually(lambda: [s for s in server.sandboxes() if s["state"] == "busy"])
+            server.await_busy(first)
             second = pool.submit(server.call, two, 0)
             assert (first.result(20), second.result(20)) == ("hello", "hello")
         placement = last(server, two, 1)["placement"]
