@@ -38,7 +38,7 @@ _AT_RECURSIVE = 0x8000
 _OPEN_TREE_CLONE = 1
 _OPEN_TREE_CLOEXEC = os.O_CLOEXEC
 _MOVE_MOUNT_F_EMPTY_PATH = 4
-_FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 1, 6
+_FSCONFIG_SET_FLAG, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 0, 1, 6
 _SECCOMP_MODE_FILTER = 2
 _CAPABILITY_VERSION_3 = 0x20080522
 _LANDLOCK_CREATE_RULESET_VERSION = 1
@@ -158,8 +158,11 @@ def attach_tree(fd: int, target: str) -> None:
     )
 
 
-def new_filesystem(kind: str, options: dict[str, str], attributes: int) -> int:
-    """A detached mount of a new filesystem, for ``attach_tree``; returns its descriptor."""
+def new_filesystem(kind: str, options: dict[str, str | None], attributes: int) -> int:
+    """A detached mount of a new filesystem, for ``attach_tree``; returns its descriptor.
+
+    An option without a value is a flag.
+    """
     context = _syscall(_FSOPEN, f"fsopen {kind}", kind.encode(), 1)
     try:
         for key, value in options.items():
@@ -167,9 +170,9 @@ def new_filesystem(kind: str, options: dict[str, str], attributes: int) -> int:
                 _FSCONFIG,
                 f"fsconfig {kind} {key}",
                 context,
-                _FSCONFIG_SET_STRING,
+                _FSCONFIG_SET_FLAG if value is None else _FSCONFIG_SET_STRING,
                 key.encode(),
-                value.encode(),
+                None if value is None else value.encode(),
                 0,
             )
         _syscall(_FSCONFIG, f"fsconfig {kind}", context, _FSCONFIG_CMD_CREATE, None, None, 0)
