@@ -18,7 +18,7 @@ from tests.sandbox.makers import RUNTIME, make_call, make_spec, write_code
 from forerun.errors import SetupFailed
 from forerun.model.execution import Outcome
 from forerun.model.functions import Egress
-from forerun.sandbox import JailSandboxes, JailSettings, own_interpreter
+from forerun.sandbox import JailSandboxes, JailSettings, find_pythons, own_interpreter
 from forerun.sandbox.cgroups import Groups, own_name
 
 pytestmark = pytest.mark.root
@@ -314,3 +314,21 @@ async def test_the_launcher_reaps_orphans(program: Callable[[], Any]) -> None:
     async with asyncio.timeout(5):
         while answer(await sandbox.invoke(make_call("count"))) != 2:
             pass
+
+
+async def test_every_installed_interpreter_runs_jailed(tmp_path: Path) -> None:
+    found = find_pythons([Path("/usr/bin"), Path("/usr/local/bin")], Path.home())
+    own = own_interpreter()
+    jails = JailSandboxes(JailSettings(data_dir=tmp_path, interpreters={**found, own.runtime: own}))
+    code = write_code(
+        tmp_path / "code",
+        "import sys, ssl, json\ndef handler(e, c): return 'python%d.%d' % sys.version_info[:2]",
+    )
+    await jails.start()
+    try:
+        for name in sorted({*found, own.runtime}):
+            sandbox = await jails.create(name)
+            await sandbox.assign(make_spec(code, runtime=name), deadline=time.monotonic() + 10)
+            assert answer(await sandbox.invoke(make_call(None))) == name
+    finally:
+        await jails.close()

@@ -1,0 +1,74 @@
+"""What plain processes promise without the kernel's help: they end with their server, and so does what they started."""
+
+import asyncio
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.sandbox.makers import write_code
+
+SERVER = """
+import asyncio, sys, time
+from pathlib import Path
+sys.path[:0] = {path!r}
+from tests.sandbox.makers import *
+from forerun.sandbox import *
+
+async def main():
+    own = own_interpreter()
+    made = ProcessSandboxes(
+        ProcessSettings(data_dir=Path({data!r}), interpreters={{own.runtime: own}})
+    )
+    await made.start()
+    busy, idle = await made.create(RUNTIME), await made.create(RUNTIME)
+    await busy.assign(make_spec(Path({code!r})), deadline=time.monotonic() + 10)
+    calling = asyncio.ensure_future(busy.invoke(make_call(None, seconds=600)))
+    await asyncio.sleep(0)
+    print("up", flush=True)
+    await calling
+
+asyncio.run(main())
+"""
+
+
+async def test_nothing_runs_on_after_the_server_is_killed(tmp_path: Path) -> None:
+    seconds = str(random.randint(10**8, 10**9))
+    code = write_code(
+        tmp_path / "code",
+        "import subprocess\n"
+        "def handler(e, c):\n"
+        f"    subprocess.Popen(['sleep', '{seconds}'], start_new_session=True)\n"
+        "    while True: pass\n",
+    )
+    script = SERVER.format(
+        path=[str(Path(__file__).parents[2]), *sys.path], data=str(tmp_path / "d"), code=str(code)
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        await asyncio.to_thread(server.stdout.readline)
+        await until(lambda: mentioned(["sleep", seconds]))
+        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+        assert len(children) == 2
+        server.kill()
+    await until(lambda: not mentioned(["sleep", seconds]))
+    await until(lambda: not any(Path("/proc", pid).exists() for pid in children))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def mentioned(argv: list[str]) -> bool:
+    wanted = "\0".join(argv).encode()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if (entry / "cmdline").read_bytes().startswith(wanted):
+                    return True
+            except OSError:
+                continue
+    return False
