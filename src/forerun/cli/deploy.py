@@ -7,11 +7,16 @@ from typing import Any
 import click
 
 from forerun.cli.connection import Connection, connect
-from forerun.cli.deploying.apply import Applied, Applier
-from forerun.cli.deploying.bundle import bundle
-from forerun.cli.deploying.detect import detect
-from forerun.cli.deploying.functions import FunctionWriter
-from forerun.cli.deploying.template import Stack, is_template, load_template
+from forerun.cli.deploying import (
+    Applied,
+    Applier,
+    FunctionWriter,
+    Stack,
+    bundle,
+    detect,
+    is_template,
+    load_template,
+)
 from forerun.cli.failures import Failure, Misuse
 from forerun.cli.options import data_option, json_option, parse_pairs
 from forerun.cli.output import emit_json, progress, remark, table

@@ -3,7 +3,7 @@
 import socket
 
 from forerun.aio import Clock, HttpServer
-from forerun.model.execution import Call, InitFailure, InitReport, Outcome
+from forerun.model import Call, InitFailure, InitReport, Outcome
 from forerun.runtime.wire import WireClosed
 from forerun.sandbox.link import Link
 from forerun.sandbox.runtime_api import RuntimeApi

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from socket import socket
 from typing import Protocol
 
-from forerun.model.execution import Call, InitFailure, InitReport, Outcome, SandboxSpec
+from forerun.model import Call, InitFailure, InitReport, Outcome, SandboxSpec
 
 
 class Sandbox(Protocol):

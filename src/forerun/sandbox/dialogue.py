@@ -7,7 +7,7 @@ from socket import socket
 from typing import Any, Protocol
 
 from forerun.errors import SandboxDead
-from forerun.model.execution import Call, InitFailure, InitReport, Outcome
+from forerun.model import Call, InitFailure, InitReport, Outcome
 from forerun.runtime.wire import (
     INITED,
     INVOKE,

@@ -6,7 +6,7 @@ import signal
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from forerun.model.execution import InitFailure, LogLine, Outcome
+from forerun.model import InitFailure, LogLine, Outcome
 
 EXIT_ERROR = "Runtime.ExitError"
 TIMED_OUT = "Sandbox.Timedout"

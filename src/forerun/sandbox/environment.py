@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from forerun.model.execution import SandboxSpec
-from forerun.model.functions import Egress
+from forerun.model import Egress, SandboxSpec
 from forerun.runtime.assignment import (
     LAYERS_ROOT,
     RUNTIME_DIR,

@@ -14,8 +14,7 @@ from typing import Any
 
 from forerun.aio import TaskOwner
 from forerun.errors import SetupFailed
-from forerun.model.execution import SandboxSpec
-from forerun.model.functions import Egress
+from forerun.model import Egress, SandboxSpec
 from forerun.runtime import syscalls
 from forerun.runtime.assignment import LAYERS_ROOT, TASK_ROOT
 from forerun.sandbox.cgroups import Groups

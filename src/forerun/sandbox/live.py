@@ -15,7 +15,7 @@ from typing import Protocol
 
 from forerun.aio import Clock, TaskOwner
 from forerun.errors import SandboxDead, SetupFailed
-from forerun.model.execution import Call, InitFailure, InitReport, Outcome, SandboxSpec
+from forerun.model import Call, InitFailure, InitReport, Outcome, SandboxSpec
 from forerun.runtime.wire import ASSIGN, EXITED, FAILED, READY, WireClosed, pack
 from forerun.sandbox.contract import OnExit
 from forerun.sandbox.dialogue import Dialogue

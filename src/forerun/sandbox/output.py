@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from forerun.model.execution import LogLine
+from forerun.model import LogLine
 
 MAX_BYTES = 4 * 1024 * 1024
 _MAX_LINE = 256 * 1024

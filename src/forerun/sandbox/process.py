@@ -21,7 +21,7 @@ from typing import Any
 import forerun
 from forerun.aio import Clock, SystemClock, TaskOwner
 from forerun.errors import NoSuchRuntime, SetupFailed
-from forerun.model.execution import SandboxSpec
+from forerun.model import SandboxSpec
 from forerun.runtime.descendants import kill_descendants
 from forerun.sandbox.api_dialogue import ApiDialogue
 from forerun.sandbox.contract import OnExit, Sandbox

@@ -4,8 +4,8 @@ import zipfile
 
 import pytest
 
-from forerun.cli.deploying import bundle as bundling
-from forerun.cli.deploying.bundle import bundle
+from forerun.cli.deploying import bundling
+from forerun.cli.deploying.bundling import bundle
 from forerun.cli.failures import Failure
 
 

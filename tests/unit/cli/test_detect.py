@@ -1,7 +1,7 @@
 import pytest
 
-from forerun.cli.deploying.bundle import bundle
-from forerun.cli.deploying.detect import detect
+from forerun.cli.deploying.bundling import bundle
+from forerun.cli.deploying.detection import detect
 from forerun.cli.failures import Misuse
 
 SERVED = ["python3.9", "python3.11", "python3.10", "nodejs20.x", "nodejs18.x", "provided.al2023"]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from forerun.cli.deploying.bundle import Package, bundle, bundle_text
+from forerun.cli.deploying.bundling import Package, bundle, bundle_text
 from forerun.cli.deploying.functions import Ensured, FunctionWriter
 from forerun.cli.deploying.intrinsics import Made
 from forerun.cli.deploying.layers_and_roles import RoleWriter, ensure_layer

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from forerun.cli.deploying.bundle import Package
+from forerun.cli.deploying.bundling import Package
 from forerun.cli.failures import Failure
 from forerun.model import parse_function_ref
 

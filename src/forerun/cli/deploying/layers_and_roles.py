@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from forerun.cli.deploying.bundle import Package
+from forerun.cli.deploying.bundling import Package
 from forerun.cli.deploying.functions import CREATED, UNCHANGED, UPDATED, Ensured
 
 

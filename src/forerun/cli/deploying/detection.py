@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from forerun.cli.deploying.bundle import Package
+from forerun.cli.deploying.bundling import Package
 from forerun.cli.failures import Misuse
 
 _STEMS = ("lambda_function", "app", "index", "main", "handler", "function")
