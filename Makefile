@@ -5,7 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup clients demo test test-fast lint format bench docs locks clean
+.PHONY: setup clients node demo test test-fast lint format bench docs locks clean
 
 setup: .venv/.ready
 
@@ -26,11 +26,14 @@ clients: .venv-clients/.ready
 	.venv-clients/bin/python $(PIP) --require-hashes -r requirements/clients.lock
 	@touch $@
 
+node:
+	@command -v node >/dev/null || sh .ci/install-node
+
 # make demo KEEP=1 leaves the server running; DEMO_DIR=... keeps its data.
-demo: setup
+demo: setup node
 	$(BIN)/python examples/demo.py $(if $(KEEP),--keep)
 
-test: setup clients
+test: setup clients node
 	$(BIN)/pytest -n auto
 
 # Without real processes and foreign clients: seconds.
