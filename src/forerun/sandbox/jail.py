@@ -190,8 +190,9 @@ class JailSandboxes:
             await zygote.close()
         self._zygotes.clear()
         await self._network.close()
-        if self._groups is not None:
-            self._groups.close()
+        groups, self._groups = self._groups, None
+        if groups is not None:
+            groups.close()
         with contextlib.suppress(OSError):
             self._mountpoint.rmdir()
 
