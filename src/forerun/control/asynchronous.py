@@ -13,10 +13,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import msgspec
-from forerun.control.registry import Registry, Resolved
 
 from forerun.aio import Clock, TaskOwner
 from forerun.control.invoke import Invocation, Invoker, Reply
+from forerun.control.registry import Registry, Resolved
 from forerun.errors import ForerunError, NotFound, SandboxError, Throttled
 from forerun.model import EventInvokeConfig, InvocationRecord, Timings, parse_function_ref
 from forerun.scheduling import Backoff
@@ -26,10 +26,14 @@ log = logging.getLogger("forerun.asynchronous")
 
 LEASE_S = 1200.0
 IDLE_S = 5.0
+# Few sandboxes run many short events; only where handlers take their time do more of them help.
+FEWEST_AT_ONCE = 8
+LONG_RUN_S = 0.02
+WIDEN_EVERY_S = 0.1
 
 
 class EventInvoker:
-    """Accepts events and runs them from the queue, at most ``in_flight`` at a time."""
+    """Accepts events and runs them from the queue: a few at a time, up to ``in_flight`` where they take long."""
 
     def __init__(
         self,
@@ -46,7 +50,10 @@ class EventInvoker:
         self._invoker = invoker
         self._backoff = backoff
         self._clock = clock
-        self._slots = in_flight
+        self._most = in_flight
+        self._slots = min(FEWEST_AT_ONCE, in_flight)
+        self._run_s = 0.0
+        self._widened_at = 0.0
         self._running: set[str] = set()
         self._wake = asyncio.Event()
         self._finished: list[str] = []
@@ -77,7 +84,7 @@ class EventInvoker:
 
     async def close(self, *, grace_s: float) -> None:
         """Take nothing more; let running attempts end, for at most ``grace_s`` seconds."""
-        self._slots = 0
+        self._most = self._slots = 0
         deadline = self._clock.monotonic() + grace_s
         while self._running and self._clock.monotonic() < deadline:
             self._wake.clear()
@@ -90,6 +97,7 @@ class EventInvoker:
         while True:
             self._wake.clear()
             await self._flush_finished()
+            self._widen()
             free = self._slots - len(self._running)
             events = (
                 await self._queue.claim(free, now=self._clock.now(), lease_s=LEASE_S)
@@ -102,8 +110,19 @@ class EventInvoker:
             if not events:
                 await self._idle()
 
+    def _widen(self) -> None:
+        """More at once while all are busy with long runs; few again when there is nothing to do."""
+        now = self._clock.monotonic()
+        if not self._running:
+            self._slots = min(FEWEST_AT_ONCE, self._most)
+        elif len(self._running) < self._slots or self._run_s < LONG_RUN_S:
+            return
+        elif now - self._widened_at >= WIDEN_EVERY_S:
+            self._slots = min(self._slots * 2, self._most)
+            self._widened_at = now
+
     async def _idle(self) -> None:
-        wait = IDLE_S
+        wait = WIDEN_EVERY_S if 0 < len(self._running) == self._slots < self._most else IDLE_S
         if self._slots > len(self._running) and (due := await self._queue.due_at()) is not None:
             wait = min(IDLE_S, max(0.0, due - self._clock.now()))
         with contextlib.suppress(TimeoutError):
@@ -153,6 +172,7 @@ class EventInvoker:
             self._give_up(event, "EventAgeExceeded", "it is too old", status="expired")
             return
         settlement = _Settlement(lambda: self._finish(event))
+        began = self._clock.monotonic()
         try:
             reply = await self._invoker.run(
                 resolved,
@@ -172,6 +192,7 @@ class EventInvoker:
             left = event.accepted_at + config.max_age_s - self._clock.now()
             await self._again(event, max(0.0, min(delay, left)), event.attempt)
             return
+        self._run_s += 0.2 * (self._clock.monotonic() - began - self._run_s)
         await self._settle(event, resolved, config, reply, settlement)
 
     async def _settle(
