@@ -35,7 +35,9 @@ class Target:
 
     def signed(self, environment: dict[str, str], service: str = "lambda") -> "Target":
         request = AWSRequest(self.method, self.url, data=self.body, headers=dict(self.headers))
-        credentials = Credentials(environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"])
+        credentials = Credentials(
+            environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"]
+        )
         SigV4Auth(credentials, service, environment["AWS_REGION"]).add_auth(request)
         return replace(self, headers=dict(request.headers.items()))
 
@@ -62,7 +64,9 @@ class Connection:
         self.target = target
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         headers = {"Host": parts.netloc, "Content-Length": str(len(target.body)), **target.headers}
-        head = f"{target.method} {path} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers.items())
+        head = f"{target.method} {path} HTTP/1.1\r\n" + "".join(
+            f"{k}: {v}\r\n" for k, v in headers.items()
+        )
         self._request = head.encode() + b"\r\n" + target.body
 
     def close(self) -> None:
@@ -79,7 +83,11 @@ class Connection:
         took = now() - began
         self.head, self.body = head, body
         status = int(head.split(b" ", 2)[1])
-        if not 200 <= status < 300 or self.target.expect not in body or b"x-amz-function-error" in head.lower():
+        if (
+            not 200 <= status < 300
+            or self.target.expect not in body
+            or b"x-amz-function-error" in head.lower()
+        ):
             raise BadAnswer(f"{status} {body[:300]!r}")
         return took
 

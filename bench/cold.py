@@ -39,7 +39,9 @@ def pool_hit(run: Run) -> Iterator[Line]:
         with Server() as server:
             rounds.append(_from_pool(server, PYTHON, "", run.size(100, 40)))
     note = _note(rounds)
-    yield median_line("cold-pool", "pool hit, p50", [each.ms(0.5) for each in rounds], "ms", 3, note=note)
+    yield median_line(
+        "cold-pool", "pool hit, p50", [each.ms(0.5) for each in rounds], "ms", 3, note=note
+    )
     yield median_line("cold-pool", "pool hit, p99", [each.ms(0.99) for each in rounds], "ms", 10)
 
 
@@ -48,14 +50,27 @@ def node_pool_hit(run: Run) -> Iterator[Line]:
     rounds = []
     for _ in run.rounds(2):
         with Server() as server:
-            nodes = sorted(each for each in server.status()["runtimes"] if each.startswith("nodejs"))
+            nodes = sorted(
+                each for each in server.status()["runtimes"] if each.startswith("nodejs")
+            )
             if not nodes:
-                yield Line("cold-node", "nodejs, pool hit, p50", None, "ms", 25, note="no Node.js is installed")
+                yield Line(
+                    "cold-node",
+                    "nodejs, pool hit, p50",
+                    None,
+                    "ms",
+                    25,
+                    note="no Node.js is installed",
+                )
                 return
             rounds.append(_from_pool(server, nodes[-1], HELLO_NODE, run.size(30, 10)))
     note = f"{nodes[-1]}; {_note(rounds)}"
-    yield median_line("cold-node", "nodejs, pool hit, p50", [each.ms(0.5) for each in rounds], "ms", 25, note=note)
-    yield median_line("cold-node", "nodejs, pool hit, p99", [each.ms(0.99) for each in rounds], "ms")
+    yield median_line(
+        "cold-node", "nodejs, pool hit, p50", [each.ms(0.5) for each in rounds], "ms", 25, note=note
+    )
+    yield median_line(
+        "cold-node", "nodejs, pool hit, p99", [each.ms(0.99) for each in rounds], "ms"
+    )
 
 
 def from_zygote(run: Run) -> Iterator[Line]:
@@ -67,7 +82,9 @@ def from_zygote(run: Run) -> Iterator[Line]:
             targets = [server.create(f"f{index}") for index in range(run.size(80, 30))]
             rounds.append(first_calls(targets, lambda _: time.sleep(SETTLE_S)))
     note = _note(rounds)
-    yield median_line("cold-zygote", "pool empty, p50", [each.ms(0.5) for each in rounds], "ms", 8, note=note)
+    yield median_line(
+        "cold-zygote", "pool empty, p50", [each.ms(0.5) for each in rounds], "ms", 8, note=note
+    )
     yield median_line("cold-zygote", "pool empty, p99", [each.ms(0.99) for each in rounds], "ms")
 
 
@@ -82,6 +99,8 @@ def burst(run: Run) -> Iterator[Line]:
             rounds.append(at_once(targets))
     note = _note(rounds)
     errors = float(sum(each.errors for each in rounds))
-    yield median_line("burst", "200 functions, last answer", [each.wall for each in rounds], "s", 2, note=note)
+    yield median_line(
+        "burst", "200 functions, last answer", [each.wall for each in rounds], "s", 2, note=note
+    )
     yield median_line("burst", "200 functions, p50", [each.ms(0.5) / 1000 for each in rounds], "s")
     yield Line("burst", "errors", errors, "calls", 0)

@@ -17,7 +17,9 @@ DRAIN_S = 120.0
 
 def _queued(server: Server) -> int:
     """Events not yet finished, from the database itself, which only such reading leaves undisturbed."""
-    with closing(sqlite3.connect(f"file:{server.data / 'forerun.db'}?mode=ro", uri=True, timeout=10)) as db:
+    with closing(
+        sqlite3.connect(f"file:{server.data / 'forerun.db'}?mode=ro", uri=True, timeout=10)
+    ) as db:
         return db.execute("SELECT count(*) FROM event_queue").fetchone()[0]
 
 
@@ -42,7 +44,9 @@ def events(run: Run) -> Iterator[Line]:
         left.append(waiting)
         errors += sent.errors
     note = f"{sent.engine}, {CONNECTIONS} connections; {errors} errors"
-    yield median_line("events", "accepted, on disk", accepted, "events/s", 2000, at_least=True, note=note)
+    yield median_line(
+        "events", "accepted, on disk", accepted, "events/s", 2000, at_least=True, note=note
+    )
     note = f"queued when accepting ended: {', '.join(map(str, left))}"
     yield median_line("events", "drained", drained, "events/s", 1000, at_least=True, note=note)
     yield median_line("events", "accepted and run, whole", whole, "events/s", at_least=True)

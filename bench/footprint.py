@@ -7,7 +7,7 @@ from pathlib import Path
 from case import PYTHON, Run
 from client import first_calls
 from results import Line, median_line
-from server import Server, pss_mb, tree
+from server import Server, children, pss_mb, tree
 
 SANDBOXES = 1000
 
@@ -36,19 +36,25 @@ def _settled(server: Server) -> float:
 
 
 def idle_platform(run: Run) -> Iterator[Line]:
-    """Start to the ready line; memory of the server alone, and with the zygote of one runtime."""
-    ready, alone, with_zygote = [], [], []
+    """Start to the ready line; memory of the server alone, then with a zygote, then with its sandboxes, too."""
+    ready, alone, with_zygote, everything = [], [], [], []
     for _ in run.rounds(5, 3):
-        with Server(host_pool_min=0, host_pool_max=0) as server:
+        with Server() as server:
             ready.append(server.ready_s)
             alone.append(_settled(server))
-            server.create("hello")
-            with_zygote.append(_settled(server))
+            first_calls([server.create("hello")])
+            everything.append(_settled(server))
+            with_zygote.append(
+                sum(pss_mb(pid) for pid in (server.process.pid, *children(server.process.pid)))
+            )
     yield median_line("idle-platform", "start to ready", ready, "s", 1.5)
     yield median_line("idle-platform", "memory (PSS), fresh", alone, "MiB", 90)
+    note = "server and the zygote of one Python"
     yield median_line(
-        "idle-platform", "memory (PSS), a Python function deployed", with_zygote, "MiB", 90, note="server and zygote"
+        "idle-platform", "memory (PSS), after a call", with_zygote, "MiB", 90, note=note
     )
+    note = "the function's sandbox and the warming pool, too"
+    yield median_line("idle-platform", "memory (PSS), all processes", everything, "MiB", note=note)
 
 
 def idle_sandboxes(run: Run) -> Iterator[Line]:
@@ -72,10 +78,20 @@ def idle_sandboxes(run: Run) -> Iterator[Line]:
         machine = (free - _available_mb()) / filled
         call = first_calls([target])
     note = f"{filled} at once, made in {took:.1f} s"
-    yield Line("idle-sandboxes", "Python sandboxes that wait", float(filled), "", count, at_least=True, note=note)
+    yield Line(
+        "idle-sandboxes",
+        "Python sandboxes that wait",
+        float(filled),
+        "",
+        count,
+        at_least=True,
+        note=note,
+    )
     yield Line("idle-sandboxes", "memory of one (PSS), unassigned", waiting, "MiB", 4)
     note = f"{used_count} sandboxes; {used.errors} errors"
-    yield Line("idle-sandboxes", "memory of one (PSS), after a call", after_use, "MiB", 4, note=note)
+    yield Line(
+        "idle-sandboxes", "memory of one (PSS), after a call", after_use, "MiB", 4, note=note
+    )
     note = "with the kernel's own; others' use included"
     yield Line("idle-sandboxes", "memory the machine lost for each", machine, "MiB", note=note)
     yield Line("idle-sandboxes", "first call among them", call.ms(0.5), "ms", note=call.last_error)

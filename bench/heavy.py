@@ -32,7 +32,17 @@ def _folder() -> Path:
     folder = CACHE / f"heavy-{sys.version_info.major}.{sys.version_info.minor}"
     if not (folder / ".complete").exists():
         subprocess.run(
-            [sys.executable, "-m", "pip", "install", "--quiet", "--target", folder, "--upgrade", *PACKAGES],
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--target",
+                folder,
+                "--upgrade",
+                *PACKAGES,
+            ],
             check=True,
             timeout=300,
         )
@@ -45,7 +55,9 @@ def _package(folder: Path) -> bytes:
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         archive.writestr("app.py", SOURCE)
         for path in sorted(folder.rglob("*")):
-            if path.is_file() and not {"__pycache__", "tests", "bin"} & set(path.relative_to(folder).parts):
+            if path.is_file() and not {"__pycache__", "tests", "bin"} & set(
+                path.relative_to(folder).parts
+            ):
                 archive.write(path, path.relative_to(folder))
     return out.getvalue()
 
@@ -56,7 +68,9 @@ def _plain_import_ms(folder: Path) -> float:
         f"import sys; sys.path.insert(0, {str(folder)!r}); import time; t = time.perf_counter();"
         "import boto3, numpy; print((time.perf_counter() - t) * 1000)"
     )
-    return float(subprocess.check_output([sys.executable, "-I", "-S", "-c", code], text=True, timeout=60))
+    return float(
+        subprocess.check_output([sys.executable, "-I", "-S", "-c", code], text=True, timeout=60)
+    )
 
 
 def _more_sandboxes(held: Target, target: Target, count: int) -> Samples:
@@ -101,7 +115,10 @@ def heavy_imports(run: Run) -> Iterator[Line]:
         without = _more_sandboxes(*_pair(server), count)
     imports = median_line("heavy", "plain import of boto3 and numpy", plain, "ms")
     yield imports
-    what, spent = "second sandbox, without SnapStart", f"package {len(package) / 1e6:.0f} MB; ms until {without.spent()}"
+    what, spent = (
+        "second sandbox, without SnapStart",
+        f"package {len(package) / 1e6:.0f} MB; ms until {without.spent()}",
+    )
     each = [took * 1000 for took in without.seconds]
     yield median_line("heavy", what, each, "ms", (imports.value or 0) + 5, note=spent)
     yield _snap_start(package, count)
@@ -118,7 +135,9 @@ def _snap_start(package: bytes, count: int) -> Line:
         )
         told = version.get("SnapStart", {}).get("OptimizationStatus")
         if told != "On":
-            return Line("heavy", what, None, "ms", 10, note=f"not served: OptimizationStatus {told}")
+            return Line(
+                "heavy", what, None, "ms", 10, note=f"not served: OptimizationStatus {told}"
+            )
         samples = _more_sandboxes(*_pair(server, version["Version"]), count)
     each = [took * 1000 for took in samples.seconds]
     return median_line("heavy", what, each, "ms", 10, note=f"ms until {samples.spent()}")

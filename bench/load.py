@@ -38,13 +38,26 @@ def load(target: Target, connections: int, seconds: int) -> Load:
 
 
 def _wrk(target: Target, connections: int, seconds: int) -> Load:
-    script = [f"wrk.method={json.dumps(target.method)}", f"wrk.body={json.dumps(target.body.decode())}"]
+    script = [
+        f"wrk.method={json.dumps(target.method)}",
+        f"wrk.body={json.dumps(target.body.decode())}",
+    ]
     script += [f"wrk.headers[{json.dumps(k)}]={json.dumps(v)}" for k, v in target.headers.items()]
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write("\n".join(script) + _DONE)
         file.flush()
         done = subprocess.run(
-            ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", file.name, target.url],
+            [
+                "wrk",
+                "-t1",
+                f"-c{connections}",
+                f"-d{seconds}s",
+                "--timeout",
+                "30s",
+                "-s",
+                file.name,
+                target.url,
+            ],
             capture_output=True,
             text=True,
             timeout=seconds + 60,
@@ -80,4 +93,11 @@ def _threads(target: Target, connections: int, seconds: int) -> Load:
     for thread in threads:
         thread.join(seconds + 60)
     samples.wall = now() - began
-    return Load("threads", samples.rate, samples.ms(0.99), len(samples.seconds), samples.errors, samples.last_error)
+    return Load(
+        "threads",
+        samples.rate,
+        samples.ms(0.99),
+        len(samples.seconds),
+        samples.errors,
+        samples.last_error,
+    )

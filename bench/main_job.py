@@ -56,15 +56,25 @@ def measure(names: list[str], *, quick: bool) -> list[Line]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="less of everything, in about two minutes")
-    parser.add_argument("--only", action="append", choices=list(CASES), help="this case; may be repeated")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="less of everything, in about two minutes"
+    )
+    parser.add_argument(
+        "--only", action="append", choices=list(CASES), help="this case; may be repeated"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--out", type=Path, help="also write the JSON to this file")
     arguments = parser.parse_args()
     began = time.monotonic()
     lines = measure(arguments.only or list(CASES), quick=arguments.quick)
-    about = {"machine": machine(), "quick": arguments.quick, "took_s": round(time.monotonic() - began, 1)}
+    about = {
+        "machine": machine(),
+        "quick": arguments.quick,
+        "took_s": round(time.monotonic() - began, 1),
+    }
     text = as_json(lines, **about)
     if arguments.out:
         arguments.out.write_text(text)

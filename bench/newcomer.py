@@ -16,10 +16,10 @@ from server import HELLO
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def _build_wheel(folder: Path) -> Path:
+def build_wheel(folder: Path) -> Path:
+    uv = Path(sys.executable).parent / "uv"
     subprocess.run(
-        [Path(sys.executable).parent / "uv", "build", "--quiet", "--wheel", "--no-build-isolation"]
-        + ["--out-dir", folder, ROOT],
+        [uv, "build", "--quiet", "--wheel", "--no-build-isolation", "--out-dir", folder, ROOT],
         check=True,
         timeout=120,
         env={**os.environ, "VIRTUAL_ENV": str(Path(sys.executable).parent.parent)},
@@ -27,11 +27,15 @@ def _build_wheel(folder: Path) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def _steps(wheel: Path, folder: Path) -> dict[str, float]:
+def steps_of(wheel: Path, folder: Path) -> dict[str, float]:
     """Seconds of each step, as a newcomer types them; pip caches nothing."""
     steps: dict[str, float] = {}
     environment = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
-    environment |= {"HOME": str(folder), "PIP_NO_CACHE_DIR": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    environment |= {
+        "HOME": str(folder),
+        "PIP_NO_CACHE_DIR": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
     binaries, data = folder / "venv" / "bin", folder / "data"
     (folder / "hello").mkdir()
     (folder / "hello" / "app.py").write_text(HELLO)
@@ -39,7 +43,12 @@ def _steps(wheel: Path, folder: Path) -> dict[str, float]:
     def timed(name: str, *command: object) -> str:
         began = time.perf_counter()
         done = subprocess.run(
-            [str(each) for each in command], env=environment, capture_output=True, text=True, timeout=180, check=False
+            [str(each) for each in command],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
         )
         steps[name] = time.perf_counter() - began
         if done.returncode:
@@ -63,7 +72,7 @@ def _steps(wheel: Path, folder: Path) -> dict[str, float]:
             raise RuntimeError(f"up: {line}")
         timed("deploy", binaries / "forerun", "deploy", folder / "hello", "--data", data)
         answer = timed("invoke", binaries / "forerun", "invoke", "hello", "--data", data)
-        if json.loads(answer.splitlines()[0]) != {"ok": True}:
+        if json.JSONDecoder().raw_decode(answer)[0] != {"ok": True}:
             raise RuntimeError(f"invoke: {answer}")
     finally:
         up.terminate()
@@ -76,14 +85,26 @@ def newcomer(run: Run) -> Iterator[Line]:
     """``pip install`` of the wheel, up, deploy, invoke; and the environment, which Debian demands first."""
     rounds = []
     with tempfile.TemporaryDirectory(prefix="forerun-bench-") as built:
-        wheel = _build_wheel(Path(built))
+        wheel = build_wheel(Path(built))
         for _ in run.rounds(2):
             with tempfile.TemporaryDirectory(prefix="forerun-bench-") as folder:
-                rounds.append(_steps(wheel, Path(folder)))
+                rounds.append(steps_of(wheel, Path(folder)))
     names = list(rounds[0])
     note = ", ".join(f"{name} {min(each[name] for each in rounds):.1f}" for name in names)
     totals = [sum(each.values()) for each in rounds]
     yield median_line("newcomer", "from nothing to the first answer", totals, "s", 12, note=note)
     commands = float(len(names) - 1)
-    yield Line("newcomer", "commands", commands, "", 4, note="install, up, deploy, invoke; python -m venv before")
-    yield median_line("newcomer", "without making the environment", [sum(each.values()) - each["venv"] for each in rounds], "s")
+    yield Line(
+        "newcomer",
+        "commands",
+        commands,
+        "",
+        4,
+        note="install, up, deploy, invoke; python -m venv before",
+    )
+    yield median_line(
+        "newcomer",
+        "without making the environment",
+        [sum(each.values()) - each["venv"] for each in rounds],
+        "s",
+    )

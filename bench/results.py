@@ -72,7 +72,9 @@ def show(lines: list[Line], title: str) -> None:
     """Print the table; ``others`` is the share of the CPU that was used while the case waited to begin."""
     table = Table(title=title, title_justify="left")
     for column in ("case", "what", "median", "best", "unit", "target", "met", "others", "note"):
-        table.add_column(column, justify="right" if column in ("median", "best", "others") else "left")
+        table.add_column(
+            column, justify="right" if column in ("median", "best", "others") else "left"
+        )
     verdicts = {True: "[green]yes", False: "[red]NO", None: ""}
     for line in lines:
         table.add_row(

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import boto3
 from botocore.config import Config
-
 from client import Target
 
 COMMAND = Path(sys.executable).parent / "forerun"
@@ -50,7 +49,16 @@ class Server:
         began = time.perf_counter()
         self._log = (Path(self._folder.name) / "server.log").open("a+")
         self.process = subprocess.Popen(
-            [COMMAND, "up", "--listen", "127.0.0.1:0", "--data", str(self.data), "--sandbox", self.sandbox],
+            [
+                COMMAND,
+                "up",
+                "--listen",
+                "127.0.0.1:0",
+                "--data",
+                str(self.data),
+                "--sandbox",
+                self.sandbox,
+            ],
             stdout=subprocess.PIPE,
             stderr=self._log,
             env={**os.environ, **self.settings},
@@ -62,7 +70,9 @@ class Server:
             log = self._read_log()
             self.__exit__()
             raise RuntimeError(f"the server did not start: {line}{log}")
-        text = subprocess.check_output([COMMAND, "env", "--json", "--data", str(self.data)], text=True)
+        text = subprocess.check_output(
+            [COMMAND, "env", "--json", "--data", str(self.data)], text=True
+        )
         self.environment = json.loads(text)
         self.endpoint = self.environment["AWS_ENDPOINT_URL"]
         self.account = json.loads((self.data / "credentials.json").read_text())["account"]
@@ -99,7 +109,9 @@ class Server:
             config=Config(retries={"max_attempts": 0}, read_timeout=120),
         )
 
-    def create(self, name: str, source: str = HELLO, *, runtime: str = "", **options: object) -> Target:
+    def create(
+        self, name: str, source: str = HELLO, *, runtime: str = "", **options: object
+    ) -> Target:
         """Create a function and give the signed request that invokes it."""
         node = runtime.startswith("nodejs")
         file = "index.js" if node else "app.py"
@@ -126,7 +138,9 @@ class Server:
         from botocore.credentials import Credentials
 
         request = AWSRequest("GET", f"{self.endpoint}/forerun/status")
-        keys = Credentials(self.environment["AWS_ACCESS_KEY_ID"], self.environment["AWS_SECRET_ACCESS_KEY"])
+        keys = Credentials(
+            self.environment["AWS_ACCESS_KEY_ID"], self.environment["AWS_SECRET_ACCESS_KEY"]
+        )
         SigV4Auth(keys, "forerun", self.environment["AWS_REGION"]).add_auth(request)
         made = urllib.request.Request(request.url, headers=dict(request.headers.items()))
         with urllib.request.urlopen(made, timeout=10) as answer:
@@ -138,24 +152,37 @@ class Server:
         while time.monotonic() < deadline:
             status = self.status()
             size, moving = status["pool"].get(runtime, 0), status["sandboxes"]
-            if size >= status["pool_target"].get(runtime, 0) and not moving["creating"] + moving["dying"]:
+            if (
+                size >= status["pool_target"].get(runtime, 0)
+                and not moving["creating"] + moving["dying"]
+            ):
                 return size
             time.sleep(0.02)
         raise RuntimeError(f"the warming pool of {runtime} was not full in time: {self.status()}")
 
 
-def tree(pid: int) -> list[int]:
-    """A process and all its descendants."""
-    children: dict[int, list[int]] = {}
+def _children() -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-                children.setdefault(parent, []).append(int(entry.name))
+                found.setdefault(parent, []).append(int(entry.name))
+    return found
+
+
+def children(pid: int) -> list[int]:
+    """The processes a process started itself."""
+    return _children().get(pid, [])
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all its descendants."""
+    known = _children()
     found, waiting = [], [pid]
     while waiting:
         found.append(waiting.pop())
-        waiting += children.get(found[-1], [])
+        waiting += known.get(found[-1], [])
     return found
 
 

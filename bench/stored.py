@@ -9,13 +9,13 @@ from contextlib import closing
 from pathlib import Path
 
 import msgspec
-
 from case import Run
 from client import BadAnswer, Connection, Samples, Target, first_calls
-from forerun.storage import Sealer, load_or_create_key, open_sqlite
-from forerun.storage.functions import FunctionStore
 from results import Line, median_line
 from server import Server
+
+from forerun.storage import Sealer, load_or_create_key, open_sqlite
+from forerun.storage.functions import FunctionStore
 
 # Beyond what two servers with equal contents differ by on a busy machine.
 NOISE = 1.15
@@ -54,7 +54,9 @@ async def _fill(data: Path, account: str, count: int) -> None:
 def _spread(server: Server, names: list[str], calls: int) -> Samples:
     """GetFunction of these names in random order over one connection for each signature."""
     targets = [
-        Target(f"{server.endpoint}/2015-03-31/functions/{name}", b"", method="GET").signed(server.environment)
+        Target(f"{server.endpoint}/2015-03-31/functions/{name}", b"", method="GET").signed(
+            server.environment
+        )
         for name in names
     ]
     return _calls(targets, calls)
@@ -106,7 +108,9 @@ def stored_functions(run: Run) -> Iterator[Line]:
         restart = many.ready_s
     note = f"{count:,} against {FEW}; {errors} errors {last}".strip()
     yield median_line("stored", "GetFunction, p50 with few", get["few"], "ms")
-    yield median_line("stored", "GetFunction, p50 with many", get["many"], "ms", note=f"filled in {filled:.0f} s")
+    yield median_line(
+        "stored", "GetFunction, p50 with many", get["many"], "ms", note=f"filled in {filled:.0f} s"
+    )
     yield _ratio("GetFunction", get, note)
     yield median_line("stored", "Invoke, p50 with few", invoke["few"], "ms")
     yield median_line("stored", "Invoke, p50 with many", invoke["many"], "ms")
@@ -117,4 +121,6 @@ def stored_functions(run: Run) -> Iterator[Line]:
 def _ratio(what: str, measured: dict[str, list[float]], note: str) -> Line:
     ratios = [many / few for few, many in zip(measured["few"], measured["many"], strict=True)]
     middle = statistics.median(ratios)
-    return Line("stored", f"{what}, many over few", middle, "ratio", NOISE, rounds=ratios, note=note)
+    return Line(
+        "stored", f"{what}, many over few", middle, "ratio", NOISE, rounds=ratios, note=note
+    )

@@ -42,7 +42,11 @@ def throughput(run: Run) -> Iterator[Line]:
                 note=f"{rounds[0].engine}; {rounds[0].note}".strip("; "),
             )
             yield median_line(
-                "load", f"{what}, p99", [each.p99_ms for each in rounds], "ms", 20 if at_32 else None
+                "load",
+                f"{what}, p99",
+                [each.p99_ms for each in rounds],
+                "ms",
+                20 if at_32 else None,
             )
             errors = float(sum(each.errors for each in rounds))
             yield Line("load", f"{what}, errors", errors, "calls", 0 if at_32 else None)
