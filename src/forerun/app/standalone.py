@@ -25,7 +25,7 @@ from forerun.control.invoke import Invoker
 from forerun.control.recorder import Recorder
 from forerun.errors import NotFound
 from forerun.host import HostAgent
-from forerun.model import Credentials, SandboxSpec
+from forerun.model import WITH_SDK, Credentials, SandboxSpec
 from forerun.sandbox import Sandbox
 from forerun.scheduling import Admission, Backoff
 from forerun.settings import ServerSettings, Settings
@@ -201,7 +201,9 @@ class Standalone:
             self._admission.reserve(account, name, None)
         else:
             self._admission.reserve(account, name, resolved.reserved)
-            self._agent.hold_ready(resolved.function.runtime)
+            function = resolved.function
+            suffix = WITH_SDK if function.uses_sdk else ""
+            self._agent.hold_ready(function.runtime + suffix)
 
     def _status(self) -> dict[str, Any]:
         stats = self._agent.stats()

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
 
 from forerun.aio import Clock
-from forerun.control.packages import unpack
+from forerun.control.packages import imports_sdk, unpack
 from forerun.errors import InvalidInput, RequestTooLarge, StorageFailed, Throttled
 
 UNPACKING = 4
@@ -34,12 +34,13 @@ R = TypeVar("R")
 
 class StoredPackage(NamedTuple):
     """A package that is on disk: base64 SHA-256 as AWS prints it, the digest that names its tree, bytes as uploaded
-    and unpacked."""
+    and unpacked. ``uses_sdk``: its Python imports the AWS SDK and does not bring it."""
 
     sha256: str
     digest: str
     size: int
     unpacked_size: int
+    uses_sdk: bool = False
 
 
 class CodeStore:
@@ -128,7 +129,8 @@ class CodeStore:
             unpacked = self._build(digest, [io.BytesIO(package)])
         if not self._take_up(self.blob_path(digest)):
             self._write_blob(digest, package)
-        return StoredPackage(base64.b64encode(raw).decode(), digest, len(package), unpacked)
+        sha256 = base64.b64encode(raw).decode()
+        return StoredPackage(sha256, digest, len(package), unpacked, imports_sdk(tree))
 
     def _merge(self, digests: tuple[str, ...]) -> str:
         merged = hashlib.sha256(":".join(digests).encode()).hexdigest()

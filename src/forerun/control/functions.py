@@ -272,6 +272,7 @@ class Functions:
                 code_sha256=stored.sha256,
                 code_digest=stored.digest,
                 code_size=stored.size,
+                uses_sdk=stored.uses_sdk and function.runtime.startswith("python"),
             )
             version = msgspec.structs.replace(version, unpacked_size=stored.unpacked_size)
         if layers is not None:

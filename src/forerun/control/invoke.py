@@ -196,6 +196,7 @@ class Invoker:
                 logging=function.logging,
                 log_stream="",
                 snap_start=function.snap_start and function.version != "$LATEST",
+                uses_sdk=function.uses_sdk,
             )
         return spec
 

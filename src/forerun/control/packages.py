@@ -5,12 +5,16 @@ links that point out of it, devices and pipes, encrypted entries, two entries of
 the limit unpacked. Unpacked files are read-only; nothing but their executable bit is taken from the zip.
 """
 
+import itertools
 import os
+import re
 import shutil
 import stat
 import struct
 import zipfile
 import zlib
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
@@ -21,7 +25,10 @@ MAX_ENTRIES = 100_000
 MAX_NAME_BYTES = 1024
 MAX_DEPTH = 64
 MAX_LINK_BYTES = 4096
+SDK_FILES = 500
+SDK_BYTES = 256 * 1024
 
+_SDK_IMPORT = re.compile(rb"^[ \t]*(?:from|import)[ \t]+(?:boto3|botocore)\b", re.MULTILINE)
 _ENCRYPTED = 0x1
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # What zipfile and zlib raise for bytes that are no zip, or a broken one.
@@ -65,6 +72,31 @@ def unpack(source: BinaryIO, target: Path, *, limit: int) -> int:
         raise error from None
     except _BROKEN as error:
         raise PackageInvalid from error
+
+
+def imports_sdk(tree: Path) -> bool:
+    """Whether the Python below ``tree`` imports the AWS SDK without bringing it: a look at the text, no more.
+
+    At most ``SDK_FILES`` files are read, the uppermost first.
+    """
+    if any((tree / name).exists() for name in ("boto3", "botocore")):
+        return False
+    return any(
+        _SDK_IMPORT.search(path.read_bytes()[:SDK_BYTES])
+        for path in itertools.islice(_python_files(tree), SDK_FILES)
+    )
+
+
+def _python_files(tree: Path) -> Iterator[Path]:
+    waiting = deque([tree])
+    while waiting:
+        for entry in sorted(waiting.popleft().iterdir()):
+            if entry.is_symlink():
+                continue
+            if entry.is_dir():
+                waiting.append(entry)
+            elif entry.suffix == ".py":
+                yield entry
 
 
 def _checked(archive: zipfile.ZipFile, limit: int) -> list[_Entry]:

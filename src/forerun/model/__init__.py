@@ -1,6 +1,7 @@
 """The nouns: frozen values and the legal moves between their states. Pure: no clock, no loop, no files."""
 
 from forerun.model.execution import (
+    WITH_SDK,
     Call,
     Credentials,
     InitFailure,
@@ -23,6 +24,7 @@ from forerun.model.functions import (
 from forerun.model.names import Arn, function_arn, layer_arn, parse_function_ref
 
 __all__ = [
+    "WITH_SDK",
     "Arn",
     "Call",
     "Credentials",

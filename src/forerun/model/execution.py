@@ -7,6 +7,8 @@ import msgspec
 
 from forerun.model.functions import Egress, LoggingConfig
 
+WITH_SDK = "+sdk"
+
 
 class StartType(StrEnum):
     """How the sandbox of an invocation was come by, cheapest first.
@@ -58,6 +60,12 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     role: str = ""
     credentials: Credentials | None = None
     snap_start: bool = False
+    uses_sdk: bool = False
+
+    @property
+    def pool(self) -> str:
+        """Which unassigned sandboxes suit it: those of its runtime, or those with the AWS SDK imported as well."""
+        return self.runtime + WITH_SDK if self.uses_sdk else self.runtime
 
 
 class ResponseSink(Protocol):

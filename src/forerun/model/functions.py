@@ -31,7 +31,7 @@ class FunctionVersion(msgspec.Struct, frozen=True, kw_only=True):
     ``version`` is ``$LATEST`` or a decimal number; a numbered version never changes. ``sandbox_key`` changes
     whenever code or configuration change: sandboxes with equal keys are interchangeable, others never.
     ``code_digest`` and ``layers_digest`` name unpacked trees in the code cache (hex SHA-256; ``None``: no layers).
-    Times are epoch seconds.
+    ``uses_sdk`` says that its Python imports the AWS SDK which the runtime brings. Times are epoch seconds.
     """
 
     account: str
@@ -46,6 +46,7 @@ class FunctionVersion(msgspec.Struct, frozen=True, kw_only=True):
     code_sha256: str
     code_digest: str
     code_size: int
+    uses_sdk: bool = False
     layers_digest: str | None = None
     layers: tuple[str, ...] = ()
     layer_sizes: tuple[int, ...] = ()

@@ -10,12 +10,13 @@ import itertools
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from forerun.aio import Clock, SystemClock, TaskOwner
 from forerun.errors import NoSuchRuntime, SetupFailed
+from forerun.model import WITH_SDK
 from forerun.sandbox.api_dialogue import ApiDialogue
 from forerun.sandbox.cgroups import Groups, open_groups
 from forerun.sandbox.contract import OnExit, Sandbox, ServePlatform
@@ -31,6 +32,21 @@ from forerun.sandbox.zygotes import Zygote
 
 READY_S = 20.0
 NODE_BOOTSTRAP = "/var/runtime/forerun/runtime/nodejs/bootstrap.mjs"
+# boto3 and what it loads late, when the first client is made.
+SDK_PRELOAD = (
+    "boto3",
+    "boto3.session",
+    "botocore.client",
+    "botocore.endpoint",
+    "botocore.handlers",
+    "botocore.httpsession",
+    "botocore.regions",
+    "botocore.retries.standard",
+    "botocore.session",
+    "botocore.signers",
+    "botocore.tokens",
+    "s3transfer.manager",
+)
 STANDARD_PRELOAD = (
     "argparse",
     "base64",
@@ -233,11 +249,12 @@ class JailSandboxes:
         return request
 
     def _interpreter(self, runtime: str) -> Interpreter:
-        """Whose zygote makes sandboxes of ``runtime``."""
-        if runtime not in self.runtimes():
-            raise NoSuchRuntime(f"No interpreter for {runtime} is installed on this machine.")
-        if runtime.startswith("python"):
-            return self._settings.interpreters[runtime]
+        """Whose zygote makes sandboxes of ``runtime``; it has that name, but for programs that are not Python."""
+        plain = runtime.removesuffix(WITH_SDK)
+        if plain not in self.runtimes():
+            raise NoSuchRuntime(f"No interpreter for {plain} is installed on this machine.")
+        if plain.startswith("python"):
+            return replace(self._settings.interpreters[plain], runtime=runtime)
         own = own_interpreter()
         return Interpreter("launcher", own.program, own.prefix)
 
@@ -256,6 +273,7 @@ class JailSandboxes:
 
     def _plan(self, interpreter: Interpreter) -> dict[str, Any]:
         is_launcher = interpreter.runtime == "launcher"
+        sdk = SDK_PRELOAD if interpreter.runtime.endswith(WITH_SDK) else ()
         programs = [interpreter]
         if is_launcher:
             programs += [
@@ -273,7 +291,7 @@ class JailSandboxes:
             "environment": zygote_environment(),
             "mountpoint": str(self._mountpoint),
             "rootless": self._rootless,
-            "preload": [] if is_launcher else list(self._settings.preload),
+            "preload": [] if is_launcher else [*self._settings.preload, *sdk],
             "groups": [{"fd": -1, "write": dict(one.first)} for one in self.groups.parents],
             "statistics": self.groups.statistics(),
         }

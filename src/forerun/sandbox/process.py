@@ -21,7 +21,7 @@ from typing import Any
 import forerun
 from forerun.aio import Clock, SystemClock, TaskOwner
 from forerun.errors import NoSuchRuntime, SetupFailed
-from forerun.model import SandboxSpec
+from forerun.model import WITH_SDK, SandboxSpec
 from forerun.runtime.descendants import kill_descendants
 from forerun.sandbox.api_dialogue import ApiDialogue
 from forerun.sandbox.contract import OnExit, Sandbox
@@ -84,12 +84,13 @@ class ProcessSandboxes:
 
     def ready(self, runtime: str) -> bool:
         """There are no zygotes here: each sandbox starts an interpreter."""
-        if runtime not in self.runtimes():
+        if runtime.removesuffix(WITH_SDK) not in self.runtimes():
             raise NoSuchRuntime(f"No interpreter for {runtime} is installed on this machine.")
         return False
 
     async def create(self, runtime: str) -> Sandbox:
         """See ``contract.Sandboxes``."""
+        runtime = runtime.removesuffix(WITH_SDK)
         self.ready(runtime)
         is_python = runtime.startswith("python")
         name = f"p{os.getpid()}-{next(self._numbers)}"

@@ -8,22 +8,6 @@ from typing import Literal
 
 from forerun.errors import InvalidInput
 
-# boto3 and what it loads late, when the first client is made.
-SDK_PRELOAD = (
-    "boto3",
-    "boto3.session",
-    "botocore.session",
-    "botocore.client",
-    "botocore.endpoint",
-    "botocore.handlers",
-    "botocore.httpsession",
-    "botocore.regions",
-    "botocore.retries.standard",
-    "botocore.signers",
-    "botocore.tokens",
-    "s3transfer.manager",
-)
-
 SandboxMode = Literal["auto", "jail", "process"]
 EgressPolicy = Literal["none", "platform", "open"]
 
@@ -198,9 +182,9 @@ class SandboxSettings:
     start_timeout_s: float = 10.0
     """Seconds for an unassigned sandbox, or an interpreter behind it, to become ready."""
 
-    preload: tuple[str, ...] = SDK_PRELOAD
-    """Modules imported once per interpreter, before sandboxes are forked from it, beside the standard library's. The AWS
-    SDK by default: importing it takes longer than all else of a cold start. Functions that bring their own get that."""
+    preload: tuple[str, ...] = ()
+    """Further trusted modules imported once per interpreter, before sandboxes are forked from it; they start faster,
+    and every sandbox carries them. The AWS SDK needs no mention: functions that import it get a pool of their own."""
 
     search_path: str = "/usr/local/bin:/usr/bin"
     """Folders to look for interpreters in, as in ``PATH``, which is taken when nothing else is given."""
