@@ -18,12 +18,13 @@ setup: .venv/.ready
 	$(BIN)/python $(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# The AWS tools that conformance tests drive want other versions of botocore than we do.
+# The AWS tools that conformance tests drive want other versions of botocore than we do. Their lock is complete, and
+# --no-deps is needed: pip 23 does not see that a pinned package meets a requirement with extras.
 clients: .venv-clients/.ready
 
 .venv-clients/.ready: requirements/clients.lock | setup
 	test -x .venv-clients/bin/python || $(PYTHON) -m venv .venv-clients
-	.venv-clients/bin/python $(PIP) --require-hashes -r requirements/clients.lock
+	.venv-clients/bin/python $(PIP) --no-deps --require-hashes -r requirements/clients.lock
 	@touch $@
 
 node:
@@ -53,9 +54,9 @@ format: setup
 bench: setup
 	$(BIN)/python bench/run.py
 
-# Every setting with its default and reason, from the code.
+# The tables of README.md and docs/operations.md that the code knows better.
 docs: setup
-	$(BIN)/python docs/settings.py
+	$(BIN)/python docs/tables.py
 
 # The lock files name no registry: what is installed is told apart by its hashes alone.
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --no-header \
