@@ -74,6 +74,32 @@ def test_urls_answer_under_their_host_name_too(server: Server):
     assert (answer.status, answer.json()["rawPath"]) == (201, "/orders")
 
 
+def test_url_of_an_alias_follows_its_weights(server: Server):
+    lam = server.lambda_
+    version = "def handler(event, context):\n    return context.function_version\n"
+    name = server.function(version, Publish=True)
+    lam.update_function_configuration(FunctionName=name, Description="second")
+    assert lam.publish_version(FunctionName=name)["Version"] == "2"
+    lam.create_alias(
+        FunctionName=name,
+        Name="canary",
+        FunctionVersion="1",
+        RoutingConfig={"AdditionalVersionWeights": {"2": 0.5}},
+    )
+    made = lam.create_function_url_config(FunctionName=name, Qualifier="canary", AuthType="NONE")
+    lam.add_permission(
+        FunctionName=name,
+        Qualifier="canary",
+        StatementId="open",
+        Action="lambda:InvokeFunctionUrl",
+        Principal="*",
+        FunctionUrlAuthType="NONE",
+    )
+    base = path_of(server, made)
+    seen = {visit(server, base).body.strip(b'"') for _ in range(40)}
+    assert seen == {b"1", b"2"}
+
+
 def test_binary_bodies_both_ways(server: Server):
     name = server.function(
         "def handler(event, context):\n"

@@ -1,6 +1,8 @@
 """The server is killed, stopped, and robbed of its disk: what it accepted is done, and nothing of it stays behind."""
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import threading
@@ -183,6 +185,30 @@ def test_drain_has_an_end(tmp_path: Path):
             assert server.process.wait(15) == 0
             with pytest.raises((BotoCoreError, ClientError, AssertionError)):
                 call.result(10)
+
+
+@pytest.mark.root
+def test_any_process_below_the_server_may_die(tmp_path: Path):
+    """Zygotes and sandboxes are killed from outside: calls are answered again, and nothing needs a restart."""
+    with running(tmp_path / "data", mode="jail") as server:
+        name = server.function(COUNT)
+        for n in range(3):
+            assert server.call(name, {"n": n}) == {"n": n}
+            family = descendants(server.process.pid)
+            assert family
+            for pid in family:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            eventually(lambda: gone(family), what="their end")  # noqa: B023
+
+            def answered() -> bool:
+                reply = server.lambda_.invoke(FunctionName=name, Payload=b'{"n": 0}')
+                return "FunctionError" not in reply
+
+            eventually(answered, what="a call that is answered")
+        assert server.call(name, {"n": 9}) == {"n": 9}
+        assert server.call(server.function(COUNT), {"n": 10}) == {"n": 10}
+        assert server.stop() == 0
 
 
 def refused_start(data: Path, *more: str) -> str:

@@ -4,6 +4,7 @@ A URL's function may be open to all (its resource policy says so) or ask for sig
 answered whole, or streamed as the handler writes it.
 """
 
+import os
 from collections.abc import Callable
 
 import msgspec
@@ -86,7 +87,8 @@ class UrlRoutes:
     ) -> Response | None:
         if len(request.body) > SYNC_BYTES:
             raise RequestTooLarge(f"Request must be smaller than {SYNC_BYTES} bytes")
-        resolved = await self._registry.resolve(url.account, url.name, url.qualifier, 0.5)
+        pick = int.from_bytes(os.urandom(4), "big") / 2**32
+        resolved = await self._registry.resolve(url.account, url.name, url.qualifier, pick)
         caller = self._admit(url, resolved, authenticate)
         now = self._clock.now()
         event = request_event(
