@@ -136,8 +136,7 @@ def buffered_response(payload: bytes) -> HttpResponse:
     except msgspec.DecodeError:
         result = None
     if not isinstance(result, dict) or "statusCode" not in result:
-        whole = result.encode() if isinstance(result, str) else payload
-        return HttpResponse(200, [(b"content-type", b"application/json")], whole)
+        return HttpResponse(200, [(b"content-type", b"application/json")], payload)
     status, headers = response_head(result)
     body = result.get("body") or ""
     if not isinstance(body, str):
