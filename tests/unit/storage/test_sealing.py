@@ -27,7 +27,9 @@ def test_any_changed_byte_is_noticed(data, where, flip):
 
 
 @pytest.mark.parametrize(
-    "damaged", [b"", b"\x01", b"\x02" + bytes(40), SEALER.seal(b"secret")[:-1]]
+    "damaged",
+    [b"", b"\x01", b"\x02" + bytes(40), SEALER.seal(b"secret")[:-1]],
+    ids=["empty", "short", "another version", "cut"],
 )
 def test_cut_or_foreign_data_is_explained(damaged):
     with pytest.raises(StorageFailed, match="restore"):
