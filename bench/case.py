@@ -1,31 +1,57 @@
-"""What every case is given: how much to measure, and a quiet moment before each round."""
+"""What every case is given: how much to measure, quiet moments to do it in, and medians of the quieter rounds."""
 
+import math
+import statistics
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 
-from quiet import wait_for_quiet
+from quiet import Others, wait_for_quiet
+from results import Line
 
 PYTHON = f"python3.{sys.version_info.minor}"
+# Rounds in which others used no more than this share of the CPU all count.
+QUIET_PERCENT = 10.0
 
 
-@dataclass
 class Run:
-    """``quick`` measures less of everything; ``others_cpu`` is the most that others used before a round."""
+    """``quick`` measures less of everything. ``case`` names the lines made."""
 
-    quick: bool = False
-    patience_s: float = 3.0
-    others_cpu: float = field(default=0.0, init=False)
+    def __init__(self, case: str, *, quick: bool = False, patience_s: float = 3.0) -> None:
+        self.case = case
+        self.quick = quick
+        self._patience_s = patience_s
+        self._others: list[float] = []
 
     def size(self, full: int, quick: int) -> int:
         return quick if self.quick else full
 
     def rounds(self, full: int, quick: int = 1) -> Iterator[int]:
         """Numbers of rounds, each after the machine was quiet or patience had ended."""
+        self._others = []
         for index in range(self.size(full, quick)):
-            self.quiet()
+            wait_for_quiet(self._patience_s)
+            others = Others()
             yield index
+            self._others.append(others.percent())
 
-    def quiet(self) -> None:
-        """Wait for a quiet moment, and note how quiet it was."""
-        self.others_cpu = max(self.others_cpu, wait_for_quiet(self.patience_s))
+    def median(
+        self, what: str, values: Iterable[float], unit: str, target: float | None = None, **more
+    ) -> Line:
+        """The line of one value for each of the last rounds: the median of the quieter half."""
+        found = list(values)
+        others = self._others if len(self._others) == len(found) else [0.0] * len(found)
+        bound = max(QUIET_PERCENT, statistics.median(others)) if others else 0.0
+        counted = [
+            (value, busy)
+            for value, busy in zip(found, others, strict=True)
+            if busy <= bound and not math.isnan(value)
+        ]
+        middle = statistics.median(value for value, _ in counted) if counted else None
+        busy = statistics.median(busy for _, busy in counted) if counted else 0.0
+        return Line(self.case, what, middle, unit, target, rounds=found, others_cpu=busy, **more)
+
+    def line(
+        self, what: str, value: float | None, unit: str, target: float | None = None, **more
+    ) -> Line:
+        """A line that is no median."""
+        return Line(self.case, what, value, unit, target, **more)

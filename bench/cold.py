@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from case import PYTHON, Run
 from client import Samples, at_once, first_calls
-from results import Line, median_line
+from results import Line
 from server import HELLO_NODE, Server
 
 # The platform answers its own status in between; what that leaves to do is over by then.
@@ -39,10 +39,8 @@ def pool_hit(run: Run) -> Iterator[Line]:
         with Server() as server:
             rounds.append(_from_pool(server, PYTHON, "", run.size(100, 40)))
     note = _note(rounds)
-    yield median_line(
-        "cold-pool", "pool hit, p50", [each.ms(0.5) for each in rounds], "ms", 3, note=note
-    )
-    yield median_line("cold-pool", "pool hit, p99", [each.ms(0.99) for each in rounds], "ms", 10)
+    yield run.median("pool hit, p50", [each.ms(0.5) for each in rounds], "ms", 3, note=note)
+    yield run.median("pool hit, p99", [each.ms(0.99) for each in rounds], "ms", 10)
 
 
 def node_pool_hit(run: Run) -> Iterator[Line]:
@@ -54,8 +52,7 @@ def node_pool_hit(run: Run) -> Iterator[Line]:
                 each for each in server.status()["runtimes"] if each.startswith("nodejs")
             )
             if not nodes:
-                yield Line(
-                    "cold-node",
+                yield run.line(
                     "nodejs, pool hit, p50",
                     None,
                     "ms",
@@ -65,12 +62,10 @@ def node_pool_hit(run: Run) -> Iterator[Line]:
                 return
             rounds.append(_from_pool(server, nodes[-1], HELLO_NODE, run.size(30, 10)))
     note = f"{nodes[-1]}; {_note(rounds)}"
-    yield median_line(
-        "cold-node", "nodejs, pool hit, p50", [each.ms(0.5) for each in rounds], "ms", 25, note=note
+    yield run.median(
+        "nodejs, pool hit, p50", [each.ms(0.5) for each in rounds], "ms", 25, note=note
     )
-    yield median_line(
-        "cold-node", "nodejs, pool hit, p99", [each.ms(0.99) for each in rounds], "ms"
-    )
+    yield run.median("nodejs, pool hit, p99", [each.ms(0.99) for each in rounds], "ms")
 
 
 def from_zygote(run: Run) -> Iterator[Line]:
@@ -82,10 +77,8 @@ def from_zygote(run: Run) -> Iterator[Line]:
             targets = [server.create(f"f{index}") for index in range(run.size(80, 30))]
             rounds.append(first_calls(targets, lambda _: time.sleep(SETTLE_S)))
     note = _note(rounds)
-    yield median_line(
-        "cold-zygote", "pool empty, p50", [each.ms(0.5) for each in rounds], "ms", 8, note=note
-    )
-    yield median_line("cold-zygote", "pool empty, p99", [each.ms(0.99) for each in rounds], "ms")
+    yield run.median("pool empty, p50", [each.ms(0.5) for each in rounds], "ms", 8, note=note)
+    yield run.median("pool empty, p99", [each.ms(0.99) for each in rounds], "ms")
 
 
 def burst(run: Run) -> Iterator[Line]:
@@ -99,8 +92,8 @@ def burst(run: Run) -> Iterator[Line]:
             rounds.append(at_once(targets))
     note = _note(rounds)
     errors = float(sum(each.errors for each in rounds))
-    yield median_line(
-        "burst", "200 functions, last answer", [each.wall for each in rounds], "s", 2, note=note
+    yield run.median(
+        "200 functions, last answer", [each.wall for each in rounds], "s", 2, note=note
     )
-    yield median_line("burst", "200 functions, p50", [each.ms(0.5) / 1000 for each in rounds], "s")
-    yield Line("burst", "errors", errors, "calls", 0)
+    yield run.median("200 functions, p50", [each.ms(0.5) / 1000 for each in rounds], "s")
+    yield run.line("errors", errors, "calls", 0)

@@ -8,7 +8,7 @@ from contextlib import closing
 from case import Run
 from client import first_calls
 from load import load
-from results import Line, median_line
+from results import Line
 from server import Server
 
 CONNECTIONS = 32
@@ -44,10 +44,8 @@ def events(run: Run) -> Iterator[Line]:
         left.append(waiting)
         errors += sent.errors
     note = f"{sent.engine}, {CONNECTIONS} connections; {errors} errors"
-    yield median_line(
-        "events", "accepted, on disk", accepted, "events/s", 2000, at_least=True, note=note
-    )
+    yield run.median("accepted, on disk", accepted, "events/s", 2000, at_least=True, note=note)
     note = f"queued when accepting ended: {', '.join(map(str, left))}"
-    yield median_line("events", "drained", drained, "events/s", 1000, at_least=True, note=note)
-    yield median_line("events", "accepted and run, whole", whole, "events/s", at_least=True)
-    yield Line("events", "errors", float(errors), "calls", 0)
+    yield run.median("drained", drained, "events/s", 1000, at_least=True, note=note)
+    yield run.median("accepted and run, whole", whole, "events/s", at_least=True)
+    yield run.line("errors", float(errors), "calls", 0)

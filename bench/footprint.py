@@ -6,7 +6,7 @@ from pathlib import Path
 
 from case import PYTHON, Run
 from client import first_calls
-from results import Line, median_line
+from results import Line
 from server import Server, children, pss_mb, tree
 
 SANDBOXES = 1000
@@ -47,14 +47,12 @@ def idle_platform(run: Run) -> Iterator[Line]:
             with_zygote.append(
                 sum(pss_mb(pid) for pid in (server.process.pid, *children(server.process.pid)))
             )
-    yield median_line("idle-platform", "start to ready", ready, "s", 1.5)
-    yield median_line("idle-platform", "memory (PSS), fresh", alone, "MiB", 90)
+    yield run.median("start to ready", ready, "s", 1.5)
+    yield run.median("memory (PSS), fresh", alone, "MiB", 90)
     note = "server and the zygote of one Python"
-    yield median_line(
-        "idle-platform", "memory (PSS), after a call", with_zygote, "MiB", 90, note=note
-    )
+    yield run.median("memory (PSS), after a call", with_zygote, "MiB", 90, note=note)
     note = "the function's sandbox and the warming pool, too"
-    yield median_line("idle-platform", "memory (PSS), all processes", everything, "MiB", note=note)
+    yield run.median("memory (PSS), all processes", everything, "MiB", note=note)
 
 
 def idle_sandboxes(run: Run) -> Iterator[Line]:
@@ -65,7 +63,6 @@ def idle_sandboxes(run: Run) -> Iterator[Line]:
         before = _settled(server)
         used = first_calls([server.create(f"f{index}") for index in range(used_count)])
         after_use = (_settled(server) - before) / used_count
-    run.quiet()
     count = run.size(SANDBOXES, 200)
     free = _available_mb()
     with Server(host_pool_min=count, host_pool_max=count, host_max_sandboxes=count + 100) as server:
@@ -78,8 +75,7 @@ def idle_sandboxes(run: Run) -> Iterator[Line]:
         machine = (free - _available_mb()) / filled
         call = first_calls([target])
     note = f"{filled} at once, made in {took:.1f} s"
-    yield Line(
-        "idle-sandboxes",
+    yield run.line(
         "Python sandboxes that wait",
         float(filled),
         "",
@@ -87,11 +83,9 @@ def idle_sandboxes(run: Run) -> Iterator[Line]:
         at_least=True,
         note=note,
     )
-    yield Line("idle-sandboxes", "memory of one (PSS), unassigned", waiting, "MiB", 4)
+    yield run.line("memory of one (PSS), unassigned", waiting, "MiB", 4)
     note = f"{used_count} sandboxes; {used.errors} errors"
-    yield Line(
-        "idle-sandboxes", "memory of one (PSS), after a call", after_use, "MiB", 4, note=note
-    )
+    yield run.line("memory of one (PSS), after a call", after_use, "MiB", 4, note=note)
     note = "with the kernel's own; others' use included"
-    yield Line("idle-sandboxes", "memory the machine lost for each", machine, "MiB", note=note)
-    yield Line("idle-sandboxes", "first call among them", call.ms(0.5), "ms", note=call.last_error)
+    yield run.line("memory the machine lost for each", machine, "MiB", note=note)
+    yield run.line("first call among them", call.ms(0.5), "ms", note=call.last_error)

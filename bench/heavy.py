@@ -11,7 +11,7 @@ from pathlib import Path
 
 from case import Run
 from client import Connection, Samples, Target
-from results import Line, median_line
+from results import Line
 from server import Server
 
 CACHE = Path.home() / ".cache" / "forerun-bench"
@@ -113,18 +113,18 @@ def heavy_imports(run: Run) -> Iterator[Line]:
     with Server() as server:
         server.create("heavy", zip=package, Timeout=60, MemorySize=1769)
         without = _more_sandboxes(*_pair(server), count)
-    imports = median_line("heavy", "plain import of boto3 and numpy", plain, "ms")
+    imports = run.median("plain import of boto3 and numpy", plain, "ms")
     yield imports
     what, spent = (
         "second sandbox, without SnapStart",
         f"package {len(package) / 1e6:.0f} MB; ms until {without.spent()}",
     )
     each = [took * 1000 for took in without.seconds]
-    yield median_line("heavy", what, each, "ms", (imports.value or 0) + 5, note=spent)
-    yield _snap_start(package, count)
+    yield run.median(what, each, "ms", (imports.value or 0) + 5, note=spent)
+    yield _snap_start(run, package, count)
 
 
-def _snap_start(package: bytes, count: int) -> Line:
+def _snap_start(run: Run, package: bytes, count: int) -> Line:
     what = "second sandbox, SnapStart"
     with Server() as server:
         snap_start = {"ApplyOn": "PublishedVersions"}
@@ -135,9 +135,7 @@ def _snap_start(package: bytes, count: int) -> Line:
         )
         told = version.get("SnapStart", {}).get("OptimizationStatus")
         if told != "On":
-            return Line(
-                "heavy", what, None, "ms", 10, note=f"not served: OptimizationStatus {told}"
-            )
+            return run.line(what, None, "ms", 10, note=f"not served: OptimizationStatus {told}")
         samples = _more_sandboxes(*_pair(server, version["Version"]), count)
     each = [took * 1000 for took in samples.seconds]
-    return median_line("heavy", what, each, "ms", 10, note=f"ms until {samples.spent()}")
+    return run.median(what, each, "ms", 10, note=f"ms until {samples.spent()}")

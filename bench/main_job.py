@@ -18,7 +18,7 @@ from footprint import idle_platform, idle_sandboxes
 from heavy import heavy_imports
 from newcomer import newcomer
 from quiet import machine
-from results import Line, as_json, show
+from results import Line, as_json, as_markdown, show
 from stored import stored_functions
 from warm import throughput, warm
 
@@ -42,14 +42,12 @@ def measure(names: list[str], *, quick: bool) -> list[Line]:
     """Run the cases; one that breaks is a line that says so."""
     lines: list[Line] = []
     for name in names:
-        run, began = Run(quick=quick), time.monotonic()
+        run, began = Run(name, quick=quick), time.monotonic()
         found: list[Line] = []
         try:
             found.extend(CASES[name](run))
         except Exception as error:  # noqa: BLE001 the other cases still count
             found.append(Line(name, "the case broke", None, "", 0, note=repr(error)[:300]))
-        for line in found:
-            line.others_cpu = run.others_cpu
         lines += found
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
     return lines
@@ -66,6 +64,9 @@ def main() -> int:
         "--only", action="append", choices=list(CASES), help="this case; may be repeated"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument(
+        "--markdown", action="store_true", help="print the table of docs/specification.md"
+    )
     parser.add_argument("--out", type=Path, help="also write the JSON to this file")
     arguments = parser.parse_args()
     began = time.monotonic()
@@ -80,8 +81,10 @@ def main() -> int:
         arguments.out.write_text(text)
     if arguments.json:
         print(text)
+    elif arguments.markdown:
+        print(as_markdown(lines))
     else:
-        show(lines, "The main job: measured here, medians of rounds")
+        show(lines, "The main job: measured here, medians of the quieter rounds")
     return 0
 
 

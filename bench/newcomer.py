@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from case import Run
-from results import Line, median_line
+from results import Line
 from server import HELLO
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -92,18 +92,16 @@ def newcomer(run: Run) -> Iterator[Line]:
     names = list(rounds[0])
     note = ", ".join(f"{name} {min(each[name] for each in rounds):.1f}" for name in names)
     totals = [sum(each.values()) for each in rounds]
-    yield median_line("newcomer", "from nothing to the first answer", totals, "s", 12, note=note)
+    yield run.median("from nothing to the first answer", totals, "s", 12, note=note)
     commands = float(len(names) - 1)
-    yield Line(
-        "newcomer",
+    yield run.line(
         "commands",
         commands,
         "",
         4,
         note="install, up, deploy, invoke; python -m venv before",
     )
-    yield median_line(
-        "newcomer",
+    yield run.median(
         "without making the environment",
         [sum(each.values()) - each["venv"] for each in rounds],
         "s",

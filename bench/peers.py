@@ -100,13 +100,13 @@ class Ours:
         one_call(self.warm)
 
 
-def compare(names: list[str], run: Run) -> list[Line]:
+def compare(names: list[str], *, quick: bool) -> list[Line]:
     lines: list[Line] = []
     with Server() as server:
         nodes = [each for each in sorted(server.status()["runtimes"]) if each.startswith("nodejs")]
         runtimes = {"python": PYTHON, "nodejs": nodes[-1] if nodes else PYTHON}
         for name in names:
-            peer, run.others_cpu = PEERS[name], 0.0
+            peer, run = PEERS[name], Run(name, quick=quick)
             began = time.monotonic()
             try:
                 peer.install(peer.folder)
@@ -116,8 +116,6 @@ def compare(names: list[str], run: Run) -> list[Line]:
                 found = [Line(name, "not installed", None, "", note=str(error))]
             except Exception as error:  # noqa: BLE001 the other peers still count
                 found = [Line(name, "broke", None, "", note=repr(error)[:200])]
-            for line in found:
-                line.others_cpu = run.others_cpu
             lines += found
             print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
     return lines
@@ -138,9 +136,7 @@ def from_nothing(run: Run) -> list[Line]:
                     steps = measure(Path(folder))
                 found.append(sum(steps.values()))
                 told = ", ".join(f"{name} {took:.1f}" for name, took in steps.items())
-    line = pair.line(peer, f"theirs: {told}")
-    line.others_cpu = run.others_cpu
-    return [line]
+    return [pair.line(peer, f"theirs: {told}")]
 
 
 def main() -> int:
@@ -155,10 +151,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="also write the JSON to this file")
     arguments = parser.parse_args()
     wanted = arguments.only or [*PEERS, "from nothing"]
-    run = Run(quick=arguments.quick)
-    lines = compare([name for name in wanted if name in PEERS], run)
+    lines = compare([name for name in wanted if name in PEERS], quick=arguments.quick)
     if "from nothing" in wanted:
-        lines += from_nothing(Run(quick=arguments.quick))
+        lines += from_nothing(Run("MiniStack", quick=arguments.quick))
     text = as_json(lines, machine=machine(), quick=arguments.quick)
     if arguments.out:
         arguments.out.write_text(text)

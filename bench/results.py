@@ -2,8 +2,6 @@
 
 import json
 import math
-import statistics
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
 from rich.console import Console
@@ -12,7 +10,7 @@ from rich.table import Table
 
 @dataclass
 class Line:
-    """``value`` is the median of ``rounds``. ``target`` is a bound from above, or from below with ``at_least``.
+    """``value`` is the median of the quieter ``rounds``. ``target`` is a bound from above, or from below with ``at_least``.
 
     A line without target is told beside the others; one without value was not served, and ``note`` says why.
     """
@@ -44,15 +42,6 @@ class Line:
         return max(self.rounds) if self.at_least else min(self.rounds)
 
 
-def median_line(
-    case: str, what: str, rounds: Iterable[float], unit: str, target: float | None = None, **more
-) -> Line:
-    """The line of the median of some rounds."""
-    values = [value for value in rounds if not math.isnan(value)]
-    middle = statistics.median(values) if values else None
-    return Line(case, what, middle, unit, target, rounds=values, **more)
-
-
 def number(value: float | None) -> str:
     """Three digits that count."""
     if value is None:
@@ -69,7 +58,7 @@ def _target(line: Line) -> str:
 
 
 def show(lines: list[Line], title: str) -> None:
-    """Print the table; ``others`` is the share of the CPU that was used while the case waited to begin."""
+    """Print the table; ``others`` is the share of the CPU that others used meanwhile."""
     table = Table(title=title, title_justify="left")
     for column in ("case", "what", "median", "best", "unit", "target", "met", "others", "note"):
         table.add_column(
@@ -89,6 +78,19 @@ def show(lines: list[Line], title: str) -> None:
             line.note,
         )
     Console(width=None if Console().is_terminal else 190).print(table)
+
+
+def as_markdown(lines: list[Line]) -> str:
+    """The table as docs/specification.md shows it."""
+    verdicts = {True: "yes", False: "**no**", None: ""}
+    rows = ["| case | what | measured | best round | target | met |", "|---|---|---|---|---|---|"]
+    for line in lines:
+        value = f"{number(line.value)} {line.unit}".strip()
+        told = value if line.value is not None else f"not measured: {line.note}"
+        best = number(line.best) if len(line.rounds) > 1 else ""
+        row = (f"`{line.case}`", line.what, told, best, _target(line), verdicts[line.met])
+        rows.append(f"| {' | '.join(row)} |")
+    return "\n".join(rows)
 
 
 def as_json(lines: list[Line], **about) -> str:

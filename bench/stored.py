@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import statistics
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,7 +10,7 @@ from pathlib import Path
 import msgspec
 from case import Run
 from client import BadAnswer, Connection, Samples, Target, first_calls
-from results import Line, median_line
+from results import Line
 from server import Server
 
 from forerun.storage import Sealer, load_or_create_key, open_sqlite
@@ -107,20 +106,17 @@ def stored_functions(run: Run) -> Iterator[Line]:
                 last = got.last_error or invoked.last_error or last
         restart = many.ready_s
     note = f"{count:,} against {FEW}; {errors} errors {last}".strip()
-    yield median_line("stored", "GetFunction, p50 with few", get["few"], "ms")
-    yield median_line(
-        "stored", "GetFunction, p50 with many", get["many"], "ms", note=f"filled in {filled:.0f} s"
+    yield run.median("GetFunction, p50 with few", get["few"], "ms")
+    yield run.median(
+        "GetFunction, p50 with many", get["many"], "ms", note=f"filled in {filled:.0f} s"
     )
-    yield _ratio("GetFunction", get, note)
-    yield median_line("stored", "Invoke, p50 with few", invoke["few"], "ms")
-    yield median_line("stored", "Invoke, p50 with many", invoke["many"], "ms")
-    yield _ratio("Invoke", invoke, note)
-    yield Line("stored", "start to ready with many", restart, "s")
+    yield _ratio(run, "GetFunction", get, note)
+    yield run.median("Invoke, p50 with few", invoke["few"], "ms")
+    yield run.median("Invoke, p50 with many", invoke["many"], "ms")
+    yield _ratio(run, "Invoke", invoke, note)
+    yield run.line("start to ready with many", restart, "s")
 
 
-def _ratio(what: str, measured: dict[str, list[float]], note: str) -> Line:
+def _ratio(run: Run, what: str, measured: dict[str, list[float]], note: str) -> Line:
     ratios = [many / few for few, many in zip(measured["few"], measured["many"], strict=True)]
-    middle = statistics.median(ratios)
-    return Line(
-        "stored", f"{what}, many over few", middle, "ratio", NOISE, rounds=ratios, note=note
-    )
+    return run.median(f"{what}, many over few", ratios, "ratio", NOISE, note=note)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from case import Run
 from client import sequential
 from load import load
-from results import Line, median_line
+from results import Line
 from server import Server
 
 
@@ -17,10 +17,10 @@ def warm(run: Run) -> Iterator[Line]:
     note = f"{sum(each.errors for each in rounds)} errors in {sum(len(each.seconds) for each in rounds)} calls"
     whole = [(each.ms(0.5), each.ms(0.99)) for each in rounds]
     added = [(each.added_ms(0.5), each.added_ms(0.99)) for each in rounds]
-    yield median_line("warm", "whole call, p50", [each[0] for each in whole], "ms", note=note)
-    yield median_line("warm", "whole call, p99", [each[1] for each in whole], "ms")
-    yield median_line("warm", "added by the platform, p50", [each[0] for each in added], "ms", 0.5)
-    yield median_line("warm", "added by the platform, p99", [each[1] for each in added], "ms", 2.0)
+    yield run.median("whole call, p50", [each[0] for each in whole], "ms", note=note)
+    yield run.median("whole call, p99", [each[1] for each in whole], "ms")
+    yield run.median("added by the platform, p50", [each[0] for each in added], "ms", 0.5)
+    yield run.median("added by the platform, p99", [each[1] for each in added], "ms", 2.0)
 
 
 def throughput(run: Run) -> Iterator[Line]:
@@ -32,8 +32,7 @@ def throughput(run: Run) -> Iterator[Line]:
             rounds = [load(target, connections, run.size(4, 2)) for _ in run.rounds(3)]
             at_32 = connections == 32
             what = f"{connections} connections"
-            yield median_line(
-                "load",
+            yield run.median(
                 what,
                 [each.rate for each in rounds],
                 "calls/s",
@@ -41,12 +40,11 @@ def throughput(run: Run) -> Iterator[Line]:
                 at_least=True,
                 note=f"{rounds[0].engine}; {rounds[0].note}".strip("; "),
             )
-            yield median_line(
-                "load",
+            yield run.median(
                 f"{what}, p99",
                 [each.p99_ms for each in rounds],
                 "ms",
                 20 if at_32 else None,
             )
             errors = float(sum(each.errors for each in rounds))
-            yield Line("load", f"{what}, errors", errors, "calls", 0 if at_32 else None)
+            yield run.line(f"{what}, errors", errors, "calls", 0 if at_32 else None)
