@@ -26,11 +26,13 @@ from forerun.host.evictor import Evictor
 from forerun.host.face import HostStats, Run, SandboxInfo
 from forerun.host.ledger import Ledger
 from forerun.host.line import Ticket
-from forerun.host.machine import sandbox_memory_mb
+from forerun.host.machine import available_memory_mb, machine_memory_mb, sandbox_memory_mb
 from forerun.host.replenish import RefillPolicy, Replenisher
 from forerun.host.slots import Slot, State
+from forerun.host.upkeep import Upkeep
 from forerun.host.works import Works
 from forerun.model import (
+    WITH_SDK,
     Call,
     Credentials,
     InitFailure,
@@ -47,7 +49,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("forerun.host")
 
-TICK_S = 0.25
 # Sandboxes hold credentials that last twelve hours; a call that begins before this ends before those.
 LIFETIME_S = 11 * 3600.0
 ATTEMPTS = 3
@@ -63,11 +64,11 @@ PLACEMENT = {
 class HostAgent:
     """Implements ``Host`` on one machine. ``start`` before the first call, ``close`` at the end.
 
-    ``credentials`` issues those of a new sandbox. The sandboxes belong to the agent: it starts and closes them, and
+    ``credentials`` issues those of a new sandbox; ``available_mb`` says what the machine has left. The sandboxes belong to the agent: it starts and closes them, and
     whoever made them passes ``exited`` on to be told of sandboxes that end unasked.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 the wiring of a service, all by keyword
         self,
         sandboxes: "Sandboxes",
         *,
@@ -75,6 +76,7 @@ class HostAgent:
         settings: HostSettings | None = None,
         sandbox_settings: SandboxSettings | None = None,
         credentials: Callable[[SandboxSpec], Credentials | None] | None = None,
+        available_mb: Callable[[], int | None] = available_memory_mb,
         name: str = "local",
     ) -> None:
         self.name = name
@@ -97,6 +99,13 @@ class HostAgent:
         self._works = Works(
             name, sandboxes, self._dispatch, clock, create_s=2 * self._timeouts.start_timeout_s
         )
+        self._upkeep = Upkeep(
+            self._dispatch,
+            self._works,
+            clock,
+            available_mb=available_mb,
+            floor_mb=int(machine_memory_mb() * settings.machine_floor_percent / 100),
+        )
         self._timer = TaskOwner(f"host-{name}-timer")
         self._running = 0
         self._closing = False
@@ -106,7 +115,7 @@ class HostAgent:
     async def start(self) -> None:
         """Start the sandboxes' machinery and the agent's timer."""
         await self._sandboxes.start()
-        self._timer.spawn(self._tick(), name="tick")
+        self._timer.spawn(self._upkeep.run(), name="upkeep")
 
     async def close(self, *, grace_s: float) -> None:
         """Take no more calls, let those in flight end for at most ``grace_s`` seconds, destroy every sandbox."""
@@ -143,13 +152,15 @@ class HostAgent:
                 self._quiet.set()
 
     async def _run_in_new(self, spec: SandboxSpec, call: Call, timings: Timings) -> Run:
-        """Nothing is idle: take or make a sandbox; again when it died before it began."""
-        for attempt in range(1, ATTEMPTS + 1):
+        """Nothing is idle and ready: take or make a sandbox; again when it died before it began."""
+        attempt = 0
+        while True:
             ticket, slot = await self._obtain(spec, call)
             timings.acquired = self._clock.now()
             init = None
             try:
                 if slot.state is State.ASSIGNING:
+                    attempt += 1
                     loaded = await self._assign(slot, spec)
                     timings.loaded = self._clock.now()
                     if isinstance(loaded, InitFailure):
@@ -160,14 +171,13 @@ class HostAgent:
                     timings.loaded = timings.acquired
                 run = await self._invoke(slot, ticket.start, spec, call, timings)
             except SandboxDead:
-                if attempt == ATTEMPTS or self._closing:
+                if attempt >= ATTEMPTS or self._closing:
                     raise
                 continue
             run.init = init
             if ticket.waited:
                 run.placement += ", after a wait for memory"
             return run
-        raise SandboxDead
 
     async def _invoke(
         self,
@@ -258,7 +268,7 @@ class HostAgent:
         if call.deadline_ms:
             wait_s = min(wait_s, call.deadline_ms / 1000 - self._clock.now())
         now = self._clock.monotonic()
-        ticket = Ticket(spec.key, spec.runtime, spec.memory_mb, now + wait_s)
+        ticket = Ticket(spec.key, spec.pool, spec.memory_mb, now + wait_s)
         future = self._works.expect(ticket)
         try:
             self._works.act(self._dispatch.ask(ticket, now))
@@ -278,7 +288,7 @@ class HostAgent:
             now = self._clock.monotonic()
             ticket = Ticket(
                 spec.key,
-                spec.runtime,
+                spec.pool,
                 spec.memory_mb,
                 now + self._settings.wait_s,
                 ahead_of_need=True,
@@ -310,20 +320,14 @@ class HostAgent:
 
     def hold_ready(self, runtime: str) -> None:
         """See ``Host.hold_ready``; a runtime this machine does not have is ignored."""
-        if runtime in self._sandboxes.runtimes():
+        if runtime.removesuffix(WITH_SDK) in self._sandboxes.runtimes():
             self._works.act(self._dispatch.hold_ready(runtime, self._clock.monotonic()))
 
     def drop(self, outdated: Callable[[str], bool]) -> int:
         """See ``Host.drop``."""
-        slots = [
-            slot
-            for family in self._pool.families()
-            if outdated(family.key)
-            for slot in family.slots.values()
-            if slot.state is not State.DYING
-        ]
-        self._works.act(self._dispatch.retire(slots))
-        return len(slots)
+        count, effects = self._dispatch.drop(outdated, self._clock.monotonic())
+        self._works.act(effects)
+        return count
 
     def exited(self, sandbox: "Sandbox") -> None:
         """A sandbox ended unasked. One that works says so itself, by the outcome of its call or init."""
@@ -369,11 +373,6 @@ class HostAgent:
             for slot in self._pool
             if slot.sandbox is not None
         ]
-
-    async def _tick(self) -> None:
-        while True:
-            await self._clock.sleep(TICK_S)
-            self._works.act(self._dispatch.tick(self._clock.monotonic()))
 
     async def _wait_quiet(self, grace_s: float) -> None:
         quiet = self._timer.spawn(self._quiet.wait(), name="quiet")

@@ -2,39 +2,29 @@
 
 Every method is one synchronous step that changes the pool, the ledger and the line together and answers with
 ``Effects``: what the agent has to carry out. A call is served by the cheapest of: an idle sandbox of its version (used
-before prepared ahead), an unassigned one of its runtime, a new one.
+before prepared ahead, one with all its memory before a slim one), an unassigned one of its runtime, a new one.
 """
 
 import math
 from collections import deque
+from collections.abc import Callable
 from typing import Generic
 
 from forerun.errors import ForerunError, SetupFailed, Throttled
+from forerun.host.effects import Effects
 from forerun.host.evictor import Evictor
 from forerun.host.ledger import Ledger
 from forerun.host.line import Line, Ticket
 from forerun.host.pool import Pool
 from forerun.host.replenish import Replenisher
+from forerun.host.room import POOLED_MB, Room
 from forerun.host.slots import S, Slot, State
 from forerun.model import StartType
 
-POOLED_MB = 8
 OVERTAKE_MAX = 16
+OUTDATED_S = 120.0
+OUTDATED_MAX = 256
 REASON = "ConcurrentInvocationLimitExceeded"
-
-
-class Effects(Generic[S]):
-    """What must be done now: make sandboxes, destroy sandboxes, and wake the callers whose ticket is settled."""
-
-    __slots__ = ("create", "destroy", "settled")
-
-    def __init__(self) -> None:
-        self.create: list[Slot[S]] = []
-        self.destroy: list[Slot[S]] = []
-        self.settled: list[tuple[Ticket, Slot[S] | None]] = []
-
-    def __bool__(self) -> bool:
-        return bool(self.create or self.destroy or self.settled)
 
 
 class Dispatcher(Generic[S]):
@@ -60,9 +50,12 @@ class Dispatcher(Generic[S]):
         self.evictor = evictor
         self.replenisher = replenisher
         self.line = Line()
+        self.room: Room[S] = Room(pool=self.pool, ledger=ledger, evictor=evictor, line=self.line)
+        self.short = False
         self._waiting_max = waiting_max
         self._creations_max = creations_max
         self._lifetime_s = lifetime_s
+        self._outdated: deque[tuple[float, Callable[[str], bool]]] = deque(maxlen=OUTDATED_MAX)
         self._orders: deque[str] = deque()
         self._nothing: Effects[S] = Effects()
         self._closing = False
@@ -70,7 +63,7 @@ class Dispatcher(Generic[S]):
     # -- a call and its sandbox ----------------------------------------------------------------------------------
 
     def ask(self, ticket: Ticket, now: float) -> Effects[S]:
-        """A call for which nothing is idle. It may be settled in this very step.
+        """A call for which nothing is idle with all its memory. It may be settled in this very step.
 
         A pool that is still half full is refilled by the next tick: a fork at this moment would make the call wait
         for the processor. Raises ``SetupFailed`` when it asks for more than the host has, ``Throttled`` when too many wait already.
@@ -79,15 +72,16 @@ class Dispatcher(Generic[S]):
             raise SetupFailed(
                 f"the function needs {ticket.memory_mb} MB, this host has {self.ledger.capacity_mb} MB for sandboxes"
             )
-        self.replenisher.asked(ticket.runtime, now)
         effects: Effects[S] = Effects()
         self.line.join(ticket)
+        if not self.room.promise(ticket):
+            self.replenisher.asked(ticket.runtime, now)
         self._advance(effects)
         ticket.waited = not ticket.settled and not ticket.booked
         if ticket.waited and self.line.lacking > self._waiting_max:
-            self.line.leave(ticket)
+            self.room.leave(ticket)
             ticket.error = _throttled("too many calls wait for memory on this host")
-            self._settle(ticket, None, effects)
+            effects.settle(ticket, None)
         pooled = self.pool.pooled(ticket.runtime)
         if 2 * pooled < self.replenisher.target(ticket.runtime, now):
             self._refill(ticket.runtime, now, effects)
@@ -95,14 +89,20 @@ class Dispatcher(Generic[S]):
 
     def prepare(self, ticket: Ticket, now: float) -> Effects[S] | None:
         """Make a sandbox for a key ahead of its call, out of free memory only; ``None`` when there is none."""
-        if self.line.lacking or not self.ledger.fits(ticket.memory_mb):
+        if self.line.lacking or self.short or not self.ledger.fits(ticket.memory_mb):
             return None
         self.pool.rate(ticket.key).note(now)
         return self.ask(ticket, now)
 
     def assigned(self, slot: Slot[S], start_ms: float, now: float) -> None:
-        """The code is loaded: the sandbox is busy from now on. ``start_ms`` is what the start cost."""
+        """The code is loaded: the sandbox is busy from now on. ``start_ms`` is what the start cost.
+
+        If its key was given up while this call was on its way, it is the only one the sandbox serves.
+        """
         self.pool.assigned(slot)
+        self.room.filled(slot)
+        if slot.family is not None and self._is_outdated(slot.family.key, now):
+            slot.doomed = True
         slot.start_ms = start_ms
         slot.retire_at = now + self._lifetime_s
 
@@ -125,9 +125,9 @@ class Dispatcher(Generic[S]):
             self._idle(slot, now)
         else:
             heir.start = StartType.WARM if slot.calls else StartType.PREWARMED
-            self.line.leave(heir)
+            self.room.leave(heir)
             self.ledger.release(heir)
-            self._settle(heir, slot, effects)
+            effects.settle(heir, slot)
         self._advance(effects)
         return effects
 
@@ -135,7 +135,7 @@ class Dispatcher(Generic[S]):
         """The sandbox must not be used again; harmless when that is known already."""
         effects: Effects[S] = Effects()
         if slot.state is not State.DYING:
-            self._destroy(slot, effects)
+            self.room.destroy(slot, effects)
             self._advance(effects)
         return effects
 
@@ -143,10 +143,10 @@ class Dispatcher(Generic[S]):
         """The call waits no more; with ``error`` its caller is told so. Nothing happens to a settled ticket."""
         effects: Effects[S] = Effects()
         if not ticket.settled:
-            self.line.leave(ticket)
+            self.room.leave(ticket)
             self.ledger.release(ticket)
             ticket.error = error
-            self._settle(ticket, None, effects)
+            effects.settle(ticket, None)
             self._advance(effects)
         return effects
 
@@ -162,7 +162,9 @@ class Dispatcher(Generic[S]):
             ticket.start = StartType.ZYGOTE if slot.zygote else StartType.COLD
             self._grant(ticket, effects)
         elif self._closing or not (self.ledger.held(slot) or self.ledger.book(slot, POOLED_MB)):
-            self._destroy(slot, effects)
+            self.room.destroy(slot, effects)
+        else:
+            slot.booked_mb = POOLED_MB
         self._advance(effects)
         self._refill(slot.runtime, now, effects)
         return effects
@@ -179,7 +181,7 @@ class Dispatcher(Generic[S]):
             self.line.leave(ticket)
             self.ledger.release(ticket)
             ticket.error = error
-            self._settle(ticket, None, effects)
+            effects.settle(ticket, None)
         self._advance(effects)
         return effects
 
@@ -199,17 +201,17 @@ class Dispatcher(Generic[S]):
         for ticket in self.line:
             if ticket.deadline <= now:
                 what = "sandbox could be made" if ticket.booked else "memory became free"
-                self.line.leave(ticket)
+                self.room.leave(ticket)
                 self.ledger.release(ticket)
                 ticket.error = _throttled(f"no {what} on this host in time")
-                self._settle(ticket, None, effects)
+                effects.settle(ticket, None)
         for slot in self.evictor.expired(now):
-            self._destroy(slot, effects)
+            self.room.destroy(slot, effects)
         for runtime in self.replenisher.runtimes:
             surplus = self.replenisher.surplus(runtime, pooled=self.pool.pooled(runtime), now=now)
             for _ in range(surplus):
                 if (oldest := self.pool.oldest_unassigned(runtime)) is not None:
-                    self._destroy(oldest, effects)
+                    self.room.destroy(oldest, effects)
         self._advance(effects)
         for runtime in self.replenisher.runtimes:
             self._refill(runtime, now, effects)
@@ -222,15 +224,44 @@ class Dispatcher(Generic[S]):
         self._refill(runtime, now, effects)
         return effects
 
-    def retire(self, slots: list[Slot[S]]) -> Effects[S]:
-        """These shall serve no further call: idle ones go now, working ones after their call."""
+    def drop(self, outdated: Callable[[str], bool], now: float) -> tuple[int, Effects[S]]:
+        """Sandboxes of these keys shall serve no further call: idle ones go now, working ones after their call.
+
+        Answers how many. For ``OUTDATED_S`` seconds calls of these keys may still come, and leave no sandbox behind.
+        """
         effects: Effects[S] = Effects()
-        for slot in slots:
-            if slot.state is State.IDLE:
-                self._destroy(slot, effects)
-            else:
-                slot.doomed = True
+        count = 0
+        for family in self.pool.families():
+            if not outdated(family.key):
+                continue
+            for slot in family.slots.values():
+                count += slot.state is not State.DYING
+                if slot.state is State.IDLE:
+                    self.room.destroy(slot, effects)
+                else:
+                    slot.doomed = True
+        self._outdated.append((now + OUTDATED_S, outdated))
         self._advance(effects)
+        return count, effects
+
+    def due(self, now: float) -> list[Slot[S]]:
+        """Idle sandboxes to be weighed now, for ``weighed``; a bounded number."""
+        return self.room.due(now)
+
+    def weighed(self, weights: list[tuple[Slot[S], int]], now: float) -> Effects[S]:
+        """These idle sandboxes hold so many bytes; what they have booked beyond that is free for others."""
+        for slot, held_bytes in weights:
+            self.room.weighed(slot, held_bytes, now)
+        effects: Effects[S] = Effects()
+        self._advance(effects)
+        return effects
+
+    def relieve(self, available_mb: int, floor_mb: int) -> Effects[S]:
+        """The machine has so much left. Below the floor, the least valuable idle sandboxes go, and nothing is made ahead of need."""
+        effects: Effects[S] = Effects()
+        self.short = available_mb < floor_mb
+        if self.short:
+            self.room.relieve(floor_mb - available_mb, effects)
         return effects
 
     def close(self) -> None:
@@ -256,62 +287,45 @@ class Dispatcher(Generic[S]):
         head.overtaken += 1
         return ticket
 
-    def _destroy(self, slot: Slot[S], effects: Effects[S]) -> None:
-        self.pool.discard(slot)
-        self.evictor.forget(slot)
-        self.ledger.returning(slot)
-        effects.destroy.append(slot)
-
-    def _settle(self, ticket: Ticket, slot: Slot[S] | None, effects: Effects[S]) -> None:
-        ticket.settled = True
-        effects.settled.append((ticket, slot))
+    def _is_outdated(self, key: str, now: float) -> bool:
+        while self._outdated and self._outdated[0][0] <= now:
+            self._outdated.popleft()
+        return any(outdated(key) for _, outdated in self._outdated)
 
     def _grant(self, ticket: Ticket, effects: Effects[S]) -> None:
         """An unassigned sandbox is known to wait: it is the ticket's, with the ticket's memory."""
         slot = self.pool.claim_unassigned(ticket.runtime, ticket.key)
         if slot is None:
             return
-        self.line.leave(ticket)
-        slot.memory_mb = self.ledger.move(ticket, slot)
-        self._settle(ticket, slot, effects)
+        self.room.leave(ticket)
+        slot.memory_mb = slot.booked_mb = self.ledger.move(ticket, slot)
+        effects.settle(ticket, slot)
 
     def _advance(self, effects: Effects[S]) -> None:
         """Move the line as far as memory, unassigned sandboxes and the bound on creations allow."""
-        while (head := self.line.first_lacking()) is not None and self.ledger.book(
-            head, head.memory_mb
-        ):
+        while (head := self.line.first_lacking()) is not None:
+            slot = self.room.reunite(head)
+            if slot is not None:
+                self.room.leave(head)
+                effects.settle(head, slot)
+                continue
+            if not self.ledger.book(head, head.memory_mb):
+                self.room.make(head, effects)
+                break
             self.line.booked(head)
             if self.pool.pooled(head.runtime):
                 head.start = StartType.POOL
                 self._grant(head, effects)
             else:
                 self._orders.append(head.runtime)
-        if head is not None:
-            self._make_room(head, effects)
         while self._orders and self.pool.count(State.CREATING) < self._creations_max:
             runtime = self._orders.popleft()
             if self.line.wanting(runtime) > self.pool.creating(runtime):
                 effects.create.append(self.pool.begin(runtime))
 
-    def _make_room(self, head: Ticket, effects: Effects[S]) -> None:
-        """Destroy idle sandboxes until what returns suffices for the whole line; for its head, unassigned ones too."""
-        while self.ledger.lacks(self.line.lacking_mb, self.line.lacking):
-            slot = self.evictor.least_valuable()
-            if slot is None:
-                break
-            self._destroy(slot, effects)
-        pooled = self.pool.count(State.POOLED)
-        if self.ledger.lacks(max(0, head.memory_mb - pooled * POOLED_MB), max(0, 1 - pooled)):
-            return
-        while self.ledger.lacks(head.memory_mb, 1):
-            oldest = self.pool.oldest_unassigned()
-            if oldest is None:
-                return
-            self._destroy(oldest, effects)
-
     def _refill(self, runtime: str, now: float, effects: Effects[S]) -> None:
         """Begin what the warming pool lacks, when no call waits for the memory or for the turn."""
-        if self._closing or self.line.lacking or self._orders:
+        if self._closing or self.short or self.line.lacking or self._orders:
             return
         spare = max(0, self.pool.creating(runtime) - self.line.wanting(runtime))
         due = self.replenisher.due(
@@ -324,6 +338,7 @@ class Dispatcher(Generic[S]):
                 return
             slot = self.pool.begin(runtime)
             self.ledger.book(slot, POOLED_MB)
+            slot.booked_mb = POOLED_MB
             effects.create.append(slot)
 
 

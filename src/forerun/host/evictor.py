@@ -4,8 +4,10 @@ Keep-alive follows the request volume of the key: from ``min_s`` for a rare one 
 memory pressure the least valuable goes first; value = request rate of the key x cost of a start / memory, shared among
 the sandboxes of the key.
 
+Memory is what the sandbox has booked: of two alike, the one that has given most of it back already stays longer.
+
 Both orders are heaps with at most one live entry per sandbox, corrected when an entry comes up, so that using and
-releasing a sandbox touches no heap.
+releasing a sandbox touches no heap. Values rise by themselves; what lowers one is told by ``demote``.
 """
 
 import heapq
@@ -40,7 +42,7 @@ class Evictor(Generic[S]):
         family = slot.family
         if family is None:
             return -math.inf
-        gain = math.log(max(slot.start_ms, 0.1)) - math.log(max(slot.memory_mb, 1))
+        gain = math.log(max(slot.start_ms, 0.1)) - math.log(max(slot.booked_mb, 1))
         return family.rate.log_weight() + gain - math.log(max(len(family.slots), 1))
 
     def arm(self, slot: Slot[S], now: float) -> None:
@@ -52,18 +54,19 @@ class Evictor(Generic[S]):
             heapq.heappush(self._by_time, (self._ends(slot, now), slot.id, slot))
         if not slot.ranked:
             slot.ranked = True
-            heapq.heappush(self._by_value, (self.value(slot), slot.id, slot))
+            self._rank(slot, self.value(slot))
+
+    def demote(self, slot: Slot[S]) -> None:
+        """It is worth less than before, or was never listed since it could not go; ``arm`` it when it can."""
+        slot.ranked = False
+        self._compact()
 
     def forget(self, slot: Slot[S]) -> None:
         """It dies; call once, after its state has become ``DYING``."""
         if slot.timed or slot.ranked:
             self._live -= 1
             slot.timed = slot.ranked = False
-        bound = 2 * self._live + SLACK
-        if len(self._by_time) > bound:
-            self._by_time = _living(self._by_time)
-        if len(self._by_value) > bound:
-            self._by_value = _living(self._by_value)
+        self._compact()
 
     def expired(self, now: float) -> list[Slot[S]]:
         """Idle sandboxes whose keep-alive has ended, longest first; the caller must discard them all."""
@@ -73,7 +76,7 @@ class Evictor(Generic[S]):
             slot = heapq.heappop(heap)[2]
             if slot.state is State.DYING:
                 continue
-            if slot.state is State.IDLE:
+            if slot.state is State.IDLE and not slot.promised:
                 ends = self._ends(slot, now)
                 if ends <= now:
                     out.append(slot)
@@ -87,24 +90,38 @@ class Evictor(Generic[S]):
         return min(slot.idle_since + self.keep_s(slot, now), slot.retire_at)
 
     def least_valuable(self) -> Slot[S] | None:
-        """The idle sandbox whose loss costs least, or none when nothing is idle; the caller must discard it."""
+        """The idle sandbox whose loss costs least, promised ones apart; the caller must discard it. ``None`` without any."""
         heap = self._by_value
         while heap:
-            stale, _, slot = heapq.heappop(heap)
-            if slot.state is State.DYING:
+            entry = heapq.heappop(heap)
+            if not _valid(entry):
                 continue
-            if slot.state is not State.IDLE:
+            stale, _, slot = entry
+            if slot.state is not State.IDLE or slot.promised:
                 slot.ranked = False
                 continue
             value = self.value(slot)
             if value > stale and heap and value > heap[0][0]:
-                heapq.heappush(heap, (value, slot.id, slot))
+                self._rank(slot, value)
                 continue
             return slot
         return None
 
+    def _rank(self, slot: Slot[S], value: float) -> None:
+        slot.rank = value
+        heapq.heappush(self._by_value, (value, slot.id, slot))
 
-def _living(heap: list[tuple[float, int, Slot[S]]]) -> list[tuple[float, int, Slot[S]]]:
-    kept = [entry for entry in heap if entry[2].state is not State.DYING]
-    heapq.heapify(kept)
-    return kept
+    def _compact(self) -> None:
+        bound = 2 * self._live + SLACK
+        if len(self._by_time) > bound:
+            self._by_time = [entry for entry in self._by_time if entry[2].state is not State.DYING]
+            heapq.heapify(self._by_time)
+        if len(self._by_value) > bound:
+            self._by_value = [entry for entry in self._by_value if _valid(entry)]
+            heapq.heapify(self._by_value)
+
+
+def _valid(entry: tuple[float, int, Slot[S]]) -> bool:
+    """Whether it is the latest of its sandbox's entries by value, and that lives."""
+    rank, _, slot = entry
+    return slot.ranked and rank == slot.rank and slot.state is not State.DYING

@@ -28,6 +28,11 @@ class Ledger:
         """What can be booked now."""
         return self.capacity_mb - self._booked_mb
 
+    @property
+    def returning_mb(self) -> int:
+        """What is held still, but about to be free."""
+        return self._returning_mb
+
     def held(self, owner: Hashable) -> int:
         """What this owner holds, 0 for strangers."""
         return self._bookings.get(owner, 0)
@@ -46,6 +51,18 @@ class Ledger:
             return False
         self._bookings[owner] = mb
         self._booked_mb += mb
+        return True
+
+    def rebook(self, owner: Hashable, mb: int) -> bool:
+        """Change what an owner holds to ``mb``; false, and nothing changed, when it would need more than is free.
+
+        Raises ``KeyError`` for strangers.
+        """
+        more = mb - self._bookings[owner]
+        if more > self.free_mb:
+            return False
+        self._bookings[owner] = mb
+        self._booked_mb += more
         return True
 
     def move(self, owner: Hashable, heir: Hashable) -> int:

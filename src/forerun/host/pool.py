@@ -20,7 +20,7 @@ class IllegalMove(Exception):
 
 
 class Pool(Generic[S]):
-    """The table of sandboxes with its indexes: idle by key, unassigned by runtime."""
+    """The table of sandboxes with its indexes: idle by key (with all their memory, or slim), unassigned by runtime."""
 
     def __init__(self) -> None:
         self._slots: dict[int, Slot[S]] = {}
@@ -70,7 +70,7 @@ class Pool(Generic[S]):
         self._pooled.setdefault(slot.runtime, {})[slot.id] = slot
 
     def claim(self, key: str) -> Slot[S] | None:
-        """An idle sandbox of this key, now ``BUSY``: warm before prewarmed, the most recently used first."""
+        """An idle sandbox of this key with all its memory, now ``BUSY``: warm before prewarmed, the most recently used first."""
         family = self._families.get(key)
         if family is None:
             return None
@@ -85,6 +85,38 @@ class Pool(Generic[S]):
         counts[State.BUSY] += 1
         slot.state = State.BUSY
         return slot
+
+    def slim(self, slot: Slot[S]) -> None:
+        """An idle sandbox has given back memory: ``claim`` passes it over from now on."""
+        if slot.state is not State.IDLE or slot.slim or slot.family is None:
+            raise IllegalMove(f"{slot!r} is not idle with all its memory")
+        self._unlist(slot, slot.family)
+        slot.slim = True
+        slot.family.slim[slot.id] = slot
+
+    def promise(self, key: str) -> Slot[S] | None:
+        """A slim sandbox of this key, kept from now on for one call; it stays idle until ``redeem``."""
+        family = self._families.get(key)
+        if family is None or not family.slim:
+            return None
+        slot = family.slim.popitem()[1]
+        slot.promised = True
+        return slot
+
+    def unpromise(self, slot: Slot[S]) -> None:
+        """The call does without it; any call of its key may have it again."""
+        if not slot.promised or slot.family is None:
+            raise IllegalMove(f"{slot!r} was not promised")
+        slot.promised = False
+        slot.family.slim[slot.id] = slot
+
+    def redeem(self, slot: Slot[S]) -> None:
+        """A promised sandbox has all its memory again and is ``BUSY``."""
+        if not slot.promised:
+            raise IllegalMove(f"{slot!r} was not promised")
+        self._leave(slot, State.IDLE)
+        self._enter(slot, State.BUSY)
+        slot.slim = slot.promised = False
 
     def claim_unassigned(self, runtime: str, key: str) -> Slot[S] | None:
         """A waiting sandbox of this runtime, now ``ASSIGNING`` to ``key``; the youngest, whose pages are hottest."""
@@ -166,8 +198,14 @@ class Pool(Generic[S]):
             if not waiting:
                 del self._pooled[slot.runtime]
         elif state is State.IDLE and slot.family is not None:
-            family = slot.family
-            del (family.warm if slot.calls else family.prewarmed)[slot.id]
+            self._unlist(slot, slot.family)
+
+    def _unlist(self, slot: Slot[S], family: Family[S]) -> None:
+        """Take an idle one out of the index of its kind."""
+        if slot.promised:
+            return
+        listed = family.slim if slot.slim else family.warm if slot.calls else family.prewarmed
+        del listed[slot.id]
 
     def _family(self, key: str) -> Family[S]:
         family = self._families.get(key)

@@ -23,11 +23,14 @@ class State(Enum):
 class Slot(Generic[S]):
     """The entry of one sandbox, from before it exists until it is gone. Only ``Pool`` changes ``state``.
 
-    ``booked_mb`` is for people; the ledger holds the truth. ``start_ms`` is what it took to make it ready for its
-    version; from ``retire_at`` on it serves no further call. ``doomed`` means: destroy it instead of using it again. ``timed`` and ``ranked`` belong to the evictor.
+    ``memory_mb`` is what its version may use, ``booked_mb`` what the ledger holds for it. ``start_ms`` is what it took to
+    make it ready for its version; from ``retire_at`` on it serves no further call. ``doomed`` means: destroy it instead of
+    using it again. ``slim`` is an idle one that has booked only what it holds; ``promised``, a slim one that a waiting
+    call counts on. ``timed``, ``ranked`` and ``rank`` belong to the evictor.
     """
 
     __slots__ = (
+        "booked_mb",
         "calls",
         "doomed",
         "family",
@@ -35,10 +38,13 @@ class Slot(Generic[S]):
         "idle_since",
         "log_stream",
         "memory_mb",
+        "promised",
+        "rank",
         "ranked",
         "retire_at",
         "runtime",
         "sandbox",
+        "slim",
         "start_ms",
         "state",
         "timed",
@@ -52,6 +58,7 @@ class Slot(Generic[S]):
         self.sandbox: S | None = None
         self.family: Family[S] | None = None
         self.memory_mb = 0
+        self.booked_mb = 0
         self.start_ms = 0.0
         self.calls = 0
         self.idle_since = 0.0
@@ -59,8 +66,11 @@ class Slot(Generic[S]):
         self.retire_at = math.inf
         self.zygote = True
         self.doomed = False
+        self.slim = False
+        self.promised = False
         self.timed = False
         self.ranked = False
+        self.rank = 0.0
 
     def __repr__(self) -> str:
         key = self.family.key if self.family else "-"
@@ -70,10 +80,10 @@ class Slot(Generic[S]):
 class Family(Generic[S]):
     """All sandboxes of one key, and how often the key is called.
 
-    ``warm`` and ``prewarmed`` hold the idle ones, the most recently used last.
+    ``warm``, ``prewarmed`` and ``slim`` hold the idle ones, the most recently used last; promised ones are in none.
     """
 
-    __slots__ = ("key", "prewarmed", "rate", "slots", "warm")
+    __slots__ = ("key", "prewarmed", "rate", "slim", "slots", "warm")
 
     def __init__(self, key: str, rate: Rate) -> None:
         self.key = key
@@ -81,3 +91,4 @@ class Family(Generic[S]):
         self.slots: dict[int, Slot[S]] = {}
         self.warm: dict[int, Slot[S]] = {}
         self.prewarmed: dict[int, Slot[S]] = {}
+        self.slim: dict[int, Slot[S]] = {}

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from forerun.aio import Clock, TaskOwner
 from forerun.errors import ForerunError, SandboxError, SetupFailed
-from forerun.host.dispatch import Dispatcher, Effects
+from forerun.host.dispatch import Dispatcher
+from forerun.host.effects import Effects
 from forerun.host.line import Ticket
 from forerun.host.slots import Slot, State
 

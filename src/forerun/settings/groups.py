@@ -129,6 +129,9 @@ class HostSettings:
     memory_mb: int = 0
     """MiB that sandboxes may book together; 0 takes 80 % of the machine, the rest is the system's and ours."""
 
+    machine_floor_percent: float = 5.0
+    """Percent of the machine's memory that stay free: below, idle sandboxes go, whatever they have booked; 0 for never."""
+
     keep_alive_min_s: float = 60.0
     """Seconds an idle sandbox of a rarely called function is kept."""
 
@@ -155,6 +158,7 @@ class HostSettings:
 
     def __post_init__(self) -> None:
         _in_range("host.memory_mb", self.memory_mb, 0, 1 << 24)
+        _in_range("host.machine_floor_percent", self.machine_floor_percent, 0, 90)
         _in_range("host.keep_alive_min_s", self.keep_alive_min_s, 0, 86400)
         _in_range("host.keep_alive_max_s", self.keep_alive_max_s, self.keep_alive_min_s, 86400)
         _in_range("host.pool_min", self.pool_min, 0, 10_000)

@@ -44,7 +44,13 @@ class Rig:
         self.clock = FakeClock()
         self.sandboxes = FakeSandboxes(self.clock)
         values = {"memory_mb": 1024, "pool_min": 0, "pool_max": 0, "wait_s": 10.0} | settings
-        self.agent = HostAgent(self.sandboxes, clock=self.clock, settings=HostSettings(**values))
+        self.available_mb: int | None = 1 << 20
+        self.agent = HostAgent(
+            self.sandboxes,
+            clock=self.clock,
+            settings=HostSettings(**values),
+            available_mb=lambda: self.available_mb,
+        )
         self.sandboxes.on_exit = self.agent.exited
         self.tasks: list[asyncio.Task[Run]] = []
 

@@ -16,11 +16,13 @@ from hypothesis.stateful import (
 )
 
 from forerun.errors import ForerunError, SetupFailed, Throttled
-from forerun.host.dispatch import POOLED_MB, Dispatcher, Effects
+from forerun.host.dispatch import OUTDATED_S, Dispatcher
+from forerun.host.effects import Effects
 from forerun.host.evictor import Evictor
 from forerun.host.ledger import Ledger
 from forerun.host.line import Ticket
 from forerun.host.replenish import RefillPolicy, Replenisher
+from forerun.host.room import POOLED_MB
 from forerun.host.slots import Slot, State
 from forerun.model import StartType
 
@@ -29,6 +31,11 @@ KEYS = {
     f"{runtime}-{mb}-{n}": (runtime, mb) for runtime in RUNTIMES for mb in (64, 200) for n in "ab"
 }
 CAPACITY, WAITING, CREATIONS = 512, 6, 2
+
+
+def wants(key: str) -> tuple[str, int]:
+    """Runtime and MiB of a key, whose generation is after the last dash."""
+    return KEYS[key.rpartition("-")[0]]
 
 
 def dispatcher(*, capacity_mb: int = CAPACITY, count: int = 12, floor: int = 1) -> Dispatcher[str]:
@@ -57,6 +64,10 @@ class HostMachine(RuleBasedStateMachine):
         self.waiting: list[Ticket] = []
         self.working: set[int] = set()
         self.served: dict[str, str] = {}
+        self.slim: set[int] = set()
+        self.generations = dict.fromkeys(KEYS, 0)
+        self.outdated: dict[str, float] = {}
+        self.loaded: dict[int, float] = {}
 
     def act(self, effects: Effects[str]) -> list[Slot[str]]:
         """Take note of the effects; answers the sandboxes handed to calls that go on at once."""
@@ -68,6 +79,9 @@ class HostMachine(RuleBasedStateMachine):
         running = []
         for ticket, slot in effects.settled:
             if ticket in self.waiting:
+                place = self.waiting.index(ticket)
+                if slot is not None and slot.id in self.slim:
+                    assert all(t.booked for t in self.waiting[:place]), "overtaken"
                 self.waiting.remove(ticket)
             if slot is None:
                 assert ticket.error is not None
@@ -83,6 +97,7 @@ class HostMachine(RuleBasedStateMachine):
     def take(self, slot: Slot[str], key: str) -> None:
         assert slot.id not in self.working, "handed out twice"
         assert slot.sandbox is not None
+        self.slim.discard(slot.id)
         assert self.served.setdefault(slot.sandbox, key) == key, "served a second key"
         self.working.add(slot.id)
 
@@ -90,19 +105,49 @@ class HostMachine(RuleBasedStateMachine):
         self.host.called(slot, self.now)
         return slot
 
-    @rule(target=busy, key=st.sampled_from(sorted(KEYS)))
-    def invoke(self, key: str):
+    @rule(target=busy, name=st.sampled_from(sorted(KEYS)))
+    def invoke(self, name: str):
+        return self.ask(f"{name}-{self.generations[name]}")
+
+    @rule(target=busy, name=st.sampled_from(sorted(KEYS)))
+    def invoke_late(self, name: str):
+        """A call that was on its way while its key was given up."""
+        return self.ask(f"{name}-{max(0, self.generations[name] - 1)}")
+
+    @rule(target=busy, which=st.integers(0, 9))
+    def invoke_slim(self, which: int):
+        """One that finds only a sandbox that gave back memory."""
+        families = [
+            family
+            for family in self.host.pool.families()
+            if family.slim and not (family.warm or family.prewarmed)
+        ]
+        if not families:
+            return multiple()
+        family = families[which % len(families)]
+        own = next(reversed(family.slim.values()))
+        more = wants(family.key)[1] - self.host.ledger.held(own)
+        fits = not self.host.line.lacking and more <= self.host.ledger.free_mb
+        slots = self.ask(family.key)
+        if fits:
+            assert own.state is State.BUSY
+        else:
+            assert own.promised or own.state is State.DYING or self.host.line.lacking == WAITING
+        return slots
+
+    def ask(self, key: str):
         slot = self.host.pool.claim(key)
         if slot is not None:
             self.take(slot, key)
             return self.call(slot)
-        ticket = Ticket(key, *KEYS[key], deadline=self.now + 10)
+        ticket = Ticket(key, *wants(key), deadline=self.now + 10)
         self.waiting.append(ticket)
         return multiple(*map(self.call, self.act(self.host.ask(ticket, self.now))))
 
-    @rule(key=st.sampled_from(sorted(KEYS)))
-    def prepare(self, key: str) -> None:
-        ticket = Ticket(key, *KEYS[key], deadline=self.now + 10, ahead_of_need=True)
+    @rule(name=st.sampled_from(sorted(KEYS)))
+    def prepare(self, name: str) -> None:
+        key = f"{name}-{self.generations[name]}"
+        ticket = Ticket(key, *wants(key), deadline=self.now + 10, ahead_of_need=True)
         effects = self.host.prepare(ticket, self.now)
         if effects is not None:
             self.waiting.append(ticket)
@@ -126,6 +171,7 @@ class HostMachine(RuleBasedStateMachine):
         slot = self.assigning.pop(which % len(self.assigning))
         if ok:
             self.host.assigned(slot, ms, self.now)
+            self.loaded[slot.id] = self.now
             return self.call(slot)
         self.working.discard(slot.id)
         return multiple(*map(self.call, self.act(self.host.discard(slot))))
@@ -156,14 +202,37 @@ class HostMachine(RuleBasedStateMachine):
         self.now += seconds
         return multiple(*map(self.call, self.act(self.host.tick(self.now))))
 
-    @rule(target=busy, key=st.sampled_from(sorted(KEYS)))
-    def outdate(self, key: str):
-        slots = [
-            slot
-            for slot in self.host.pool
-            if slot.family and slot.family.key == key and slot.state is not State.DYING
-        ]
-        return multiple(*map(self.call, self.act(self.host.retire(slots))))
+    @rule(target=busy, held_mb=st.lists(st.integers(0, 250), min_size=1, max_size=5))
+    def weigh(self, held_mb: list[int]):
+        weights = []
+        for slot, mb in zip(self.host.due(self.now), itertools.cycle(held_mb), strict=False):
+            assert slot.state is State.IDLE
+            assert self.now - slot.idle_since >= 1
+            weights.append((slot, mb << 20))
+        effects = self.host.weighed(weights, self.now)
+        self.slim |= {slot.id for slot, _ in weights if slot.slim}
+        return multiple(*map(self.call, self.act(effects)))
+
+    @rule(target=busy, available_mb=st.integers(0, 200))
+    def look_at_the_machine(self, available_mb: int):
+        effects = self.host.relieve(available_mb, 100)
+        assert available_mb < 100 or not effects
+        assert all(slot.family for slot in effects.destroy)
+        return multiple(*map(self.call, self.act(effects)))
+
+    @rule(target=busy, name=st.sampled_from(sorted(KEYS)))
+    def outdate(self, name: str):
+        key = f"{name}-{self.generations[name]}"
+        self.generations[name] += 1
+        self.outdated[key] = self.now
+        _, effects = self.host.drop(lambda other: other == key, self.now)
+        return multiple(*map(self.call, self.act(effects)))
+
+    @invariant()
+    def nothing_outdated_is_kept(self) -> None:
+        for slot in self.host.pool:
+            if slot.state is State.IDLE and (at := self.outdated.get(slot.family.key)) is not None:
+                assert self.loaded[slot.id] >= at + OUTDATED_S
 
     @invariant()
     def nothing_is_overbooked(self) -> None:
@@ -174,7 +243,13 @@ class HostMachine(RuleBasedStateMachine):
         assert sum(ledger.held(owner) > 0 for owner in owners) <= ledger.capacity_count
         for slot in self.host.pool:
             if slot.family is not None:
-                assert ledger.held(slot) == KEYS[slot.family.key][1]
+                assert ledger.held(slot) == slot.booked_mb
+                full = wants(slot.family.key)[1]
+                if slot.slim and slot.state is not State.DYING:
+                    assert slot.state is State.IDLE, "works with less than it may use"
+                    assert POOLED_MB <= slot.booked_mb < full
+                elif not slot.slim:
+                    assert slot.booked_mb == full
             elif slot.state is State.POOLED:
                 assert ledger.held(slot) == POOLED_MB
 
@@ -191,8 +266,14 @@ class HostMachine(RuleBasedStateMachine):
         assert pool.count(State.CREATING) == len(self.to_create) <= CREATIONS
         assert pool.count(State.DYING) == len(self.to_destroy)
         for family in pool.families():
-            idle = family.warm | family.prewarmed
-            assert len(idle) == len(family.warm) + len(family.prewarmed)
+            kinds = (family.warm, family.prewarmed, family.slim)
+            promised = {slot.id: slot for slot in family.slots.values() if slot.promised}
+            idle = family.warm | family.prewarmed | family.slim | promised
+            assert len(idle) == sum(map(len, kinds)) + len(promised)
+            assert all(slot.slim for slot in promised.values())
+            assert all(slot.slim for slot in family.slim.values())
+            lacking = sum(t.key == family.key and not t.booked for t in self.waiting)
+            assert len(promised) <= lacking
             assert all(slot.state is State.IDLE for slot in idle.values())
             assert set(idle) == {
                 slot.id for slot in family.slots.values() if slot.state is State.IDLE

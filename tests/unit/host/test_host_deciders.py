@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forerun.host import machine
 from forerun.host.evictor import Evictor
 from forerun.host.ledger import Ledger
-from forerun.host.machine import sandbox_memory_mb
+from forerun.host.machine import available_memory_mb, machine_memory_mb, sandbox_memory_mb
 from forerun.host.pool import REMEMBERED_KEYS, IllegalMove, Pool
 from forerun.host.rates import Rate
 from forerun.host.replenish import RefillPolicy, Replenisher
@@ -21,7 +22,8 @@ def busy(pool: Pool[str], key: str, *, mb: int = 128, ms: float = 10, calls: int
     claimed = pool.claim_unassigned("python3.11", key)
     assert claimed is slot
     pool.assigned(slot)
-    slot.calls, slot.memory_mb, slot.start_ms = calls, mb, ms
+    slot.calls, slot.start_ms = calls, ms
+    slot.memory_mb = slot.booked_mb = mb
     return slot
 
 
@@ -56,6 +58,9 @@ class TestPool:
         pool: Pool[str] = Pool()
         slot = pool.begin("a")
         slot.state = state
+        for never in (pool.slim, pool.unpromise, pool.redeem):
+            with pytest.raises(IllegalMove):
+                never(slot)
         moves = {
             State.CREATING: lambda: pool.ready(slot, "box"),
             State.ASSIGNING: lambda: pool.assigned(slot),
@@ -66,6 +71,26 @@ class TestPool:
             if legal is not state:
                 with pytest.raises(IllegalMove):
                     move()
+
+    def test_slim_ones_are_claimed_by_promise_alone(self) -> None:
+        pool: Pool[str] = Pool()
+        slots = [busy(pool, "k") for _ in range(2)]
+        for slot in slots:
+            pool.release(slot, 1)
+            pool.slim(slot)
+        assert pool.claim("k") is None
+        assert pool.promise("other") is None
+        assert pool.promise("k") is slots[1]
+        assert pool.promise("k") is slots[0]
+        assert pool.promise("k") is None
+        pool.unpromise(slots[0])
+        assert pool.promise("k") is slots[0]
+        pool.redeem(slots[0])
+        assert slots[0].state is State.BUSY
+        pool.release(slots[0], 2)
+        assert pool.claim("k") is slots[0]
+        pool.discard(slots[1])
+        assert pool.count(State.IDLE) == 0
 
     def test_rates_of_keys_are_remembered_but_not_for_ever(self) -> None:
         pool: Pool[str] = Pool()
@@ -98,6 +123,17 @@ class TestLedger:
         assert ledger.lacks(1, 1)
         ledger.returning("a")
         assert not ledger.lacks(1, 1)
+
+    def test_an_owner_can_hold_less_and_more_again_if_that_is_free(self) -> None:
+        ledger = Ledger(100, 1)
+        ledger.book("a", 60)
+        assert ledger.rebook("a", 10)
+        assert ledger.free_mb == 90
+        assert ledger.rebook("a", 100)
+        assert not ledger.rebook("a", 101)
+        assert ledger.held("a") == ledger.booked_mb == 100
+        with pytest.raises(KeyError):
+            ledger.rebook("b", 1)
 
     def test_an_heir_holds_what_it_inherits_only(self) -> None:
         ledger = Ledger(100, 10)
@@ -249,6 +285,33 @@ class TestEvictor:
         evictor.arm(slot, 1)
         assert evictor.least_valuable() is slot
 
+    def test_one_that_became_worth_less_goes_earlier(self) -> None:
+        pool: Pool[str] = Pool()
+        evictor: Evictor[str] = Evictor(min_s=60, max_s=600)
+        for key in ("slim", "full"):
+            pool.rate(key).note(0)
+        slim = idle(pool, evictor, "slim", 0, mb=10)
+        full = idle(pool, evictor, "full", 0, mb=128)
+        slim.booked_mb = 512
+        evictor.demote(slim)
+        evictor.arm(slim, 1)
+        order = []
+        while (slot := evictor.least_valuable()) is not None:
+            order.append(slot)
+            pool.discard(slot)
+            evictor.forget(slot)
+        assert order == [slim, full]
+
+    def test_superseded_entries_are_not_kept(self) -> None:
+        pool: Pool[str] = Pool()
+        evictor: Evictor[str] = Evictor(min_s=60, max_s=600)
+        slot = idle(pool, evictor, "k", 0)
+        for booked_mb in range(2000):
+            slot.booked_mb = booked_mb
+            evictor.demote(slot)
+            evictor.arm(slot, 0)
+        assert len(evictor._by_value) <= 68
+
     def test_the_dead_are_not_kept(self) -> None:
         pool: Pool[str] = Pool()
         evictor: Evictor[str] = Evictor(min_s=60, max_s=600)
@@ -318,4 +381,13 @@ class TestReplenisher:
 
 
 def test_the_machine_has_memory() -> None:
-    assert 64 < sandbox_memory_mb() < 1 << 24
+    assert 64 < sandbox_memory_mb() < machine_memory_mb() < 1 << 24
+    assert 0 < available_memory_mb() <= machine_memory_mb()
+
+
+@pytest.mark.parametrize("text", [None, b"", b"MemTotal: 5 kB\n", b"MemAvailable:\n"])
+def test_a_kernel_that_does_not_say_what_is_left(text, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(machine, "MEMINFO", tmp_path / "meminfo")
+    if text is not None:
+        machine.MEMINFO.write_bytes(text)
+    assert available_memory_mb() is None

@@ -1,0 +1,177 @@
+"""Memory for calls: what idle sandboxes give back of theirs, how they get it again, and who gives way to whom. Pure.
+
+A sandbox that has been idle for a while books no more than it holds: it is slim then. Before it serves again it books
+all its version may use, so that nothing ever runs on memory that is promised to another. A call that finds only a slim
+sandbox, and too little memory, waits in line like any other; the sandbox is promised to it meanwhile, which means that
+it gives way after all others.
+"""
+
+import math
+from typing import Generic
+
+from forerun.host.effects import Effects
+from forerun.host.evictor import Evictor
+from forerun.host.ledger import Ledger
+from forerun.host.line import Line, Ticket
+from forerun.host.pool import Pool
+from forerun.host.slots import S, Slot, State
+from forerun.model import StartType
+
+POOLED_MB = 8
+MARGIN_MB = 2
+SLIM_AFTER_S = 1.0
+WEIGH_AGAIN_S = 10.0
+WEIGHED_AT_ONCE = 64
+RELIEVED_AT_ONCE = 128
+MB = 1 << 20
+
+
+class Room(Generic[S]):
+    """The memory of one host. ``line``, ``pool`` and ``ledger`` are shared with the dispatcher."""
+
+    def __init__(self, *, pool: Pool[S], ledger: Ledger, evictor: Evictor[S], line: Line) -> None:
+        self._pool = pool
+        self._ledger = ledger
+        self._evictor = evictor
+        self._line = line
+        self._full: dict[Slot[S], float] = {}
+        self._promises: dict[Ticket, Slot[S]] = {}
+        self._holders: dict[Slot[S], Ticket] = {}
+        self._promised_mb = 0
+
+    # -- idle sandboxes give back --------------------------------------------------------------------------------
+
+    def filled(self, slot: Slot[S]) -> None:
+        """It has booked all its version may use."""
+        self._full[slot] = -math.inf
+
+    def due(self, now: float) -> list[Slot[S]]:
+        """Sandboxes idle for a while that have not given back yet: weigh these now. A bounded number."""
+        due: list[Slot[S]] = []
+        idle_since = now - SLIM_AFTER_S
+        for slot, not_before in self._full.items():
+            if slot.state is State.IDLE and slot.idle_since <= idle_since and not_before <= now:
+                due.append(slot)
+                if len(due) == WEIGHED_AT_ONCE:
+                    break
+        return due
+
+    def weighed(self, slot: Slot[S], held_bytes: int, now: float) -> None:
+        """An idle sandbox was found to hold so much; it books that and a margin. 0 means that nobody knows."""
+        if slot.state is not State.IDLE or slot.slim:
+            return
+        del self._full[slot]
+        mb = max(POOLED_MB, -(-held_bytes // MB) + MARGIN_MB)
+        if held_bytes <= 0 or mb >= slot.booked_mb:
+            # At the end of the queue, so that those that never shrink do not use up the turns of others.
+            self._full[slot] = now + WEIGH_AGAIN_S
+            return
+        self._ledger.rebook(slot, mb)
+        slot.booked_mb = mb
+        self._pool.slim(slot)
+
+    # -- waiting calls and their sandboxes -----------------------------------------------------------------------
+
+    def promise(self, ticket: Ticket) -> bool:
+        """Keep a slim sandbox of the call's key for it, if there is one; whether it has one."""
+        if ticket in self._promises:
+            return True
+        if ticket.ahead_of_need or (slot := self._pool.promise(ticket.key)) is None:
+            return False
+        self._promises[ticket] = slot
+        self._holders[slot] = ticket
+        self._promised_mb += slot.booked_mb
+        return True
+
+    def reunite(self, ticket: Ticket) -> Slot[S] | None:
+        """The call's turn: an idle sandbox of its key, now busy and with all its memory.
+
+        ``None`` when there is none, or when what it gave back is not free; the sandbox is promised to the call then.
+        """
+        if ticket.ahead_of_need:
+            return None
+        slot = self._pool.claim(ticket.key)
+        if slot is None and self.promise(ticket):
+            slot = self._promises[ticket]
+            if not self._ledger.rebook(slot, slot.memory_mb):
+                return None
+            self._forget(ticket, slot)
+            self._pool.redeem(slot)
+            slot.booked_mb = slot.memory_mb
+            self._evictor.demote(slot)
+            self.filled(slot)
+        if slot is not None:
+            ticket.start = StartType.WARM if slot.calls else StartType.PREWARMED
+        return slot
+
+    def leave(self, ticket: Ticket) -> None:
+        """The call waits no more; what was promised to it is there for others."""
+        self._line.leave(ticket)
+        slot = self._promises.get(ticket)
+        if slot is not None:
+            self._break(ticket, slot)
+
+    def _break(self, ticket: Ticket, slot: Slot[S]) -> None:
+        self._forget(ticket, slot)
+        self._pool.unpromise(slot)
+        self._evictor.arm(slot, slot.idle_since)
+
+    def _forget(self, ticket: Ticket, slot: Slot[S]) -> None:
+        del self._promises[ticket]
+        del self._holders[slot]
+        self._promised_mb -= slot.booked_mb
+
+    # -- who gives way -------------------------------------------------------------------------------------------
+
+    def destroy(self, slot: Slot[S], effects: Effects[S]) -> None:
+        """It gives way for good; its memory is a prospect until it is gone."""
+        ticket = self._holders.get(slot)
+        if ticket is not None:
+            self._break(ticket, slot)
+        self._full.pop(slot, None)
+        self._pool.discard(slot)
+        self._evictor.forget(slot)
+        self._ledger.returning(slot)
+        effects.destroy.append(slot)
+
+    def make(self, head: Ticket, effects: Effects[S]) -> None:
+        """Destroy idle sandboxes until what returns suffices for the whole line.
+
+        If that is not enough for its head: unassigned ones, too, and those promised to calls behind it, the last first.
+        """
+        ledger, line = self._ledger, self._line
+        while ledger.lacks(line.lacking_mb - self._promised_mb, line.lacking - len(self._promises)):
+            slot = self._evictor.least_valuable()
+            if slot is None:
+                break
+            self.destroy(slot, effects)
+        own = self._promises.get(head)
+        own_mb = own.booked_mb if own is not None else 0
+        mb, count = head.memory_mb - own_mb, 0 if own is not None else 1
+        if not ledger.lacks(mb, count):
+            return
+        pooled = self._pool.count(State.POOLED)
+        possible_mb = pooled * POOLED_MB + self._promised_mb - own_mb
+        possible = pooled + len(self._promises) - (own is not None)
+        if ledger.lacks(max(0, mb - possible_mb), max(0, count - possible)):
+            return
+        while ledger.lacks(mb, count):
+            victim = self._pool.oldest_unassigned() or self._last_promised(head)
+            if victim is None:
+                return
+            self.destroy(victim, effects)
+
+    def _last_promised(self, head: Ticket) -> Slot[S] | None:
+        return next(
+            (slot for ticket, slot in reversed(self._promises.items()) if ticket is not head), None
+        )
+
+    def relieve(self, mb: int, effects: Effects[S]) -> None:
+        """The machine itself is short of so much: idle sandboxes go, a bounded number at once."""
+        mb -= self._ledger.returning_mb
+        while mb > 0 and len(effects.destroy) < RELIEVED_AT_ONCE:
+            slot = self._evictor.least_valuable()
+            if slot is None:
+                return
+            mb -= slot.booked_mb
+            self.destroy(slot, effects)
