@@ -11,11 +11,11 @@ from typing import TypedDict
 
 
 class Assignment(TypedDict, total=False):
-    """JSON of the ASSIGN frame; all but ``library_paths`` and ``runtime_dir`` is required.
+    """JSON of the ASSIGN frame; all but ``library_paths``, ``runtime_dir`` and ``template`` is required.
 
     ``environment`` is final and complete. ``code_paths`` come before the standard library on ``sys.path``,
     ``library_paths`` last. ``log_format`` is ``Text`` or ``JSON``; ``log_level`` applies to JSON. ``init_type`` is
-    ``on-demand``, ``provisioned-concurrency`` or ``snap-start``.
+    ``on-demand``, ``provisioned-concurrency`` or ``snap-start``; ``template`` says that copies of the process will be made.
     """
 
     handler: str
@@ -34,6 +34,7 @@ class Assignment(TypedDict, total=False):
     code_paths: list[str]
     library_paths: list[str]
     init_type: str
+    template: bool
     environment: dict[str, str]
 
 

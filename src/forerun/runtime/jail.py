@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 UID, GID = 993, 990
 HIDDEN_CODE = "/.code"
 
+_TMP_ATTRIBUTES = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_CHUNK = 1 << 20
 _TMP_FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV
 _CODE_ATTRIBUTES = (
     syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
@@ -94,6 +98,53 @@ def confine(request: dict[str, Any]) -> list[socket.socket]:
     return sockets
 
 
+def nest(tmp_mb: int, ports: list[int]) -> list[socket.socket]:
+    """Make this process, the first in namespaces that are new but for the user's, a sandbox with the files of another.
+
+    Its own are ``/proc``, ``/tmp`` of ``tmp_mb`` MiB with what the other's holds now, and the network with listening
+    sockets at ``ports``, which are returned. Raises ``OSError``.
+    """
+    tmp = syscalls.new_filesystem("tmpfs", {**_tmp_size(tmp_mb), "mode": "1777"}, _TMP_ATTRIBUTES)
+    copy_files(os.open(_TMP, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), tmp)
+    proc = syscalls.new_filesystem("proc", {}, _PROC_ATTRIBUTES)
+    for fd, place in ((tmp, _TMP), (proc, "/proc")):
+        syscalls.attach_tree(fd, place)
+        os.close(fd)
+    socket.sethostname("localhost")
+    _loopback_up()
+    return [_listen(port) for port in ports]
+
+
+def copy_files(source: int, target: int) -> None:
+    """Copy the folder that is open as ``source`` into ``target``: files, folders and links. ``source`` is closed."""
+    with os.scandir(source) as entries:
+        for entry in entries:
+            name, mode = entry.name, entry.stat(follow_symlinks=False).st_mode & 0o777
+            if entry.is_symlink():
+                os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
+            elif entry.is_dir(follow_symlinks=False):
+                os.mkdir(name, 0o700, dir_fd=target)
+                inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=target)
+                copy_files(os.open(name, _FOLDER, dir_fd=source), inner)
+                os.fchmod(inner, mode)
+                os.close(inner)
+            elif entry.is_file(follow_symlinks=False):
+                _copy_file(name, mode, source, target)
+    os.close(source)
+
+
+def _copy_file(name: str, mode: int, source: int, target: int) -> None:
+    reader = os.open(name, _FILE, dir_fd=source)
+    writer = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=target)
+    try:
+        while os.sendfile(writer, reader, None, _CHUNK):
+            pass
+        os.fchmod(writer, mode)
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 def attach(mounts: dict[str, Any], fds: list[int]) -> None:
     """Put the function's files where it expects them and give /tmp its size.
 
@@ -114,8 +165,12 @@ def attach(mounts: dict[str, Any], fds: list[int]) -> None:
         _TMP,
         "",
         _TMP_FLAGS | syscalls.MS_REMOUNT,
-        "size=%dm,nr_inodes=%d" % (mounts["tmp_mb"], mounts["tmp_mb"] * 256),
+        ",".join("%s=%s" % pair for pair in _tmp_size(mounts["tmp_mb"]).items()),
     )
+
+
+def _tmp_size(tmp_mb: int) -> dict[str, str | None]:
+    return {"size": "%dm" % tmp_mb, "nr_inodes": str(tmp_mb * 256)}
 
 
 def renounce(filter_program: bytes) -> None:

@@ -97,6 +97,9 @@ class Runtime:
             if self._snap_start:
                 error_type, status = faults.BEFORE_SNAPSHOT, 64
                 snapshots.run_before_snapshot()
+                if self._assignment.get("template"):
+                    error_type, status = faults.NO_SNAPSHOT, 1
+                    snapshots.refuse_threads()
         except Exception as failure:  # noqa: BLE001  the user's module may raise anything
             error = describe(failure)
             self._fail_init(began, error, error_type or error["errorType"], status or 1)

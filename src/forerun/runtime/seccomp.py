@@ -5,6 +5,9 @@ ways its author cannot see. The namespaces, the missing capabilities and the rea
 sandbox; the filter takes away the calls that have been the way into kernels (namespaces, mounts, bpf, keys, io_uring,
 userfaultfd, module and clock calls, odd socket families) and that no function needs.
 
+A template of SnapStart differs in one call: ``setns`` is asked of the process that traces, and answers ENOSYS to a
+process that is not traced (``forerun.runtime.escort``).
+
 Refused calls answer EPERM; ``clone3``, whose flags a filter cannot see, answers ENOSYS so that libc falls back to
 ``clone``. Another architecture's calls (x32, i386) end the process.
 """
@@ -18,6 +21,7 @@ _LOAD, _JUMP_EQ, _JUMP_GE, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW = 0x7FFF0000
 _EPERM = 0x00050000 | 1
 _ENOSYS = 0x00050000 | 38
+_TRACE = 0x7FF00000
 _KILL = 0x80000000
 # Offsets in struct seccomp_data: the low halves of the arguments, on little endian machines.
 _NR, _ARCH, _ARG0, _ARG1, _ARG2 = 0, 4, 16, 24, 32
@@ -111,8 +115,10 @@ def denied_calls(machine: str) -> dict[str, int]:
     return {name: number for name, number in found.items() if number is not None}
 
 
-def program(machine: str = "") -> bytes:
+def program(machine: str = "", *, template: bool = False) -> bytes:
     """The filter for ``machine`` (default: this one) as packed ``struct sock_filter``.
+
+    ``template``: for a process whose copies are led into other namespaces by the one that traces them.
 
     Raises ``ValueError`` for an architecture whose call numbers are not known here.
     """
@@ -128,6 +134,8 @@ def program(machine: str = "") -> bytes:
         code += [(_JUMP_GE, 0, 1, _X32_BIT), (_RETURN, 0, 0, _KILL)]
     refuse: list[_Instruction] = [(_RETURN, 0, 0, _EPERM)]
     rules = dict.fromkeys(denied_calls(machine).values(), refuse)
+    if template:
+        rules[_DENIED["setns"][column] or 0] = [(_RETURN, 0, 0, _TRACE)]
     rules[_CLONE3] = [(_RETURN, 0, 0, _ENOSYS)]
     rules[_CLONE[column]] = _clone_rules()
     rules[_SOCKET[column]] = rules[_SOCKETPAIR[column]] = _socket_rules()

@@ -12,6 +12,9 @@ import importlib.util
 import os
 import sys
 import types
+from _thread import _count as count_threads
+
+from forerun.runtime import faults
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,6 +63,16 @@ def run_before_snapshot() -> None:
     while hooks:
         func, args, kwargs = hooks.pop()
         func(*args, **kwargs)
+
+
+def refuse_threads() -> None:
+    """Raise when threads of Python's run: a copy would have the calling thread only, and locks that nobody opens.
+
+    Threads that a library starts below Python (a linear algebra library's) are that library's to start again.
+    """
+    running = count_threads()
+    if running:
+        raise faults.Fault(faults.NO_SNAPSHOT, "%d threads run after init." % running)
 
 
 def run_after_restore() -> None:

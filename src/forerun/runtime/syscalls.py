@@ -40,6 +40,7 @@ _OPEN_TREE_CLOEXEC = os.O_CLOEXEC
 _MOVE_MOUNT_F_EMPTY_PATH = 4
 _FSCONFIG_SET_FLAG, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 0, 1, 6
 _SECCOMP_MODE_FILTER = 2
+_PTRACE_GET_SYSCALL_INFO = 0x420E
 _CAPABILITY_VERSION_3 = 0x20080522
 _LANDLOCK_CREATE_RULESET_VERSION = 1
 
@@ -60,6 +61,9 @@ _libc.mount.argtypes = (
     ctypes.c_ulong,
     ctypes.c_char_p,
 )
+_libc.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
+_libc.ptrace.restype = ctypes.c_long
+_call_info = ctypes.create_string_buffer(88)
 _libc.prctl.argtypes = (ctypes.c_int,) + (ctypes.c_ulong,) * 4
 
 
@@ -208,6 +212,22 @@ def install_filter(program: bytes) -> None:
     descriptor = struct.pack("@HP", len(program) // 8, ctypes.addressof(instructions))
     holder = ctypes.create_string_buffer(descriptor, len(descriptor))
     prctl(PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(holder))
+
+
+def ptrace(request: int, pid: int, address: int = 0, data: int = 0) -> int:
+    """ptrace(2) with numbers as arguments."""
+    return _check(_libc.ptrace(request, pid, address, data), f"ptrace {request:#x}")
+
+
+def system_call_of(pid: int) -> tuple[int, int]:
+    """Where a traced process stopped: (1, number) before a system call, (2, its result) after one, else (0 or 3, ...)."""
+    size = _libc.ptrace(
+        _PTRACE_GET_SYSCALL_INFO, pid, len(_call_info), ctypes.addressof(_call_info)
+    )
+    _check(size, "ptrace GET_SYSCALL_INFO")
+    where: int = _call_info.raw[0]
+    value: int = struct.unpack_from("=q", _call_info.raw, 24)[0]
+    return where, value
 
 
 def close_from(lowest: int) -> None:

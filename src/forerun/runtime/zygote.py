@@ -31,7 +31,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from forerun.runtime import jail, launcher, python, rehearsal, root, seccomp, syscalls, wire
+from forerun.runtime import jail, keeper, launcher, python, rehearsal, root, seccomp, syscalls, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -234,6 +234,8 @@ def _run(
     if kind != wire.ASSIGN:
         raise wire.WireClosed("frame %d before ASSIGN" % kind)
     order = json.loads(body)
+    if order["assignment"].get("template"):
+        keeper.run(stream, order)
     jail.settle(order["mounts"], stream.fds, filter_program)
     stream.fds = []
     python.serve(stream, order["assignment"])

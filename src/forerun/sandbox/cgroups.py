@@ -111,6 +111,29 @@ class Groups:
             for file, text in cpu_settings(self.version, memory_mb).items():
                 _write(group / file, text)
 
+    def make(self, name: str) -> None:
+        """Make the group of a sandbox whose processes are moved in from elsewhere. Raises ``OSError``."""
+        for parent in self.parents:
+            (parent.path / name).mkdir()
+            for file, text in parent.first.items():
+                _write(parent.path / name / file, text)
+
+    def take_in(self, name: str, pid: int) -> None:
+        """Move a process of this machine into a group. Raises ``OSError``."""
+        for parent in self.parents:
+            _write(parent.path / name / "cgroup.procs", str(pid))
+
+    def killed_for_memory(self, name: str) -> int:
+        """How many processes of a group the kernel has killed for memory."""
+        file, key = self.files.oom
+        path = self._file("memory", name, file)
+        with contextlib.suppress(OSError):
+            for line in path.read_text(encoding="ascii").splitlines() if path else ():
+                label, _, count = line.partition(" ")
+                if label == key:
+                    return int(count)
+        return 0
+
     def memory_file(self, name: str) -> Path | None:
         """The file that holds the bytes now in use."""
         return self._file("memory", name, self.files.memory_now)

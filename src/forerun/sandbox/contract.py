@@ -58,6 +58,11 @@ class Sandboxes(Protocol):
         """``jail`` or ``process``."""
         ...
 
+    @property
+    def snapshots(self) -> bool:
+        """Whether ``snapshot`` and ``restore`` work here; only for Python."""
+        ...
+
     async def start(self) -> None:
         """Prepare the machine; raises ``SetupFailed``."""
         ...
@@ -72,6 +77,22 @@ class Sandboxes(Protocol):
 
     async def create(self, runtime: str) -> Sandbox:
         """A confined sandbox that waits for its function. Raises ``NoSuchRuntime``, ``SetupFailed``."""
+        ...
+
+    async def snapshot(
+        self, sandbox: Sandbox, spec: SandboxSpec, *, deadline: float
+    ) -> InitReport | InitFailure:
+        """Initialise an unassigned sandbox to be copied, not called: it becomes a template. As ``Sandbox.assign``.
+
+        Fails with ``Runtime.NoSnapshot`` when the function is in a state that cannot be copied.
+        """
+        ...
+
+    async def restore(self, template: Sandbox) -> Sandbox:
+        """A copy of a template: confined, unassigned, with limits of its own; to be assigned to the same version.
+
+        Its init is the restore. It outlives the template. Raises ``SetupFailed``.
+        """
         ...
 
     async def close(self) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from forerun.aio import Clock, SystemClock, TaskOwner
-from forerun.errors import NoSuchRuntime, SetupFailed
-from forerun.model import WITH_SDK
+from forerun.errors import NoSuchRuntime, SandboxDead, SetupFailed
+from forerun.model import WITH_SDK, InitFailure, InitReport, SandboxSpec
 from forerun.sandbox.api_dialogue import ApiDialogue
 from forerun.sandbox.cgroups import Groups, open_groups
 from forerun.sandbox.contract import OnExit, Sandbox, ServePlatform
@@ -28,9 +28,11 @@ from forerun.sandbox.link import Link
 from forerun.sandbox.live import LiveSandbox, Watch
 from forerun.sandbox.network import OpenNetwork
 from forerun.sandbox.rootfs import host_resolvers, root_plan, zygote_environment
+from forerun.sandbox.templates import TemplateBody
 from forerun.sandbox.zygotes import Zygote
 
 READY_S = 20.0
+CLOSE_S = 5.0
 NODE_BOOTSTRAP = "/var/runtime/forerun/runtime/nodejs/bootstrap.mjs"
 # boto3 and what it loads late, when the first client is made.
 SDK_PRELOAD = (
@@ -113,6 +115,7 @@ class JailSandboxes:
     """Implements ``contract.Sandboxes``."""
 
     isolation = "jail"
+    snapshots = True
 
     def __init__(self, settings: JailSettings) -> None:
         self._settings = settings
@@ -124,6 +127,8 @@ class JailSandboxes:
         self._zygotes: dict[str, Zygote] = {}
         self._starting: dict[str, asyncio.Lock] = {}
         self._sandboxes: dict[str, LiveSandbox] = {}
+        self._bodies: dict[str, JailBody] = {}
+        self._templates: dict[str, TemplateBody] = {}
         self._numbers = itertools.count(1)
         self._owner = TaskOwner(f"{self.isolation}-sandboxes")
         self._mountpoint = settings.data_dir / "run" / f"root-{os.getpid()}"
@@ -159,27 +164,17 @@ class JailSandboxes:
     async def create(self, runtime: str) -> Sandbox:
         """See ``contract.Sandboxes``."""
         zygote = await self._zygote(runtime)
-        name = f"s{os.getpid()}-{next(self._numbers)}"
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        printed, prints = os.pipe2(os.O_CLOEXEC)
-        sandbox = LiveSandbox(
-            name,
-            runtime,
-            (ours, printed),
-            WireDialogue if runtime.startswith("python") else self._api_dialogue,
-            Watch(self._settings.clock, self._owner, self._settings.on_exit, self._forget),
-        )
-        self._sandboxes[name] = sandbox
+        sandbox, ends = self._unborn(runtime)
         slot = self._uids.take()
         try:
-            request = self._request(name, runtime, slot)
+            request = self._request(sandbox.id, runtime, slot)
             try:
-                process = await zygote.fork(request, [theirs.fileno(), prints])
+                process = await zygote.fork(request, ends)
             finally:
-                theirs.close()
-                os.close(prints)
+                for fd in ends:
+                    os.close(fd)
             body = JailBody(
-                name,
+                sandbox.id,
                 process,
                 machine=self._machine(),
                 slot=slot,
@@ -189,6 +184,7 @@ class JailSandboxes:
             await sandbox.destroy()
             raise
         sandbox.embody(body)
+        self._bodies[sandbox.id] = body
         try:
             body.take_sockets(await sandbox.wait_ready(READY_S), request["ports"])
             if (api := body.runtime_api_socket()) is not None:
@@ -198,9 +194,55 @@ class JailSandboxes:
             raise
         return sandbox
 
+    async def snapshot(
+        self, sandbox: Sandbox, spec: SandboxSpec, *, deadline: float
+    ) -> InitReport | InitFailure:
+        """See ``contract.Sandboxes``."""
+        live, body = self._sandboxes.get(sandbox.id), self._bodies.get(sandbox.id)
+        if live is None or body is None:
+            raise SandboxDead
+        template = self._templates[sandbox.id] = TemplateBody(body, self._machine(), self._owner)
+        live.embody(template)
+        return await live.assign(spec, deadline=deadline)
+
+    async def restore(self, template: Sandbox) -> Sandbox:
+        """See ``contract.Sandboxes``."""
+        origin = self._templates.get(template.id)
+        if origin is None or not template.alive:
+            raise SetupFailed("The snapshot is gone.")
+        sandbox, ends = self._unborn(template.runtime)
+        ports = [PLATFORM_PORT] if self._settings.serve_platform is not None else []
+        try:
+            try:
+                body = await origin.copy(sandbox.id, ends, ports)
+            finally:
+                for fd in ends:
+                    os.close(fd)
+            sandbox.embody(body)
+            await sandbox.wait_ready(READY_S)
+        except BaseException:
+            await sandbox.destroy()
+            raise
+        return sandbox
+
+    def _unborn(self, runtime: str) -> tuple[LiveSandbox, list[int]]:
+        """A sandbox without a body yet, and what its body needs: the far ends of its wire and its output."""
+        name = f"s{os.getpid()}-{next(self._numbers)}"
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        printed, prints = os.pipe2(os.O_CLOEXEC)
+        sandbox = self._sandboxes[name] = LiveSandbox(
+            name,
+            runtime,
+            (ours, printed),
+            WireDialogue if runtime.startswith("python") else self._api_dialogue,
+            Watch(self._settings.clock, self._owner, self._settings.on_exit, self._forget),
+        )
+        return sandbox, [theirs.detach(), prints]
+
     async def close(self) -> None:
         """See ``contract.Sandboxes``."""
         await asyncio.gather(*(sandbox.destroy() for sandbox in list(self._sandboxes.values())))
+        await self._owner.drain(timeout_s=CLOSE_S)
         await self._owner.close()
         for zygote in self._zygotes.values():
             await zygote.close()
@@ -223,6 +265,8 @@ class JailSandboxes:
 
     def _forget(self, sandbox: Sandbox) -> None:
         self._sandboxes.pop(sandbox.id, None)
+        self._bodies.pop(sandbox.id, None)
+        self._templates.pop(sandbox.id, None)
 
     def _request(self, name: str, runtime: str, slot: int) -> dict[str, Any]:
         uid = 0 if self._rootless else self._uids.number(slot)

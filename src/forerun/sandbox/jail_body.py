@@ -17,6 +17,7 @@ from forerun.errors import SetupFailed
 from forerun.model import Egress, SandboxSpec
 from forerun.runtime import syscalls
 from forerun.runtime.assignment import LAYERS_ROOT, TASK_ROOT
+from forerun.runtime.wire import ASSIGN
 from forerun.sandbox.cgroups import Groups
 from forerun.sandbox.contract import ServePlatform
 from forerun.sandbox.endings import Exit
@@ -67,6 +68,7 @@ class JailBody:
     """Implements ``live.Body`` for a process forked by a zygote."""
 
     isolation = "jail"
+    order = ASSIGN
 
     def __init__(
         self,
@@ -103,9 +105,7 @@ class JailBody:
 
     async def prepare(self, spec: SandboxSpec) -> tuple[bytes, list[int]]:
         """See ``live.Body``. Raises ``SetupFailed``."""
-        if spec.egress is Egress.OPEN:
-            await self._network.connect(self.pid)
-        self._watch_platform(spec.egress)
+        await self.open_ways(spec.egress)
         folders = {TASK_ROOT: spec.code_dir}
         if spec.layers_dir is not None:
             folders[LAYERS_ROOT] = spec.layers_dir
@@ -132,6 +132,12 @@ class JailBody:
             "assignment": assignment_for(spec, runtime_api=runtime_api),
         }
         return json.dumps(order).encode(), fds
+
+    async def open_ways(self, egress: Egress) -> None:
+        """Let it reach what ``egress`` allows. Raises ``SetupFailed``."""
+        if egress is Egress.OPEN:
+            await self._network.connect(self.pid)
+        self._watch_platform(egress)
 
     def limit(self, spec: SandboxSpec) -> None:
         """See ``live.Body``."""

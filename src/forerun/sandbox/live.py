@@ -16,7 +16,7 @@ from typing import Protocol
 from forerun.aio import Clock, TaskOwner
 from forerun.errors import SandboxDead, SetupFailed
 from forerun.model import Call, InitFailure, InitReport, Outcome, SandboxSpec
-from forerun.runtime.wire import ASSIGN, EXITED, FAILED, READY, WireClosed, pack
+from forerun.runtime.wire import EXITED, FAILED, READY, WireClosed, pack
 from forerun.sandbox.contract import OnExit
 from forerun.sandbox.dialogue import Dialogue
 from forerun.sandbox.endings import (
@@ -42,6 +42,7 @@ class Body(Protocol):
     """What runs."""
 
     isolation: str
+    order: int
     exited: "asyncio.Future[Exit]"
 
     async def prepare(self, spec: SandboxSpec) -> tuple[bytes, list[int]]:
@@ -129,7 +130,9 @@ class LiveSandbox:
         return self._body
 
     def embody(self, body: Body) -> None:
-        """Tell what runs at the other end; once, right after it was started."""
+        """Tell what runs at the other end; again when that is to be treated as another thing."""
+        if self._body is not None:
+            self._body.exited.remove_done_callback(self._on_body_exit)
         self._body = body
         body.exited.add_done_callback(self._on_body_exit)
 
@@ -159,7 +162,7 @@ class LiveSandbox:
         limit_s = max(0.0, deadline - self._init_began)
         order, fds = await self._the_body.prepare(spec)
         try:
-            self._link.send(pack(ASSIGN, order), fds)
+            self._link.send(pack(self._the_body.order, order), fds)
             # While the sandbox attaches its files and gives up its privileges; user code comes well after that.
             self._the_body.limit(spec)
         except OSError as error:

@@ -21,8 +21,9 @@ from typing import Any
 import forerun
 from forerun.aio import Clock, SystemClock, TaskOwner
 from forerun.errors import NoSuchRuntime, SetupFailed
-from forerun.model import WITH_SDK, SandboxSpec
+from forerun.model import WITH_SDK, InitFailure, InitReport, SandboxSpec
 from forerun.runtime.descendants import kill_descendants
+from forerun.runtime.wire import ASSIGN
 from forerun.sandbox.api_dialogue import ApiDialogue
 from forerun.sandbox.contract import OnExit, Sandbox
 from forerun.sandbox.dialogue import Dialogue, WireDialogue
@@ -59,6 +60,7 @@ class ProcessSandboxes:
     """Implements ``contract.Sandboxes``."""
 
     isolation = "process"
+    snapshots = False
 
     def __init__(self, settings: ProcessSettings) -> None:
         self._settings = settings
@@ -125,6 +127,16 @@ class ProcessSandboxes:
             raise
         return sandbox
 
+    async def snapshot(
+        self, sandbox: Sandbox, spec: SandboxSpec, *, deadline: float
+    ) -> InitReport | InitFailure:
+        """See ``contract.Sandboxes``."""
+        raise SetupFailed("Plain processes cannot be copied.")
+
+    async def restore(self, template: Sandbox) -> Sandbox:
+        """See ``contract.Sandboxes``."""
+        raise SetupFailed("Plain processes cannot be copied.")
+
     async def close(self) -> None:
         """See ``contract.Sandboxes``."""
         await asyncio.gather(*(sandbox.destroy() for sandbox in list(self._sandboxes.values())))
@@ -155,6 +167,7 @@ class ProcessBody:
     """Implements ``live.Body`` for a supervised process; started by the constructor, which raises ``OSError``."""
 
     isolation = "process"
+    order = ASSIGN
 
     def __init__(self, folder: Path, interpreter: Interpreter, wire_fd: int, prints: int) -> None:
         self._loop = asyncio.get_running_loop()

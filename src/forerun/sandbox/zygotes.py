@@ -128,7 +128,7 @@ class Zygote:
         finally:
             self._forks.pop(number, None)
         if self._plan["rootless"]:
-            pid = _pid_here(pidfd)
+            pid = pid_here(pidfd)
         return pid, pidfd, exit_
 
     async def close(self) -> None:
@@ -203,7 +203,7 @@ class Zygote:
             _settle(exit_, _KILLED)
 
 
-def _pid_here(pidfd: int) -> int:
+def pid_here(pidfd: int) -> int:
     """The process id of a pidfd in this process's namespace; 0 when it has ended."""
     for line in Path(f"/proc/self/fdinfo/{pidfd}").read_text(encoding="ascii").splitlines():
         if line.startswith("Pid:"):
