@@ -1,7 +1,6 @@
 import dataclasses
 import inspect
 import re
-import runpy
 from pathlib import Path
 
 import pytest
@@ -98,9 +97,3 @@ def test_every_setting_is_explained():
             assert re.search(rf'^    {item.name}: .+= .+\n    """\S', source, re.MULTILINE), (
                 f"{group.name}.{item.name} has no docstring"
             )
-
-
-def test_the_page_of_settings_is_current():
-    docs = Path(__file__).parents[2] / "docs"
-    page = runpy.run_path(str(docs / "settings.py"))["page"]()
-    assert page == (docs / "settings.md").read_text(), "run: make docs"

@@ -1,0 +1,112 @@
+"""Writes the tables of the documents that the code knows better: settings, and the operations that are served.
+
+Each table stands between two marks, ``<!-- NAME: made by `make docs` -->`` and ``<!-- end of NAME -->``; what is
+between them is replaced, the rest of the page is left alone. A test holds the pages to what this would write.
+"""
+
+import ast
+import asyncio
+import dataclasses
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from forerun.aio import SystemClock
+from forerun.app.services import make_services
+from forerun.app.state import open_state
+from forerun.settings import Settings, groups
+
+ROOT = Path(__file__).parents[1]
+OPERATIONS = ROOT / "README.md"
+SETTINGS = ROOT / "docs" / "operations.md"
+# Answered on a way of their own, ahead of the others; see ``forerun.api.application``.
+_HOT = ("Invoke", "InvokeWithResponseStream")
+# Known to answer that there is nothing, or to refuse in words; see ``forerun.api.lambda_.concurrency``.
+_REFUSED = re.compile(r"PutProvisioned")
+
+
+def tables() -> dict[Path, dict[str, str]]:
+    """Page -> name of the table -> its text."""
+    return {
+        SETTINGS: {"settings": settings_table()},
+        OPERATIONS: {"operations": operations_table(asyncio.run(operations()))},
+    }
+
+
+def filled(page: str, name: str, table: str) -> str:
+    """``page`` with the table of that name replaced; ``ValueError`` when it has no such marks."""
+    begin, end = f"<!-- {name}: made by `make docs` -->", f"<!-- end of {name} -->"
+    before, found, rest = page.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"there is no place for the table {name!r}")
+    return f"{before}{begin}\n{table}\n{end}{after}"
+
+
+def settings_table() -> str:
+    """Every setting with its default and reason, from the docstrings of the groups."""
+    tree = ast.parse(Path(groups.__file__).read_text(encoding="utf-8"))
+    classes = {item.name: item for item in tree.body if isinstance(item, ast.ClassDef)}
+    parts = []
+    for group in dataclasses.fields(Settings):
+        definition = classes[group.type.__name__]
+        meanings = _meanings(definition)
+        parts.append(f"**{group.name}**: {ast.get_docstring(definition)}\n")
+        parts.append("| setting | default | meaning |\n|---|---|---|")
+        parts += [
+            f"| `{group.name}.{field.name}` | {_default(field)} | {meanings[field.name]} |"
+            for field in dataclasses.fields(group.type)
+        ]
+        parts.append("")
+    return "\n".join(parts).rstrip()
+
+
+async def operations() -> dict[str, list[str]]:
+    """Service -> the operations that handlers are registered for, as the server itself would."""
+    with tempfile.TemporaryDirectory() as directory:
+        settings, clock = Settings.load({}, server_data_dir=directory), SystemClock()
+        state = await open_state(settings, clock)
+        services = make_services(settings, state, clock, runtimes=dict, base_url="http://docs")
+        await state.close()
+    found = {service: set(handlers) for service, handlers in services.operations.items()}
+    found["lambda"].update(_HOT)
+    return {
+        service: sorted(name for name in names if not _REFUSED.match(name))
+        for service, names in found.items()
+    }
+
+
+def operations_table(served: Mapping[str, list[str]]) -> str:
+    """One row for each service."""
+    rows = ["| service | operations served |\n|---|---|"]
+    rows += [
+        f"| `{service}` ({len(names)}) | {', '.join(names)} |" for service, names in served.items()
+    ]
+    return "\n".join(rows)
+
+
+def _meanings(definition: ast.ClassDef) -> dict[str, str]:
+    """Field -> its docstring, on one line."""
+    return {
+        field.target.id: " ".join(ast.literal_eval(after.value).split()).replace("``", "`")
+        for field, after in zip(definition.body, definition.body[1:], strict=False)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(after, ast.Expr)
+    }
+
+
+def _default(field: "dataclasses.Field[object]") -> str:
+    value = field.default
+    if isinstance(value, tuple):
+        return ", ".join(f"`{item}`" for item in value) or "none"
+    return f"`{value}`"
+
+
+if __name__ == "__main__":
+    for page, made in tables().items():
+        text = page.read_text(encoding="utf-8")
+        for name, table in made.items():
+            text = filled(text, name, table)
+        page.write_text(text, encoding="utf-8")
