@@ -9,6 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from forerun.cli import main
+from forerun.host import Host
+from forerun.sandbox import Sandbox, Sandboxes
+from forerun.storage import Db
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -119,6 +122,13 @@ def test_rooms_of_the_architecture_are_those_of_the_code():
         "errors"
     }
     assert {name for pair in names for name in pair if name} == rooms
+
+
+@pytest.mark.parametrize("contract", [Sandbox, Sandboxes, Host, Db], ids=lambda each: each.__name__)
+def test_the_contracts_between_rooms_are_told_whole(contract):
+    text = (ROOT / "docs" / "architecture.md").read_text().partition("## Between rooms")[2]
+    names = [name for name in vars(contract) if not name.startswith("_")]
+    assert [name for name in names if not re.search(rf"\b{name}\b", text)] == []
 
 
 def test_the_wire_of_the_architecture_is_that_of_the_code():
