@@ -48,6 +48,8 @@ STREAM = b"/2021-11-15/functions/"
 PLATFORM = b"/forerun/"
 URLS = b"/lambda-url/"
 HASH_OFF_LOOP_BYTES = 256 * 1024
+PAYLOAD_BYTES = 8 * 1024 * 1024
+STRANGERS_BYTES = 1024 * 1024
 
 
 class Limits(NamedTuple):
@@ -97,12 +99,13 @@ class Application:
             await send_response(send, Response(200, _JSON, self._health()))
             return
         request_id = str(uuid.uuid4())
+        limit = self._body_limit(scope, path)
         try:
-            body = await read_body(
-                receive, limit=self._limits.body_bytes, timeout_s=self._limits.body_s
-            )
+            body = await read_body(receive, limit=limit, timeout_s=self._limits.body_s)
         except BodyTooLarge:
-            message = f"The request body must be at most {self._limits.body_bytes} bytes"
+            message = f"The request body must be at most {limit} bytes"
+            if limit == STRANGERS_BYTES:
+                message += " as long as it is not signed with a known key"
             refusal = ApiError("RequestEntityTooLargeException", message, 413)
             await self._refuse(scope, None, refusal, request_id, send)
             return
@@ -126,6 +129,14 @@ class Application:
         else:
             if response is not None:
                 await send_response(send, response)
+
+    def _body_limit(self, scope: Scope, path: bytes) -> int:
+        """Bytes that are read of a body before its signature can be checked."""
+        if path.startswith((INVOKE, STREAM)) and path.endswith(b"invocations"):
+            return PAYLOAD_BYTES
+        if path.startswith(URLS) or self._url_suffix in dict(scope["headers"]).get(b"host", b""):
+            return PAYLOAD_BYTES
+        return self._limits.body_bytes if self._authenticator.knows(scope) else STRANGERS_BYTES
 
     async def _serve(
         self, scope: Scope, request: HttpRequest, request_id: str, send: Send

@@ -1,11 +1,14 @@
 """From a signed request to its caller."""
 
+import re
 from typing import Protocol
 
 from forerun.aio import Scope
 from forerun.api.caller import Caller
 from forerun.api.protocol import HttpRequest
 from forerun.api.sigv4 import SecretKey, SignatureError, Verifier
+
+_CREDENTIAL = re.compile(rb"Credential=([A-Z0-9]{16,128})(?:/|%2F)")
 
 
 class Principal(Protocol):
@@ -37,6 +40,15 @@ class Authenticator:
         self._verifier = verifier
         self._keys = keys
         self.region = region
+
+    def knows(self, scope: Scope) -> bool:
+        """Whether the head of a request names a key that exists; asked before much of a stranger's body is read."""
+        headers = dict(scope["headers"])
+        found = _CREDENTIAL.search(headers.get(b"authorization", b"")) or _CREDENTIAL.search(
+            scope["query_string"]
+        )
+        token = headers.get(b"x-amz-security-token", b"").decode("latin-1")
+        return found is not None and self._keys.secret(found[1].decode(), token) is not None
 
     def caller(
         self, scope: Scope, request: HttpRequest, request_id: str, body_sha256: str | None
