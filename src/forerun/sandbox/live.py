@@ -6,6 +6,7 @@ the code inside does, and what it printed before it ended is in the result.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -164,7 +165,9 @@ class LiveSandbox:
         try:
             self._link.send(pack(self._the_body.order, order), fds)
             # While the sandbox attaches its files and gives up its privileges; user code comes well after that.
-            self._the_body.limit(spec)
+            # Its groups are gone when it has ended already: the dialogue tells how.
+            with contextlib.suppress(FileNotFoundError):
+                self._the_body.limit(spec)
         except OSError as error:
             self._abandon()
             raise SetupFailed(f"Setting the limits of a sandbox: {error}") from error
