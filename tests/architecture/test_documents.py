@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from forerun.cli import main
 from forerun.host import Host
+from forerun.model import StartType
 from forerun.sandbox import Sandbox, Sandboxes
 from forerun.storage import Db
 
@@ -143,3 +144,21 @@ def test_the_wire_of_the_architecture_is_that_of_the_code():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_pages_name_no_path_of_this_machine(page):
     assert str(ROOT) not in page.read_text()
+
+
+def test_messages_of_the_troubleshooting_table_are_those_of_the_code():
+    table = OPERATIONS.partition("## When something is wrong")[2]
+    source = " ".join(
+        re.sub(r'"\s*\n\s*f?"', "", path.read_text())
+        for path in (ROOT / "src" / "forerun").rglob("*.py")
+    )
+    said = [text for row in re.findall(r"^\| (`.*?) \|", table, re.M) for text in row.split("`")]
+    parts = [part.strip() for text in said for part in re.split(r"\.\.\.|DIR|HOST:PORT", text)]
+    parts = [part for part in parts if len(part) > 8 and part != "in a function's log"]
+    assert len(parts) > 15
+    assert [part for part in parts if part not in source] == []
+
+
+def test_start_types_have_their_word():
+    glossary = (ROOT / "docs" / "glossary.md").read_text()
+    assert [kind.value for kind in StartType if f"**{kind.value}**" not in glossary] == []
