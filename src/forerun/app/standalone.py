@@ -24,7 +24,7 @@ from forerun.control.asynchronous import EventInvoker
 from forerun.control.invoke import Invoker
 from forerun.control.recorder import Recorder
 from forerun.errors import NotFound
-from forerun.host import HostAgent
+from forerun.host import Compiler, HostAgent
 from forerun.model import WITH_SDK, Credentials, SandboxSpec
 from forerun.sandbox import Sandbox
 from forerun.scheduling import Admission, Backoff
@@ -67,12 +67,16 @@ class Standalone:
             settings, state, clock, runtimes=self._sandboxes.runtimes, base_url=self.endpoint
         )
         await services.estate.start()
+        # Without a jail there is none in which strangers' code could be compiled.
+        compiles = self._sandboxes.isolation == "jail"
+        compiler = Compiler(self._sandboxes, clock=clock) if compiles else None
         self._agent = agent = HostAgent(
             self._sandboxes,
             clock=clock,
             settings=settings.host,
             sandbox_settings=settings.sandbox,
             credentials=_issuer(services),
+            on_loaded=compiler.loaded if compiler else None,
             name=socket.gethostname(),
         )
         self._registry = services.estate.registry
@@ -112,6 +116,8 @@ class Standalone:
         self._closers.append(self._owner.close)
         await agent.start()
         self._closers.append(lambda: agent.close(grace_s=self._left()))
+        if compiler is not None:
+            self._closers.append(compiler.close)
         events.start()
         self._closers.append(lambda: events.close(grace_s=self._left()))
         maintenance = Maintenance(settings.retention, state, services, clock)

@@ -2,7 +2,8 @@
 
 ``DIR/code/SHA.zip`` are packages, ``DIR/trees/DIGEST/`` unpacked trees, named by what is in them, so that equal code
 is kept once and a stored name never changes its content. Both appear by rename, complete and synced, or not at all.
-Who finds that no version refers to something any more may ``discard`` it.
+Who finds that no version refers to something any more may ``discard`` it. ``DIR/trees/DIGEST.*``, what hosts make of a
+tree, goes with it.
 """
 
 import asyncio
@@ -186,7 +187,7 @@ class CodeStore:
 
     def _digests(self) -> set[str]:
         return {
-            entry.name.removesuffix(".zip")
+            entry.name.partition(".")[0]
             for directory in (self._blobs, self._trees)
             for entry in os.scandir(directory)
             if not entry.name.startswith(".")
@@ -200,6 +201,8 @@ class CodeStore:
         with self._lock:
             if any(entry.stat().st_mtime >= limit for entry in entries):
                 return False
+            # What a host has made of the tree lies beside it, under the same name with an ending.
+            entries += self._trees.glob(f"{digest}.*")
             rubbish = [entry.rename(entry.with_name(f".rubbish-{entry.name}")) for entry in entries]
         for entry in rubbish:
             _remove(entry)

@@ -6,6 +6,7 @@ waits are bounded in number and time; no call is begun twice. Everything decided
 """
 
 from forerun.host.agent import HostAgent
+from forerun.host.compiler import Compiler
 from forerun.host.face import Host, HostStats, Run, SandboxInfo
 
-__all__ = ["Host", "HostAgent", "HostStats", "Run", "SandboxInfo"]
+__all__ = ["Compiler", "Host", "HostAgent", "HostStats", "Run", "SandboxInfo"]

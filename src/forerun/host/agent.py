@@ -64,8 +64,9 @@ PLACEMENT = {
 class HostAgent:
     """Implements ``Host`` on one machine. ``start`` before the first call, ``close`` at the end.
 
-    ``credentials`` issues those of a new sandbox; ``available_mb`` says what the machine has left. The sandboxes belong to the agent: it starts and closes them, and
-    whoever made them passes ``exited`` on to be told of sandboxes that end unasked.
+    ``credentials`` issues those of a new sandbox; ``available_mb`` says what the machine has left; ``on_loaded`` is
+    told of each code that was loaded. The sandboxes belong to the agent: it starts and closes them, and whoever made
+    them passes ``exited`` on to be told of sandboxes that end unasked.
     """
 
     def __init__(  # noqa: PLR0913 the wiring of a service, all by keyword
@@ -77,6 +78,7 @@ class HostAgent:
         sandbox_settings: SandboxSettings | None = None,
         credentials: Callable[[SandboxSpec], Credentials | None] | None = None,
         available_mb: Callable[[], int | None] = available_memory_mb,
+        on_loaded: Callable[[SandboxSpec], None] | None = None,
         name: str = "local",
     ) -> None:
         self.name = name
@@ -85,6 +87,7 @@ class HostAgent:
         self._settings = settings = settings or HostSettings()
         self._timeouts = sandbox_settings or SandboxSettings()
         self._credentials = credentials
+        self._on_loaded = on_loaded
         self._dispatch: Dispatcher[Sandbox] = Dispatcher(
             ledger=Ledger(settings.memory_mb or sandbox_memory_mb(), settings.max_sandboxes),
             evictor=Evictor(min_s=settings.keep_alive_min_s, max_s=settings.keep_alive_max_s),
@@ -247,6 +250,8 @@ class HostAgent:
             self._works.act(self._dispatch.discard(slot))
         else:
             self._dispatch.assigned(slot, (ended - began) * 1000, ended)
+            if self._on_loaded is not None:
+                self._on_loaded(spec)
         return loaded
 
     def _init_failed(self, slot: "Slot[Sandbox]", start: StartType, failure: InitFailure) -> Run:

@@ -11,11 +11,12 @@ from typing import TypedDict
 
 
 class Assignment(TypedDict, total=False):
-    """JSON of the ASSIGN frame; all but ``library_paths``, ``runtime_dir`` and ``template`` is required.
+    """JSON of the ASSIGN frame; all but ``library_paths``, ``bytecode``, ``runtime_dir`` and ``template`` is required.
 
     ``environment`` is final and complete. ``code_paths`` come before the standard library on ``sys.path``,
-    ``library_paths`` last. ``log_format`` is ``Text`` or ``JSON``; ``log_level`` applies to JSON. ``init_type`` is
-    ``on-demand``, ``provisioned-concurrency`` or ``snap-start``; ``template`` says that copies of the process will be made.
+    ``library_paths`` last. ``bytecode`` are pairs of a folder of code and the pack of its compiled modules.
+    ``log_format`` is ``Text`` or ``JSON``; ``log_level`` applies to JSON. ``init_type`` is ``on-demand``,
+    ``provisioned-concurrency`` or ``snap-start``; ``template`` says that copies of the process will be made.
     """
 
     handler: str
@@ -33,6 +34,7 @@ class Assignment(TypedDict, total=False):
     runtime_dir: str
     code_paths: list[str]
     library_paths: list[str]
+    bytecode: list[tuple[str, str]]
     init_type: str
     template: bool
     environment: dict[str, str]

@@ -24,7 +24,7 @@ import time
 import traceback
 import types
 
-from forerun.runtime import faults, logs, snapshots
+from forerun.runtime import bytecode, faults, logs, snapshots
 from forerun.runtime.answers import JSON_TYPE, Marshaller, read_event
 from forerun.runtime.context import Facts, LambdaContext
 from forerun.runtime.faults import describe
@@ -142,6 +142,7 @@ class Runtime:
         sys.argv = [given["task_root"]]
         # The zygote's own main module is nobody's business, and multiprocessing would run it again.
         sys.modules["__main__"] = types.ModuleType("__main__")
+        bytecode.use(given.get("bytecode", ()))
         open_code_paths(given["code_paths"])
         sys.path += [path for path in given.get("library_paths", ()) if path not in sys.path]
         snapshots.refresh_numbers()

@@ -1,5 +1,6 @@
 """One execution environment: made, spoken with, bounded in time and memory, and destroyed without a trace."""
 
+from forerun.sandbox.bytecode import Pack, make_pack, packs_of, worth_compiling
 from forerun.sandbox.capabilities import Finding, can_jail, probe
 from forerun.sandbox.contract import OnExit, Sandbox, Sandboxes, ServePlatform
 from forerun.sandbox.interpreters import (
@@ -26,6 +27,7 @@ __all__ = [
     "JailSandboxes",
     "JailSettings",
     "OnExit",
+    "Pack",
     "ProcessSandboxes",
     "ProcessSettings",
     "Report",
@@ -37,9 +39,12 @@ __all__ = [
     "find_nodes",
     "find_pythons",
     "init_failed_lines",
+    "make_pack",
     "own_interpreter",
+    "packs_of",
     "probe",
     "report_of",
     "search_folders",
     "start_lines",
+    "worth_compiling",
 ]

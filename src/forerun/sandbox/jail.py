@@ -86,6 +86,8 @@ STANDARD_PRELOAD = (
     "urllib.request",
     "uuid",
     "zlib",
+    # Compiles the code of strangers: nothing it imports may be taken from there.
+    "forerun.runtime.compiling",
 )
 
 

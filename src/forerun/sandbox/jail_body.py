@@ -18,6 +18,7 @@ from forerun.model import Egress, SandboxSpec
 from forerun.runtime import syscalls
 from forerun.runtime.assignment import LAYERS_ROOT, TASK_ROOT
 from forerun.runtime.wire import ASSIGN
+from forerun.sandbox.bytecode import packs_of
 from forerun.sandbox.cgroups import Groups
 from forerun.sandbox.contract import ServePlatform
 from forerun.sandbox.endings import Exit
@@ -109,6 +110,8 @@ class JailBody:
         folders = {TASK_ROOT: spec.code_dir}
         if spec.layers_dir is not None:
             folders[LAYERS_ROOT] = spec.layers_dir
+        packs = [pack for pack in packs_of(spec) if pack.is_there()]
+        folders.update({pack.place: pack.file for pack in packs})
         sources: dict[str, str] = {}
         fds: list[int] = []
         try:
@@ -122,6 +125,8 @@ class JailBody:
                 os.close(fd)
             raise SetupFailed(f"Attaching {folder}: {error}") from error
         runtime_api = None if spec.runtime.startswith("python") else f"127.0.0.1:{RUNTIME_API_PORT}"
+        assignment = assignment_for(spec, runtime_api=runtime_api)
+        assignment["bytecode"] = [(pack.root, pack.place) for pack in packs]
         order: dict[str, Any] = {
             "mounts": {
                 "targets": list(folders) if fds else [],
@@ -129,7 +134,7 @@ class JailBody:
                 "hide_code": self._code_root is not None,
                 "tmp_mb": spec.ephemeral_mb,
             },
-            "assignment": assignment_for(spec, runtime_api=runtime_api),
+            "assignment": assignment,
         }
         return json.dumps(order).encode(), fds
 

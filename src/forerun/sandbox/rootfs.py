@@ -11,6 +11,7 @@ from typing import Any
 
 import forerun
 from forerun.runtime.assignment import LIBRARY_PATH, PROGRAM_PATH
+from forerun.sandbox.bytecode import PACKS_ROOT
 from forerun.sandbox.interpreters import Interpreter
 
 SDK_PACKAGES = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3")
@@ -36,6 +37,9 @@ _FILES = {
     "/etc/group": "root:x:0:\nsbx_user1051:x:990:\n",
     "/etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
     "/etc/hostname": "localhost\n",
+    # Bytecode is mounted over them.
+    f"{PACKS_ROOT}/task": "",
+    f"{PACKS_ROOT}/layers": "",
 }
 _LINKS = {
     "/dev/fd": "/proc/self/fd",
