@@ -96,6 +96,7 @@ class HostAgent:
             ),
             waiting_max=settings.waiting_calls,
             creations_max=settings.concurrent_creations,
+            weigh=lambda sandbox: sandbox.memory_bytes(),
             lifetime_s=LIFETIME_S,
         )
         self._pool = self._dispatch.pool

@@ -32,10 +32,10 @@ class Dispatcher(Generic[S]):
 
     ``waiting_max`` bounds the line; ``creations_max`` the sandboxes in the making;
     a sandbox serves its key for ``lifetime_s`` seconds at most. A ticket is settled once, with a
-    sandbox or with ``ticket.error``.
+    sandbox or with ``ticket.error``. ``weigh`` answers how many bytes a sandbox holds, 0 when nobody knows.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 the wiring of a service, all by keyword
         self,
         *,
         ledger: Ledger,
@@ -43,6 +43,7 @@ class Dispatcher(Generic[S]):
         replenisher: Replenisher,
         waiting_max: int,
         creations_max: int,
+        weigh: Callable[[S], int],
         lifetime_s: float = math.inf,
     ) -> None:
         self.pool: Pool[S] = Pool()
@@ -50,7 +51,9 @@ class Dispatcher(Generic[S]):
         self.evictor = evictor
         self.replenisher = replenisher
         self.line = Line()
-        self.room: Room[S] = Room(pool=self.pool, ledger=ledger, evictor=evictor, line=self.line)
+        self.room: Room[S] = Room(
+            pool=self.pool, ledger=ledger, evictor=evictor, line=self.line, weigh=weigh
+        )
         self.short = False
         self._waiting_max = waiting_max
         self._creations_max = creations_max
@@ -196,7 +199,10 @@ class Dispatcher(Generic[S]):
     # -- from time to time, and on command -----------------------------------------------------------------------
 
     def tick(self, now: float) -> Effects[S]:
-        """What time brings: refused waiters, ended keep-alives, pools that grow or shrink. Call it a few times a second."""
+        """What time brings: refused waiters, ended keep-alives, memory given back, pools that grow or shrink.
+
+        Call it a few times a second.
+        """
         effects: Effects[S] = Effects()
         for ticket in self.line:
             if ticket.deadline <= now:
@@ -207,6 +213,7 @@ class Dispatcher(Generic[S]):
                 effects.settle(ticket, None)
         for slot in self.evictor.expired(now):
             self.room.destroy(slot, effects)
+        self.room.slim(now)
         for runtime in self.replenisher.runtimes:
             surplus = self.replenisher.surplus(runtime, pooled=self.pool.pooled(runtime), now=now)
             for _ in range(surplus):
@@ -243,18 +250,6 @@ class Dispatcher(Generic[S]):
         self._outdated.append((now + OUTDATED_S, outdated))
         self._advance(effects)
         return count, effects
-
-    def due(self, now: float) -> list[Slot[S]]:
-        """Idle sandboxes to be weighed now, for ``weighed``; a bounded number."""
-        return self.room.due(now)
-
-    def weighed(self, weights: list[tuple[Slot[S], int]], now: float) -> Effects[S]:
-        """These idle sandboxes hold so many bytes; what they have booked beyond that is free for others."""
-        for slot, held_bytes in weights:
-            self.room.weighed(slot, held_bytes, now)
-        effects: Effects[S] = Effects()
-        self._advance(effects)
-        return effects
 
     def relieve(self, available_mb: int, floor_mb: int) -> Effects[S]:
         """The machine has so much left. Below the floor, the least valuable idle sandboxes go, and nothing is made ahead of need."""
@@ -310,6 +305,8 @@ class Dispatcher(Generic[S]):
                 effects.settle(head, slot)
                 continue
             if not self.ledger.book(head, head.memory_mb):
+                if self.room.squeeze(head):
+                    continue
                 self.room.make(head, effects)
                 break
             self.line.booked(head)

@@ -2,11 +2,13 @@
 
 A sandbox that has been idle for a while books no more than it holds: it is slim then. Before it serves again it books
 all its version may use, so that nothing ever runs on memory that is promised to another. A call that finds only a slim
-sandbox, and too little memory, waits in line like any other; the sandbox is promised to it meanwhile, which means that
-it gives way after all others.
+sandbox, and too little memory, waits in line like any other; the sandbox is promised to it meanwhile and gives way to
+nobody.
 """
 
 import math
+from collections.abc import Callable
+from itertools import islice
 from typing import Generic
 
 from forerun.host.effects import Effects
@@ -27,13 +29,25 @@ MB = 1 << 20
 
 
 class Room(Generic[S]):
-    """The memory of one host. ``line``, ``pool`` and ``ledger`` are shared with the dispatcher."""
+    """The memory of one host. ``line``, ``pool`` and ``ledger`` are shared with the dispatcher.
 
-    def __init__(self, *, pool: Pool[S], ledger: Ledger, evictor: Evictor[S], line: Line) -> None:
+    ``weigh`` answers how many bytes a sandbox holds; 0 when nobody knows.
+    """
+
+    def __init__(
+        self,
+        *,
+        pool: Pool[S],
+        ledger: Ledger,
+        evictor: Evictor[S],
+        line: Line,
+        weigh: Callable[[S], int],
+    ) -> None:
         self._pool = pool
         self._ledger = ledger
         self._evictor = evictor
         self._line = line
+        self._weigh = weigh
         self._full: dict[Slot[S], float] = {}
         self._promises: dict[Ticket, Slot[S]] = {}
         self._holders: dict[Slot[S], Ticket] = {}
@@ -45,21 +59,42 @@ class Room(Generic[S]):
         """It has booked all its version may use."""
         self._full[slot] = -math.inf
 
-    def due(self, now: float) -> list[Slot[S]]:
-        """Sandboxes idle for a while that have not given back yet: weigh these now. A bounded number."""
-        due: list[Slot[S]] = []
+    def slim(self, now: float) -> None:
+        """Sandboxes that have been idle for a while book what they hold; a bounded number at once."""
         idle_since = now - SLIM_AFTER_S
-        for slot, not_before in self._full.items():
-            if slot.state is State.IDLE and slot.idle_since <= idle_since and not_before <= now:
-                due.append(slot)
-                if len(due) == WEIGHED_AT_ONCE:
-                    break
-        return due
+        due = (
+            slot
+            for slot, not_before in self._full.items()
+            if slot.state is State.IDLE and slot.idle_since <= idle_since and not_before <= now
+        )
+        for slot in tuple(islice(due, WEIGHED_AT_ONCE)):
+            self._slim(slot, now)
 
-    def weighed(self, slot: Slot[S], held_bytes: int, now: float) -> None:
-        """An idle sandbox was found to hold so much; it books that and a margin. 0 means that nobody knows."""
-        if slot.state is not State.IDLE or slot.slim:
-            return
+    def squeeze(self, head: Ticket) -> bool:
+        """Let sandboxes give back at once, however short they have been idle; whether the head's memory is free now.
+
+        So a machine that is full of sandboxes at rest destroys none of them for the next one.
+        """
+        fresh = (
+            slot
+            for slot, not_before in self._full.items()
+            if slot.state is State.IDLE and not_before < 0
+        )
+        for slot in tuple(islice(fresh, WEIGHED_AT_ONCE)):
+            self._slim(slot, slot.idle_since)
+            if self._fits(head):
+                return True
+        return False
+
+    def _fits(self, head: Ticket) -> bool:
+        own = self._promises.get(head)
+        if own is None:
+            return self._ledger.fits(head.memory_mb)
+        return head.memory_mb - own.booked_mb <= self._ledger.free_mb
+
+    def _slim(self, slot: Slot[S], now: float) -> None:
+        """It books what it holds and a margin."""
+        held_bytes = self._weigh(slot.sandbox) if slot.sandbox is not None else 0
         del self._full[slot]
         mb = max(POOLED_MB, -(-held_bytes // MB) + MARGIN_MB)
         if held_bytes <= 0 or mb >= slot.booked_mb:
@@ -135,9 +170,9 @@ class Room(Generic[S]):
         effects.destroy.append(slot)
 
     def make(self, head: Ticket, effects: Effects[S]) -> None:
-        """Destroy idle sandboxes until what returns suffices for the whole line.
+        """Destroy idle sandboxes until what returns suffices for the whole line; for its head, unassigned ones too.
 
-        If that is not enough for its head: unassigned ones, too, and those promised to calls behind it, the last first.
+        Promised ones stay: while calls before theirs lack anything that is not about to return, none is left to promise.
         """
         ledger, line = self._ledger, self._line
         while ledger.lacks(line.lacking_mb - self._promised_mb, line.lacking - len(self._promises)):
@@ -151,20 +186,13 @@ class Room(Generic[S]):
         if not ledger.lacks(mb, count):
             return
         pooled = self._pool.count(State.POOLED)
-        possible_mb = pooled * POOLED_MB + self._promised_mb - own_mb
-        possible = pooled + len(self._promises) - (own is not None)
-        if ledger.lacks(max(0, mb - possible_mb), max(0, count - possible)):
+        if ledger.lacks(max(0, mb - pooled * POOLED_MB), max(0, count - pooled)):
             return
         while ledger.lacks(mb, count):
-            victim = self._pool.oldest_unassigned() or self._last_promised(head)
-            if victim is None:
+            oldest = self._pool.oldest_unassigned()
+            if oldest is None:
                 return
-            self.destroy(victim, effects)
-
-    def _last_promised(self, head: Ticket) -> Slot[S] | None:
-        return next(
-            (slot for ticket, slot in reversed(self._promises.items()) if ticket is not head), None
-        )
+            self.destroy(oldest, effects)
 
     def relieve(self, mb: int, effects: Effects[S]) -> None:
         """The machine itself is short of so much: idle sandboxes go, a bounded number at once."""

@@ -20,7 +20,7 @@ LOOK_S = 1.0
 
 
 class Upkeep:
-    """Tells the dispatcher what time it is, what idle sandboxes hold, and what the machine has left.
+    """Tells the dispatcher what time it is, and what the machine has left.
 
     ``available_mb`` answers the last, in MiB, of which ``floor_mb`` shall stay; ``None`` when nobody knows.
     """
@@ -47,19 +47,9 @@ class Upkeep:
             await self._clock.sleep(TICK_S)
             now = self._clock.monotonic()
             self._works.act(self._dispatch.tick(now))
-            self._weigh(now)
             if now >= self._look_at:
                 self._look_at = now + LOOK_S
                 self._look()
-
-    def _weigh(self, now: float) -> None:
-        weights = [
-            (slot, slot.sandbox.memory_bytes())
-            for slot in self._dispatch.due(now)
-            if slot.sandbox is not None
-        ]
-        if weights:
-            self._works.act(self._dispatch.weighed(weights, now))
 
     def _look(self) -> None:
         available_mb = self._available_mb()

@@ -2,7 +2,6 @@
 
 import itertools
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -14,38 +13,24 @@ from hypothesis.stateful import (
     multiple,
     rule,
 )
+from tests.unit.host.deciding import CREATIONS, WAITING, dispatcher
 
-from forerun.errors import ForerunError, SetupFailed, Throttled
-from forerun.host.dispatch import OUTDATED_S, Dispatcher
+from forerun.errors import ForerunError, SetupFailed
+from forerun.host.dispatch import OUTDATED_S
 from forerun.host.effects import Effects
-from forerun.host.evictor import Evictor
-from forerun.host.ledger import Ledger
 from forerun.host.line import Ticket
-from forerun.host.replenish import RefillPolicy, Replenisher
 from forerun.host.room import POOLED_MB
 from forerun.host.slots import Slot, State
-from forerun.model import StartType
 
 RUNTIMES = ("python3.11", "nodejs20.x")
 KEYS = {
     f"{runtime}-{mb}-{n}": (runtime, mb) for runtime in RUNTIMES for mb in (64, 200) for n in "ab"
 }
-CAPACITY, WAITING, CREATIONS = 512, 6, 2
 
 
 def wants(key: str) -> tuple[str, int]:
     """Runtime and MiB of a key, whose generation is after the last dash."""
     return KEYS[key.rpartition("-")[0]]
-
-
-def dispatcher(*, capacity_mb: int = CAPACITY, count: int = 12, floor: int = 1) -> Dispatcher[str]:
-    return Dispatcher(
-        ledger=Ledger(capacity_mb, count),
-        evictor=Evictor(min_s=10, max_s=100),
-        replenisher=Replenisher(RefillPolicy(floor=floor, ceiling=4)),
-        waiting_max=WAITING,
-        creations_max=CREATIONS,
-    )
 
 
 class HostMachine(RuleBasedStateMachine):
@@ -55,7 +40,8 @@ class HostMachine(RuleBasedStateMachine):
 
     @initialize(floor=st.integers(0, 2))
     def begin(self, floor: int) -> None:
-        self.host = dispatcher(floor=floor)
+        self.weights: dict[str, int] = {}
+        self.host = dispatcher(floor=floor, weights=self.weights)
         self.now = 0.0
         self.names = itertools.count()
         self.to_create: list[Slot[str]] = []
@@ -87,6 +73,7 @@ class HostMachine(RuleBasedStateMachine):
                 assert ticket.error is not None
                 continue
             self.take(slot, ticket.key)
+            self.slim.discard(slot.id)
             if slot.state is State.ASSIGNING:
                 assert slot.runtime == ticket.runtime
                 self.assigning.append(slot)
@@ -97,7 +84,6 @@ class HostMachine(RuleBasedStateMachine):
     def take(self, slot: Slot[str], key: str) -> None:
         assert slot.id not in self.working, "handed out twice"
         assert slot.sandbox is not None
-        self.slim.discard(slot.id)
         assert self.served.setdefault(slot.sandbox, key) == key, "served a second key"
         self.working.add(slot.id)
 
@@ -132,7 +118,7 @@ class HostMachine(RuleBasedStateMachine):
         if fits:
             assert own.state is State.BUSY
         else:
-            assert own.promised or own.state is State.DYING or self.host.line.lacking == WAITING
+            assert own.promised or own.state is not State.IDLE or self.host.line.lacking == WAITING
         return slots
 
     def ask(self, key: str):
@@ -176,6 +162,23 @@ class HostMachine(RuleBasedStateMachine):
         self.working.discard(slot.id)
         return multiple(*map(self.call, self.act(self.host.discard(slot))))
 
+    @rule(target=busy)
+    def work_off(self):
+        """All that is to be made, loaded and destroyed, as far as that goes."""
+        slots = []
+        while self.to_create or self.to_destroy or self.assigning:
+            if self.to_create:
+                slot = self.to_create.pop()
+                slots += self.act(self.host.created(slot, f"s{next(self.names)}", self.now))
+            elif self.assigning:
+                slot = self.assigning.pop()
+                self.host.assigned(slot, 5.0, self.now)
+                self.loaded[slot.id] = self.now
+                slots.append(slot)
+            else:
+                slots += self.act(self.host.gone(self.to_destroy.pop()))
+        return multiple(*map(self.call, slots))
+
     @rule(target=busy, slot=consumes(busy), ok=st.integers(0, 5))
     def end(self, slot: Slot[str], ok: int):
         self.working.discard(slot.id)
@@ -204,14 +207,12 @@ class HostMachine(RuleBasedStateMachine):
 
     @rule(target=busy, held_mb=st.lists(st.integers(0, 250), min_size=1, max_size=5))
     def weigh(self, held_mb: list[int]):
-        weights = []
-        for slot, mb in zip(self.host.due(self.now), itertools.cycle(held_mb), strict=False):
-            assert slot.state is State.IDLE
-            assert self.now - slot.idle_since >= 1
-            weights.append((slot, mb << 20))
-        effects = self.host.weighed(weights, self.now)
-        self.slim |= {slot.id for slot, _ in weights if slot.slim}
-        return multiple(*map(self.call, self.act(effects)))
+        """Idle ones rest for a second, and give back what they do not hold."""
+        self.now += 1.0
+        idle = [slot for slot in self.host.pool if slot.state is State.IDLE]
+        for slot, mb in zip(idle, itertools.cycle(held_mb), strict=False):
+            self.weights[slot.sandbox] = mb << 20
+        return multiple(*map(self.call, self.act(self.host.tick(self.now))))
 
     @rule(target=busy, available_mb=st.integers(0, 200))
     def look_at_the_machine(self, available_mb: int):
@@ -246,6 +247,7 @@ class HostMachine(RuleBasedStateMachine):
                 assert ledger.held(slot) == slot.booked_mb
                 full = wants(slot.family.key)[1]
                 if slot.slim and slot.state is not State.DYING:
+                    self.slim.add(slot.id)
                     assert slot.state is State.IDLE, "works with less than it may use"
                     assert POOLED_MB <= slot.booked_mb < full
                 elif not slot.slim:
@@ -303,105 +305,3 @@ class HostMachine(RuleBasedStateMachine):
 
 HostMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
 TestHost = HostMachine.TestCase
-
-
-def ready(host: Dispatcher[str], key: str, mb: int, *, calls: int = 1) -> Slot[str]:
-    """A busy sandbox of this key."""
-    effects = host.ask(Ticket(key, "python3.11", mb, deadline=10), 0)
-    if not effects.settled:
-        effects = host.created(effects.create[0], f"box-{key}", 0)
-    slot = effects.settled[0][1]
-    assert slot is not None
-    host.assigned(slot, 5, 0)
-    for _ in range(calls):
-        host.called(slot, 0)
-    return slot
-
-
-def test_memory_is_admitted_only_when_as_much_is_free() -> None:
-    host = dispatcher(capacity_mb=768, floor=0)
-    slot = ready(host, "a", 512)
-    ticket = Ticket("b", "python3.11", 512, deadline=10)
-    effects = host.ask(ticket, 0)
-    assert not effects.create
-    assert ticket.waited
-    effects = host.release(slot, 1)
-    assert effects.destroy == [slot]
-    assert not ticket.booked
-    effects = host.gone(slot)
-    assert ticket.booked
-    assert len(effects.create) == 1
-
-
-def test_the_unassigned_give_way_only_when_that_helps() -> None:
-    host = dispatcher(capacity_mb=300, floor=1)
-    slot = ready(host, "a", 150)
-    assert not host.created(next(s for s in host.pool if s is not slot), "pooled", 0)
-    waiting = Ticket("b", "nodejs20.x", 300, deadline=10)
-    assert host.ask(waiting, 0).destroy == []
-    effects = host.release(slot, 0)
-    assert [gone.sandbox for gone in effects.destroy] == ["box-a", "pooled"]
-    assert not host.gone(effects.destroy[0])
-    assert len(host.gone(effects.destroy[1]).create) == 1
-    assert waiting.booked
-
-
-def test_a_pool_half_full_is_refilled_by_the_tick_out_of_the_calls_way() -> None:
-    host = dispatcher(floor=2)
-    made = host.hold_ready("python3.11", 0).create
-    while made:
-        made = [new for slot in made for new in host.created(slot, f"p{slot.id}", 0).create]
-    assert host.pool.pooled("python3.11") == 2
-    assert host.ask(Ticket("a", "python3.11", 64, deadline=10), 0).create == []
-    making = host.tick(0.25).create
-    assert len(making) == 1
-    assert host.pool.pooled("python3.11") == 1
-    assert host.ask(Ticket("b", "python3.11", 64, deadline=10), 0.3).create == []
-    late = Ticket("c", "python3.11", 64, deadline=10)
-    assert host.ask(late, 0.3).create == []
-    effects = host.created(making[0], "made", 0.3)
-    assert effects.settled == [(late, making[0])]
-    assert late.start is StartType.ZYGOTE
-    assert len(effects.create) == 1
-
-
-def test_a_second_release_of_a_given_up_sandbox_is_harmless() -> None:
-    host = dispatcher(floor=0)
-    slot = ready(host, "a", 64)
-    assert host.discard(slot).destroy == [slot]
-    assert not host.discard(slot)
-    assert not host.release(slot, 0)
-
-
-def test_a_waiting_call_of_the_key_inherits_the_sandbox() -> None:
-    host = dispatcher(capacity_mb=64, floor=0)
-    slot = ready(host, "a", 64)
-    ticket = Ticket("a", "python3.11", 64, deadline=10)
-    host.ask(ticket, 0)
-    assert host.release(slot, 1).settled == [(ticket, slot)]
-    assert ticket.start is StartType.WARM
-    assert slot.state is State.BUSY
-
-
-def test_preparation_takes_free_memory_only() -> None:
-    host = dispatcher(capacity_mb=100, floor=0)
-    host.release(ready(host, "a", 64), 0)
-    ticket = Ticket("b", "python3.11", 64, deadline=10, ahead_of_need=True)
-    assert host.prepare(ticket, 0) is None
-    assert len(host.line) == 0
-
-
-def test_no_wait_where_none_is_allowed() -> None:
-    host = Dispatcher(
-        ledger=Ledger(64, 10),
-        evictor=Evictor(min_s=1, max_s=1),
-        replenisher=Replenisher(RefillPolicy(floor=0)),
-        waiting_max=0,
-        creations_max=1,
-    )
-    ready(host, "a", 64)
-    ticket = Ticket("b", "python3.11", 64, deadline=10)
-    assert host.ask(ticket, 0).settled == [(ticket, None)]
-    assert isinstance(ticket.error, Throttled)
-    with pytest.raises(SetupFailed, match="65 MB"):
-        host.ask(Ticket("c", "python3.11", 65, deadline=10), 0)

@@ -190,7 +190,7 @@ async def test_idle_sandboxes_give_way(rig: Rig) -> None:
         await rig.run(key, memory_mb=256)
     for _ in range(5):
         await rig.run("b", memory_mb=256)
-    run = await rig.run("big", memory_mb=700)
+    run = await rig.run("big", memory_mb=1010)
     assert run.placement.endswith("after a wait for memory")
     await settle()
     assert {info.key for info in rig.agent.sandboxes()} == {"b", "big"}
