@@ -23,7 +23,7 @@ from forerun.app.state import State, open_state
 from forerun.control.asynchronous import EventInvoker
 from forerun.control.invoke import Invoker
 from forerun.control.recorder import Recorder
-from forerun.errors import NotFound
+from forerun.errors import ForerunError, NotFound
 from forerun.host import Compiler, HostAgent
 from forerun.model import WITH_SDK, Credentials, SandboxSpec
 from forerun.sandbox import Sandbox
@@ -33,7 +33,6 @@ from forerun.settings import ServerSettings, Settings
 log = logging.getLogger("forerun")
 
 SESSION_S = 12 * 3600.0
-EVENTS_IN_FLIGHT = 100
 # A body that comes in small pieces may take so many times as long as one piece may.
 BODY_GAPS = 10
 
@@ -79,7 +78,7 @@ class Standalone:
             on_loaded=compiler.loaded if compiler else None,
             name=socket.gethostname(),
         )
-        self._registry = services.estate.registry
+        self._estate = services.estate
         services.estate.changes.listen(self._drop_outdated)
         services.estate.changes.listen(self._prepare)
         recorder = Recorder(state.invocations, state.logs)
@@ -97,9 +96,9 @@ class Standalone:
             queue=state.queue,
             registry=services.estate.registry,
             invoker=invoker,
-            backoff=Backoff(),
+            backoff=Backoff(retry_s=settings.events.retry_s),
             clock=clock,
-            in_flight=EVENTS_IN_FLIGHT,
+            in_flight=settings.events.at_once,
         )
         application = self._application(services, state, invoker, events)
         # Functions that are finishing may still call the platform when nobody from outside may any more.
@@ -202,7 +201,7 @@ class Standalone:
 
     async def _take_notice(self, account: str, name: str) -> None:
         try:
-            resolved = await self._registry.resolve(account, name, None, 0.0)
+            resolved = await self._estate.registry.resolve(account, name, None, 0.0)
         except NotFound:
             self._admission.reserve(account, name, None)
         else:
@@ -210,6 +209,16 @@ class Standalone:
             function = resolved.function
             suffix = WITH_SDK if function.uses_sdk else ""
             self._agent.hold_ready(function.runtime + suffix)
+            if function.snap_start:
+                await self._take_snapshot(account, name)
+
+    async def _take_snapshot(self, account: str, name: str) -> None:
+        newest = await self._estate.versions.newest(account, name)
+        if newest is not None and newest.snap_start:
+            try:
+                await self._invoker.prepare(newest)
+            except ForerunError as error:
+                log.warning("no snapshot of %s yet: %s", newest.qualified_arn, error.message)
 
     def _status(self) -> dict[str, Any]:
         stats = self._agent.stats()

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from forerun.settings.groups import (
     EgressPolicy,
+    EventSettings,
     HostSettings,
     LimitSettings,
     RetentionSettings,
@@ -29,6 +30,7 @@ from forerun.settings.reading import from_environ, from_file, merge, short_forms
 __all__ = [
     "ClientSettings",
     "EgressPolicy",
+    "EventSettings",
     "HostSettings",
     "LimitSettings",
     "RetentionSettings",
@@ -47,6 +49,7 @@ class Settings:
     limits: LimitSettings = field(default_factory=LimitSettings)
     host: HostSettings = field(default_factory=HostSettings)
     sandbox: SandboxSettings = field(default_factory=SandboxSettings)
+    events: EventSettings = field(default_factory=EventSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
 
     @classmethod

@@ -202,6 +202,21 @@ class SandboxSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class EventSettings:
+    """How asynchronous invocations are run."""
+
+    retry_s: float = 60.0
+    """Seconds until an event whose function failed is tried again, and twice that until the last try; AWS's."""
+
+    at_once: int = 100
+    """Events running at once where their handlers take long; short ones need fewer, so that sandboxes stay few."""
+
+    def __post_init__(self) -> None:
+        _in_range("events.retry_s", self.retry_s, 0.01, 3600)
+        _in_range("events.at_once", self.at_once, 1, 10_000)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RetentionSettings:
     """How long what happened is kept; the oldest goes first."""
 
