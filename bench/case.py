@@ -39,7 +39,7 @@ class Run:
     ) -> Line:
         """The line of one value for each of the last rounds: the median of the quieter half."""
         found = list(values)
-        others = self._others if len(self._others) == len(found) else [0.0] * len(found)
+        others = self._others if len(self._others) == len(found) else self._meanwhile(len(found))
         bound = max(QUIET_PERCENT, statistics.median(others)) if others else 0.0
         counted = [
             (value, busy)
@@ -53,5 +53,9 @@ class Run:
     def line(
         self, what: str, value: float | None, unit: str, target: float | None = None, **more
     ) -> Line:
-        """A line that is no median."""
-        return Line(self.case, what, value, unit, target, **more)
+        """A line that is no median of rounds."""
+        return Line(self.case, what, value, unit, target, others_cpu=self._meanwhile(1)[0], **more)
+
+    def _meanwhile(self, count: int) -> list[float]:
+        """What others used over all last rounds, for each of so many values."""
+        return [statistics.fmean(self._others) if self._others else 0.0] * count

@@ -18,7 +18,7 @@ from footprint import idle_platform, idle_sandboxes
 from heavy import heavy_imports
 from newcomer import newcomer
 from quiet import machine
-from results import Line, as_json, as_markdown, show
+from results import Line, as_json, show
 from stored import stored_functions
 from warm import throughput, warm
 
@@ -64,9 +64,6 @@ def main() -> int:
         "--only", action="append", choices=list(CASES), help="this case; may be repeated"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument(
-        "--markdown", action="store_true", help="print the table of docs/specification.md"
-    )
     parser.add_argument("--out", type=Path, help="also write the JSON to this file")
     arguments = parser.parse_args()
     began = time.monotonic()
@@ -81,8 +78,6 @@ def main() -> int:
         arguments.out.write_text(text)
     if arguments.json:
         print(text)
-    elif arguments.markdown:
-        print(as_markdown(lines))
     else:
         show(lines, "The main job: measured here, medians of the quieter rounds")
     return 0

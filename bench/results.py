@@ -51,7 +51,8 @@ def number(value: float | None) -> str:
     return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
 
 
-def _target(line: Line) -> str:
+def target_of(line: Line) -> str:
+    """The bound as text."""
     if line.target is None:
         return ""
     return f"{'>=' if line.at_least else '<='} {number(line.target)}"
@@ -72,25 +73,12 @@ def show(lines: list[Line], title: str) -> None:
             number(line.value),
             number(line.best),
             line.unit,
-            _target(line),
+            target_of(line),
             verdicts[line.met],
             f"{line.others_cpu:.0f} %",
             line.note,
         )
     Console(width=None if Console().is_terminal else 190).print(table)
-
-
-def as_markdown(lines: list[Line]) -> str:
-    """The table as docs/specification.md shows it."""
-    verdicts = {True: "yes", False: "**no**", None: ""}
-    rows = ["| case | what | measured | best round | target | met |", "|---|---|---|---|---|---|"]
-    for line in lines:
-        value = f"{number(line.value)} {line.unit}".strip()
-        told = value if line.value is not None else f"not measured: {line.note}"
-        best = number(line.best) if len(line.rounds) > 1 else ""
-        row = (f"`{line.case}`", line.what, told, best, _target(line), verdicts[line.met])
-        rows.append(f"| {' | '.join(row)} |")
-    return "\n".join(rows)
 
 
 def as_json(lines: list[Line], **about) -> str:
