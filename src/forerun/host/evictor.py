@@ -57,7 +57,7 @@ class Evictor(Generic[S]):
             self._rank(slot, self.value(slot))
 
     def demote(self, slot: Slot[S]) -> None:
-        """It is worth less than before, or was never listed since it could not go; ``arm`` it when it can."""
+        """It works, and is worth less than before: ``arm`` ranks it anew when it is idle again."""
         slot.ranked = False
         self._compact()
 
