@@ -5,8 +5,8 @@ a later server can tell what a killed one has left and sweep it. Below it is one
 sandbox's own process before it gives up its privileges (``forerun.runtime.jail.join_groups``) and removed by its
 zygote. What is stale here: nothing; every number is read when asked for.
 
-CPU is given by memory as AWS does (1,769 MB are one CPU) as a quota, but never less than half a CPU: a 128 MB function
-with AWS's 7 % would take seconds to import what takes 100 ms.
+CPU is shared in proportion to memory, as on AWS, but by weight and not by quota: where processors are idle a function
+may use them. A 128 MB function held to AWS's 7 % of a CPU would take seconds to import what takes 100 ms.
 """
 
 import contextlib
@@ -20,8 +20,6 @@ from forerun.runtime import syscalls
 
 PROCESSES = 1024
 MB_PER_CPU = 1769
-LEAST_CPU = 0.5
-_PERIOD_US = 100_000
 _PREFIX = "forerun-"
 _NAME = re.compile(r"forerun-(\d+)-(\d+)")
 
@@ -162,17 +160,10 @@ class Groups:
 
 
 def cpu_settings(version: int, memory_mb: int) -> dict[str, str]:
-    """File -> text for the CPU share of a function (pure)."""
-    quota = int(max(LEAST_CPU, memory_mb / MB_PER_CPU) * _PERIOD_US)
+    """File -> text for the CPU weight of a function (pure): 1,769 MB weigh as much as an ordinary process."""
     if version == 1:
-        return {
-            "cpu.cfs_quota_us": str(quota),
-            "cpu.shares": str(max(2, memory_mb * 1024 // MB_PER_CPU)),
-        }
-    return {
-        "cpu.max": f"{quota} {_PERIOD_US}",
-        "cpu.weight": str(min(10_000, max(1, memory_mb * 100 // MB_PER_CPU))),
-    }
+        return {"cpu.shares": str(max(2, memory_mb * 1024 // MB_PER_CPU))}
+    return {"cpu.weight": str(min(10_000, max(1, memory_mb * 100 // MB_PER_CPU)))}
 
 
 def open_groups(own: str | None = None) -> Groups:
