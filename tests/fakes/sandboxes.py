@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from forerun.aio import Clock
 from forerun.errors import NoSuchRuntime, SandboxDead, SetupFailed
 from forerun.model import Call, InitFailure, InitReport, Outcome, SandboxSpec
+from forerun.sandbox import Pack
 
 
 class FakeSandbox:
@@ -20,6 +21,7 @@ class FakeSandbox:
         self.id = f"sbx-{number}"
         self.runtime = runtime
         self.spec: SandboxSpec | None = None
+        self.origin: FakeSandbox | None = None
         self.calls: list[Call] = []
         self.alive = True
         self.destroyed = False
@@ -38,6 +40,8 @@ class FakeSandbox:
         if spec.handler in self._factory.bad_handlers:
             self.alive = False
             return InitFailure(payload=b"{}", error_type="Runtime.ImportModuleError", duration_ms=1)
+        if self.origin is not None:
+            return InitReport(duration_ms=1, restored=True)
         return InitReport(duration_ms=self._factory.init_s * 1000)
 
     async def invoke(self, call: Call) -> Outcome:
@@ -75,6 +79,7 @@ class FakeSandboxes:
     """Implements ``Sandboxes``. ``gates`` hold calls by request id; ``lethal`` ones end the sandbox they run in."""
 
     isolation = "fake"
+    snapshots = True
 
     def __init__(
         self,
@@ -91,6 +96,8 @@ class FakeSandboxes:
         self.lethal: set[str] = set()
         self.bad_handlers: set[str] = set()
         self.create_errors: list[Exception] = []
+        self.restore_errors: list[Exception] = []
+        self.unfit_handlers: set[str] = set()
         self.made: list[FakeSandbox] = []
         self.zygotes: set[str] = set()
         self.creating = 0
@@ -123,8 +130,28 @@ class FakeSandboxes:
     def runtimes(self) -> Mapping[str, str]:
         return {"python3.11": "/usr/bin/python3.11", "python3.12": "/usr/bin/python3.12"}
 
+    def packs(self, spec: SandboxSpec) -> list[Pack]:
+        return []
+
     def ready(self, runtime: str) -> bool:
         return runtime in self.zygotes
+
+    async def snapshot(
+        self, sandbox: FakeSandbox, spec: SandboxSpec, *, deadline: float
+    ) -> InitReport | InitFailure:
+        if spec.handler in self.unfit_handlers:
+            return InitFailure(payload=b"{}", error_type="Runtime.NoSnapshot", duration_ms=1)
+        return await sandbox.assign(spec, deadline=deadline)
+
+    async def restore(self, template: FakeSandbox) -> FakeSandbox:
+        assert template.spec is not None, "copied before it was assigned"
+        assert not template.destroyed, "copied after its end"
+        if self.restore_errors:
+            raise self.restore_errors.pop(0)
+        made = FakeSandbox(self, next(self._numbers), template.runtime)
+        made.origin = template
+        self.made.append(made)
+        return made
 
     async def create(self, runtime: str) -> FakeSandbox:
         if runtime not in self.runtimes():

@@ -66,16 +66,14 @@ class Standalone:
             settings, state, clock, runtimes=self._sandboxes.runtimes, base_url=self.endpoint
         )
         await services.estate.start()
-        # Without a jail there is none in which strangers' code could be compiled.
-        compiles = self._sandboxes.isolation == "jail"
-        compiler = Compiler(self._sandboxes, clock=clock) if compiles else None
+        compiler = Compiler(self._sandboxes, clock=clock)
         self._agent = agent = HostAgent(
             self._sandboxes,
             clock=clock,
             settings=settings.host,
             sandbox_settings=settings.sandbox,
             credentials=_issuer(services),
-            on_loaded=compiler.loaded if compiler else None,
+            on_loaded=compiler.loaded,
             name=socket.gethostname(),
         )
         self._estate = services.estate
@@ -115,8 +113,7 @@ class Standalone:
         self._closers.append(self._owner.close)
         await agent.start()
         self._closers.append(lambda: agent.close(grace_s=self._left()))
-        if compiler is not None:
-            self._closers.append(compiler.close)
+        self._closers.append(compiler.close)
         events.start()
         self._closers.append(lambda: events.close(grace_s=self._left()))
         maintenance = Maintenance(settings.retention, state, services, clock)

@@ -111,7 +111,9 @@ def changed(current: FunctionVersion, change: Change, machine: Machine) -> Funct
             given[field] = None
     if change.vpc is not None and not change.vpc.get("SubnetIds"):
         given["vpc"] = None
-    return msgspec.structs.replace(current, environment_error=False, **given)
+    new = msgspec.structs.replace(current, environment_error=False, **given)
+    _check_snap_start(new)
+    return new
 
 
 _PLAIN = (
@@ -159,6 +161,11 @@ def _check_texts(change: Change, account: str) -> None:
         require_match("deadLetterConfig.targetArn", change.dead_letter_arn, _TARGET)
     if change.kms_key_arn is not None:
         require_match("kMSKeyArn", change.kms_key_arn, _TARGET)
+
+
+def _check_snap_start(function: FunctionVersion) -> None:
+    if function.snap_start and not function.runtime.startswith("python"):
+        raise InvalidInput(f"{function.runtime} is not supported for SnapStart enabled functions.")
 
 
 def _check_runtime(runtime: str, machine: Machine) -> None:

@@ -128,6 +128,10 @@ class Invoker:
             raise
         return self._finish(function, record, run, on_stored)
 
+    async def prepare(self, function: FunctionVersion) -> None:
+        """Take the snapshot of a version with SnapStart ahead of its first call. Raises ``ForerunError`` when it cannot."""
+        await self._host.prewarm(self._spec(function), 0)
+
     def record(self, record: InvocationRecord, on_stored: Callable[[], None]) -> None:
         """Keep the record of an invocation that was never run."""
         self._recorder.add(record, on_stored=on_stored)

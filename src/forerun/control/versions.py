@@ -60,6 +60,11 @@ class Versions:
             return published.function
         raise busy(self._lookup.arn(account, name))
 
+    async def newest(self, account: str, name: str) -> FunctionVersion | None:
+        """The version that was published last."""
+        found = await self._store.versions(account, name, 0, 1, newest_first=True)
+        return found[0].function if found else None
+
     async def page(
         self, account: str, name: str, marker: str | None, limit: int | None
     ) -> Page[FunctionVersion]:

@@ -7,18 +7,15 @@ sandbox starts no task, waits for nothing and takes no lock.
 import asyncio
 import contextlib
 import logging
-import secrets
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from forerun.aio import Clock, TaskOwner
 from forerun.errors import (
     ForerunError,
     NoSuchRuntime,
     SandboxDead,
+    SetupFailed,
     Throttled,
 )
 from forerun.host.dispatch import REASON, Dispatcher
@@ -27,8 +24,11 @@ from forerun.host.face import HostStats, Run, SandboxInfo
 from forerun.host.ledger import Ledger
 from forerun.host.line import Ticket
 from forerun.host.machine import available_memory_mb, machine_memory_mb, sandbox_memory_mb
+from forerun.host.personal import Personal
 from forerun.host.replenish import RefillPolicy, Replenisher
-from forerun.host.slots import Slot, State
+from forerun.host.showing import shown, stats_of
+from forerun.host.slots import Slot, State, version_key
+from forerun.host.templates import Templates
 from forerun.host.upkeep import Upkeep
 from forerun.host.works import Works
 from forerun.model import (
@@ -59,6 +59,8 @@ PLACEMENT = {
     StartType.ZYGOTE: "forked: pool empty",
     StartType.COLD: "interpreter started: pool empty, no zygote yet",
 }
+TEMPLATE = "template of this version's sandboxes"
+COPIED = "copied from this version's snapshot"
 
 
 class HostAgent:
@@ -86,7 +88,7 @@ class HostAgent:
         self._clock = clock
         self._settings = settings = settings or HostSettings()
         self._timeouts = sandbox_settings or SandboxSettings()
-        self._credentials = credentials
+        self._personal = Personal(clock, credentials)
         self._on_loaded = on_loaded
         self._dispatch: Dispatcher[Sandbox] = Dispatcher(
             ledger=Ledger(settings.memory_mb or sandbox_memory_mb(), settings.max_sandboxes),
@@ -102,6 +104,15 @@ class HostAgent:
         self._pool = self._dispatch.pool
         self._works = Works(
             name, sandboxes, self._dispatch, clock, create_s=2 * self._timeouts.start_timeout_s
+        )
+        self._templates = Templates(
+            sandboxes,
+            self._dispatch,
+            self._works,
+            clock,
+            self._personal,
+            init_s=self._timeouts.init_timeout_s,
+            wait_s=settings.wait_s,
         )
         self._upkeep = Upkeep(
             self._dispatch,
@@ -159,6 +170,9 @@ class HostAgent:
         """Nothing is idle and ready: take or make a sandbox; again when it died before it began."""
         attempt = 0
         while True:
+            if (failure := await self._templates.provide(spec)) is not None:
+                timings.acquired = timings.loaded = self._clock.now()
+                return self._not_copied(spec, failure)
             ticket, slot = await self._obtain(spec, call)
             timings.acquired = self._clock.now()
             init = None
@@ -179,6 +193,8 @@ class HostAgent:
                     raise
                 continue
             run.init = init
+            if init is not None and init.restored:
+                run.placement = COPIED
             if ticket.waited:
                 run.placement += ", after a wait for memory"
             return run
@@ -231,15 +247,8 @@ class HostAgent:
         if sandbox is None:
             raise SandboxDead
         began = self._clock.monotonic()
-        now = self._clock.now()
-        day = time.strftime("%Y/%m/%d", time.gmtime(now))
-        slot.log_stream = f"{day}/[{spec.version}]{secrets.token_hex(16)}"
         try:
-            own = msgspec.structs.replace(
-                spec,
-                log_stream=slot.log_stream,
-                credentials=self._credentials(spec) if self._credentials else spec.credentials,
-            )
+            own = self._personal.spec(slot, spec)
             loaded = await sandbox.assign(own, deadline=began + self._timeouts.init_timeout_s)
         except BaseException:
             self._works.act(self._dispatch.discard(slot))
@@ -251,9 +260,25 @@ class HostAgent:
             self._works.act(self._dispatch.discard(slot))
         else:
             self._dispatch.assigned(slot, (ended - began) * 1000, ended)
+            if (origin := self._templates.made_from(slot)) is not None:
+                # Clients that were made in the template hold its credentials.
+                slot.retire_at = origin.retire_at
+                loaded.logs = self._templates.take_logs(spec) + loaded.logs
             if self._on_loaded is not None:
                 self._on_loaded(spec)
         return loaded
+
+    def _not_copied(self, spec: SandboxSpec, failure: InitFailure) -> Run:
+        """The code could not be loaded into the template of the version."""
+        self._starts[StartType.ZYGOTE] += 1
+        return Run(
+            outcome=failure,
+            start_type=StartType.ZYGOTE,
+            sandbox_id="",
+            isolation=self._sandboxes.isolation,
+            placement=TEMPLATE,
+            log_stream=self._personal.log_stream(spec),
+        )
 
     def _init_failed(self, slot: "Slot[Sandbox]", start: StartType, failure: InitFailure) -> Run:
         self._starts[start] += 1
@@ -273,15 +298,17 @@ class HostAgent:
         wait_s = self._settings.wait_s
         if call.deadline_ms:
             wait_s = min(wait_s, call.deadline_ms / 1000 - self._clock.now())
-        now = self._clock.monotonic()
-        ticket = Ticket(spec.key, spec.pool, spec.memory_mb, now + wait_s)
-        future = self._works.expect(ticket)
-        try:
-            self._works.act(self._dispatch.ask(ticket, now))
-        except ForerunError:
-            self._works.forget(ticket)
-            raise
-        return ticket, await self._works.settled(ticket, future)
+        pool = self._templates.pool(spec)
+        while True:
+            now = self._clock.monotonic()
+            ticket = Ticket(spec.key, pool, spec.memory_mb, now + wait_s)
+            try:
+                return ticket, await self._works.ask(ticket)
+            except SetupFailed:
+                # Its template is gone, or cannot be copied.
+                if pool == spec.pool:
+                    raise
+                pool = spec.pool
 
     # -- ahead of calls, and after them --------------------------------------------------------------------------
 
@@ -289,12 +316,14 @@ class HostAgent:
         """See ``Host.prewarm``."""
         if spec.runtime not in self._sandboxes.runtimes():
             raise NoSuchRuntime(f"this machine has no interpreter for {spec.runtime}")
+        if await self._templates.provide(spec) is not None:
+            return 0
         tasks = []
         for _ in range(count):
             now = self._clock.monotonic()
             ticket = Ticket(
                 spec.key,
-                spec.pool,
+                self._templates.pool(spec),
                 spec.memory_mb,
                 now + self._settings.wait_s,
                 ahead_of_need=True,
@@ -331,7 +360,9 @@ class HostAgent:
 
     def drop(self, outdated: Callable[[str], bool]) -> int:
         """See ``Host.drop``."""
-        count, effects = self._dispatch.drop(outdated, self._clock.monotonic())
+        count, effects = self._dispatch.drop(
+            lambda key: outdated(version_key(key)), self._clock.monotonic()
+        )
         self._works.act(effects)
         return count
 
@@ -343,39 +374,15 @@ class HostAgent:
 
     def stats(self) -> HostStats:
         """See ``Host.stats``."""
-        ledger, replenisher = self._dispatch.ledger, self._dispatch.replenisher
+        about = (self.name, self._sandboxes.isolation)
         now = self._clock.monotonic()
-        return HostStats(
-            name=self.name,
-            isolation=self._sandboxes.isolation,
-            memory_mb=ledger.capacity_mb,
-            booked_mb=ledger.booked_mb,
-            states={state.value: self._pool.count(state) for state in State},
-            pools={
-                runtime: (self._pool.pooled(runtime), replenisher.target(runtime, now))
-                for runtime in replenisher.runtimes
-            },
-            waiting=len(self._dispatch.line),
-            starts={start.value: count for start, count in self._starts.items()},
-            destroyed=self._works.destroyed,
-            failed=self._works.failed,
-        )
+        return stats_of(about, self._dispatch, self._works, self._starts, now)
 
     def sandboxes(self) -> list[SandboxInfo]:
         """See ``Host.sandboxes``."""
         now = self._clock.monotonic()
         return [
-            SandboxInfo(
-                id=slot.sandbox.id,
-                state=slot.state.value,
-                runtime=slot.runtime,
-                isolation=slot.sandbox.isolation,
-                key=slot.family.key if slot.family else None,
-                booked_mb=self._dispatch.ledger.held(slot),
-                used_bytes=slot.sandbox.memory_bytes() if slot.state is not State.DYING else 0,
-                calls=slot.calls,
-                idle_s=now - slot.idle_since if slot.state is State.IDLE else 0.0,
-            )
+            shown(slot, slot.sandbox, self._dispatch.ledger.held(slot), now)
             for slot in self._pool
             if slot.sandbox is not None
         ]

@@ -231,6 +231,15 @@ class Dispatcher(Generic[S]):
         self._refill(runtime, now, effects)
         return effects
 
+    def abandon(self, runtime: str) -> Effects[S]:
+        """Keep no unassigned sandboxes of this runtime any more, and give up those that wait."""
+        effects: Effects[S] = Effects()
+        self.replenisher.forget(runtime)
+        while (slot := self.pool.oldest_unassigned(runtime)) is not None:
+            self.room.destroy(slot, effects)
+        self._advance(effects)
+        return effects
+
     def drop(self, outdated: Callable[[str], bool], now: float) -> tuple[int, Effects[S]]:
         """Sandboxes of these keys shall serve no further call: idle ones go now, working ones after their call.
 

@@ -69,7 +69,10 @@ class Host(Protocol):
         ...
 
     async def prewarm(self, spec: SandboxSpec, count: int) -> int:
-        """Load the code into ``count`` more sandboxes ahead of calls, as far as memory is free; how many were made."""
+        """Load the code into ``count`` more sandboxes ahead of calls, as far as memory is free; how many were made.
+
+        A version with SnapStart gets its template, too; a ``count`` of 0 asks for no more than that.
+        """
         ...
 
     def hold_ready(self, runtime: str) -> None:

@@ -60,6 +60,10 @@ class Replenisher:
         if runtime not in self._runtimes:
             self._runtimes[runtime] = _Runtime(self._policy.memory_s)
 
+    def forget(self, runtime: str) -> None:
+        """Hold none of this runtime any more."""
+        self._runtimes.pop(runtime, None)
+
     def asked(self, runtime: str, now: float) -> None:
         """A call needed an unassigned sandbox of this runtime, whether one was there or not."""
         self.use(runtime)
@@ -73,8 +77,9 @@ class Replenisher:
 
     def failed(self, runtime: str, now: float) -> None:
         """A creation failed: leave the pool alone for a while, longer each time."""
-        self.use(runtime)
-        entry = self._runtimes[runtime]
+        entry = self._runtimes.get(runtime)
+        if entry is None:
+            return
         entry.not_before = now + self._policy.retry_s * 2 ** min(entry.failures, 6)
         entry.failures += 1
 

@@ -9,6 +9,15 @@ from forerun.host.rates import Rate
 S = TypeVar("S")
 
 
+# Ends the key of the sandbox that others of its version are copied from.
+TEMPLATE = ".template"
+
+
+def version_key(key: str) -> str:
+    """The key of the version that sandboxes of ``key`` belong to, be they templates or not."""
+    return key.removesuffix(TEMPLATE)
+
+
 class State(Enum):
     """Where a sandbox is in its life; it only moves down this list, but for idle and busy, which alternate."""
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 from forerun.aio import Clock, TaskOwner
 from forerun.errors import ForerunError, SandboxError, SetupFailed
@@ -20,8 +21,20 @@ log = logging.getLogger("forerun.host")
 DESTROY_S = 30.0
 
 
+class Copier(Protocol):
+    """Makes the sandboxes of some pools in its own way."""
+
+    def copies(self, pool: str) -> bool:
+        """Whether the pool is one of those."""
+        ...
+
+    async def copy(self, pool: str) -> "Sandbox":
+        """As ``Sandboxes.create``."""
+        ...
+
+
 class Works:
-    """The hands of a host. ``create_s`` guards against a factory that hangs; it has a shorter limit of its own."""
+    """The hands of a host. ``copier`` makes the sandboxes of its pools; ``on_destroy`` hears of each that goes. ``create_s`` guards against a factory that hangs; it has a shorter limit of its own."""
 
     def __init__(
         self,
@@ -38,6 +51,8 @@ class Works:
         self._create_s = create_s
         self._futures: dict[Ticket, asyncio.Future[Slot[Sandbox] | None]] = {}
         self._by_id: dict[str, Slot[Sandbox]] = {}
+        self.copier: Copier | None = None
+        self.on_destroy: Callable[[Slot[Sandbox]], None] | None = None
         self.owner = TaskOwner(f"host-{name}")
         self.destroyed = 0
         self.failed = 0
@@ -52,6 +67,16 @@ class Works:
             # A sandbox that was still being made is destroyed by a task that began meanwhile.
             pass
         await self.owner.close()
+
+    async def ask(self, ticket: Ticket) -> "Slot[Sandbox]":
+        """Put a ticket to the dispatcher and wait for what comes of it; its error is raised."""
+        future = self.expect(ticket)
+        try:
+            self.act(self._dispatch.ask(ticket, self._clock.monotonic()))
+        except ForerunError:
+            self.forget(ticket)
+            raise
+        return await self.settled(ticket, future)
 
     def expect(self, ticket: Ticket) -> "asyncio.Future[Slot[Sandbox] | None]":
         """What ``settled`` waits for; ask the dispatcher after this, so that the answer finds it."""
@@ -98,11 +123,10 @@ class Works:
                 self.act(self._dispatch.discard(given))
 
     async def _create(self, slot: "Slot[Sandbox]") -> None:
-        slot.zygote = self._sandboxes.ready(slot.runtime)
         error: ForerunError
         try:
             async with asyncio.timeout(self._create_s):
-                sandbox = await self._sandboxes.create(slot.runtime)
+                sandbox = await self._make(slot)
         except ForerunError as failure:
             error = failure
         except TimeoutError:
@@ -118,6 +142,12 @@ class Works:
             return
         self._not_created(slot, error)
 
+    async def _make(self, slot: "Slot[Sandbox]") -> "Sandbox":
+        if self.copier is not None and self.copier.copies(slot.runtime):
+            return await self.copier.copy(slot.runtime)
+        slot.zygote = self._sandboxes.ready(slot.runtime)
+        return await self._sandboxes.create(slot.runtime)
+
     def _not_created(self, slot: "Slot[Sandbox]", error: ForerunError) -> None:
         self.failed += 1
         log.warning("%s", error.message)
@@ -125,6 +155,8 @@ class Works:
 
     async def _destroy(self, slot: "Slot[Sandbox]") -> None:
         sandbox = slot.sandbox
+        if self.on_destroy is not None:
+            self.on_destroy(slot)
         try:
             if sandbox is not None:
                 async with asyncio.timeout(DESTROY_S):

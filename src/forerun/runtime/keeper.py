@@ -183,18 +183,20 @@ class Keeper:
             theirs.close()
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(middle, 0)
-            shell = 0
-            while True:
-                message, fds, _, _ = socket.recv_fds(ours, _MESSAGE, _MAX_FDS)
-                told = json.loads(message or b'{"error": "the shell has ended"}')
-                if "shell" in told:
-                    shell = told["shell"]
-                elif "error" in told:
-                    if shell:
-                        _kill(shell)
-                    raise escort.Strayed(told["error"])
-                else:
-                    return shell, fds
+            shell, passed = 0, []
+            try:
+                # Two say something, in any order: the process between who the shell is, the shell that it is ready.
+                while not (shell and passed):
+                    message, fds, _, _ = socket.recv_fds(ours, _MESSAGE, _MAX_FDS)
+                    told = json.loads(message or b'{"error": "the shell has ended"}')
+                    shell, passed = told.get("shell", shell), fds or passed
+                    if "error" in told:
+                        raise escort.Strayed(told["error"])
+            except BaseException:
+                if shell:
+                    _kill(shell)
+                raise
+            return shell, passed
 
     def _fork_template(self, namespaces: list[int], fds: list[int]) -> int:
         """Let the template fork and lead the child into ``namespaces``; the process id of what has arrived there."""
@@ -267,6 +269,8 @@ class Keeper:
 
     @contextlib.contextmanager
     def _time_limit(self) -> Iterator[None]:
+        # Each stop of a traced process would interrupt this one.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         self._alarmed = True
         signal.setitimer(signal.ITIMER_REAL, _COPY_S)
         try:
@@ -274,6 +278,7 @@ class Keeper:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             self._alarmed = False
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
 
     def _alarm(self, number: int, frame: object) -> None:
         if self._alarmed:
@@ -327,6 +332,7 @@ def _make_namespaces(
         os._exit(0)
     # Orphans that end here are nobody's concern.
     signal.set_wakeup_fd(-1)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
     sockets = jail.nest(tmp_mb, ports)
