@@ -25,7 +25,7 @@ class _Item(NamedTuple):
     record: InvocationRecord
     group: str
     stream: str
-    lines: list[LogLine]
+    lines: Callable[[], list[LogLine]]
     on_stored: Callable[[], None] | None
 
 
@@ -49,14 +49,17 @@ class Recorder:
         record: InvocationRecord,
         group: str = "",
         stream: str = "",
-        lines: list[LogLine] | None = None,
+        lines: Callable[[], list[LogLine]] = list,
         on_stored: Callable[[], None] | None = None,
     ) -> None:
-        """Keep a record and the log lines of its run; ``on_stored`` is called when both are in the store."""
+        """Keep a record and the log lines of its run, which are asked for when they are written.
+
+        ``on_stored`` is called when both are in the store.
+        """
         if len(self._items) >= BOUND and on_stored is None:
             self.dropped += 1
             return
-        self._items.append(_Item(record, group, stream, lines or [], on_stored))
+        self._items.append(_Item(record, group, stream, lines, on_stored))
         if len(self._items) == 1:
             self._wake.set()
 
@@ -84,10 +87,10 @@ class Recorder:
                         account=item.record.account,
                         group=item.group,
                         stream=item.stream,
-                        lines=item.lines,
+                        lines=lines,
                     )
                     for item in batch
-                    if item.lines
+                    if (lines := item.lines())
                 ]
             )
         except ForerunError as error:

@@ -89,7 +89,7 @@ class FakeInvoker:
                 version="$LATEST",
                 timings=Timings(),
             ),
-            log=[],
+            log=list,
         )
 
     def record(self, record, on_stored):

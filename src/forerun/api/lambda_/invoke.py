@@ -5,8 +5,8 @@ Everything an invocation carries stands in headers, path and query; the payload 
 
 import base64
 import binascii
-import os
 from collections.abc import Mapping
+from random import Random
 
 import msgspec
 
@@ -26,6 +26,7 @@ SYNC_BYTES = 6 * 1024 * 1024
 EVENT_BYTES = 1024 * 1024
 TAIL_BYTES = 4096
 CLIENT_CONTEXT_BYTES = 3583
+MAX_TRACE = 1024
 
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 
@@ -47,6 +48,8 @@ class Invocations:
         self._invoker = invoker
         self._events = events
         self._clock = clock
+        # Chooses versions and names traces; nothing depends on its being unguessable.
+        self._random = Random()  # noqa: S311
 
     async def invoke(
         self,
@@ -77,7 +80,7 @@ class Invocations:
         if reply.error is not None:
             answer.append((b"x-amz-function-error", reply.error.encode()))
         if headers.get(b"x-amz-log-type") == b"Tail":
-            answer.append((b"x-amz-log-result", tail(reply.log)))
+            answer.append((b"x-amz-log-result", tail(reply.log())))
         return Response(200, answer, reply.payload)
 
     async def stream(
@@ -107,7 +110,7 @@ class Invocations:
         elif not reply.streamed:
             await sink.start(reply.content_type)
             await sink.write(reply.payload)
-        log = tail(reply.log).decode() if headers.get(b"x-amz-log-type") == b"Tail" else None
+        log = tail(reply.log()).decode() if headers.get(b"x-amz-log-type") == b"Tail" else None
         await sink.end(
             invoke_complete(error_code=error_code, error_details=error_details, log_result=log)
         )
@@ -120,7 +123,7 @@ class Invocations:
                 "The derived qualifier from the function name does not match the specified qualifier."
             )
         account, qualifier = ref.account or caller.account, ref.qualifier or qualifier
-        pick = int.from_bytes(os.urandom(4), "big") / 2**32
+        pick = self._random.random()
         resolved = self._registry.peek(account, ref.name, qualifier, pick)
         if resolved is None:
             resolved = await self._registry.resolve(account, ref.name, qualifier, pick)
@@ -162,8 +165,14 @@ class Invocations:
             payload=body,
             received=now,
             client_context=_client_context(headers.get(b"x-amz-client-context")),
-            trace_id=_trace_id(headers.get(b"x-amzn-trace-id"), now),
+            trace_id=self._trace_id(headers.get(b"x-amzn-trace-id"), now),
         )
+
+    def _trace_id(self, header: bytes | None, now: float) -> str:
+        if header and b"Root=" in header and len(header) < MAX_TRACE:
+            return header.decode("latin-1")
+        random = f"{self._random.getrandbits(160):040x}"
+        return f"Root=1-{int(now):08x}-{random[:24]};Parent={random[24:]};Sampled=0"
 
 
 def _client_context(header: bytes | None) -> str | None:
@@ -177,13 +186,6 @@ def _client_context(header: bytes | None) -> str | None:
         return text.decode()
     except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInput("Client context must be a valid Base64-encoded JSON object.") from error
-
-
-def _trace_id(header: bytes | None, now: float) -> str:
-    if header and b"Root=" in header and len(header) < 1024:
-        return header.decode("latin-1")
-    random = os.urandom(20).hex()
-    return f"Root=1-{int(now):08x}-{random[:24]};Parent={random[24:]};Sampled=0"
 
 
 def tail(lines: list[LogLine]) -> bytes:
