@@ -50,14 +50,17 @@ class Invocation(msgspec.Struct, kw_only=True):
 
 
 class Reply(msgspec.Struct, kw_only=True):
-    """What the caller gets. ``error`` is ``None``, ``Handled`` or ``Unhandled``; ``log`` holds all lines of the run."""
+    """What the caller gets. ``error`` is ``None``, ``Handled`` or ``Unhandled``; ``log()`` gives all lines of the run.
+
+    The lines are put together when first asked for: few callers want them, and they are stored behind the answer.
+    """
 
     payload: bytes
     content_type: str
     error: str | None
     error_type: str | None
     record: InvocationRecord
-    log: list[LogLine]
+    log: Callable[[], list[LogLine]]
     streamed: bool = False
 
 
@@ -211,6 +214,19 @@ def _init_failed(
     record.init_ms = failure.duration_ms
     record.status = failure.status
     record.error_type = failure.error_type
+    return Reply(
+        payload=failure.payload,
+        content_type="application/json",
+        error="Unhandled",
+        error_type=failure.error_type,
+        record=record,
+        log=lambda: _log_of_failed_init(function, failure, record),
+    )
+
+
+def _log_of_failed_init(
+    function: FunctionVersion, failure: InitFailure, record: InvocationRecord
+) -> list[LogLine]:
     time_ms = int(record.timings.answered * 1000)
     log = function.logging
     report = Report(
@@ -222,19 +238,12 @@ def _init_failed(
         error_type=failure.error_type,
         crashed=True,
     )
-    return Reply(
-        payload=failure.payload,
-        content_type="application/json",
-        error="Unhandled",
-        error_type=failure.error_type,
-        record=record,
-        log=[
-            *failure.logs,
-            *init_failed_lines(failure, time_ms=time_ms, logging=log),
-            *start_lines(record.request_id, function.version, time_ms=time_ms, logging=log),
-            *end_lines(report, time_ms=time_ms, logging=log),
-        ],
-    )
+    return [
+        *failure.logs,
+        *init_failed_lines(failure, time_ms=time_ms, logging=log),
+        *start_lines(record.request_id, function.version, time_ms=time_ms, logging=log),
+        *end_lines(report, time_ms=time_ms, logging=log),
+    ]
 
 
 def _ran(
@@ -246,34 +255,39 @@ def _ran(
     record.max_memory_mb = outcome.max_memory_mb
     record.status = outcome.status
     record.error_type = outcome.error_type
-    restore_ms = None
     if init is not None:
         record.init_ms = init.duration_ms
-        restore_ms = init.duration_ms if init.restored else None
-    report = report_of(
-        record.request_id,
-        outcome,
-        memory_mb=function.memory_mb,
-        init_ms=None if restore_ms is not None else record.init_ms,
-        restore_ms=restore_ms,
-        trace_id=record.trace_id,
-    )
-    started_ms = int(outcome.started * 1000)
-    log = function.logging
     return Reply(
         payload=outcome.payload,
         content_type=outcome.content_type,
         error=outcome.error,
         error_type=outcome.error_type,
         record=record,
-        log=[
-            *(init.logs if init is not None else ()),
-            *start_lines(record.request_id, function.version, time_ms=started_ms, logging=log),
-            *outcome.logs,
-            *end_lines(report, time_ms=int(outcome.ended * 1000), logging=log),
-        ],
+        log=lambda: _log_of_run(function, outcome, init, record),
         streamed=outcome.streamed,
     )
+
+
+def _log_of_run(
+    function: FunctionVersion, outcome: Outcome, init: InitReport | None, record: InvocationRecord
+) -> list[LogLine]:
+    restored = init is not None and init.restored
+    report = report_of(
+        record.request_id,
+        outcome,
+        memory_mb=function.memory_mb,
+        init_ms=None if restored else record.init_ms,
+        restore_ms=record.init_ms if restored else None,
+        trace_id=record.trace_id,
+    )
+    started_ms = int(outcome.started * 1000)
+    log = function.logging
+    return [
+        *(init.logs if init is not None else ()),
+        *start_lines(record.request_id, function.version, time_ms=started_ms, logging=log),
+        *outcome.logs,
+        *end_lines(report, time_ms=int(outcome.ended * 1000), logging=log),
+    ]
 
 
 def _refuse_size(outcome: Outcome) -> None:
