@@ -111,5 +111,6 @@ def _cut_connections() -> None:
             if not stat.S_ISSOCK(os.fstat(number).st_mode):
                 continue
             with socket.socket(fileno=os.dup(number)) as sock:
-                if sock.family != socket.AF_UNIX:
+                listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+                if sock.family != socket.AF_UNIX and not listens:
                     sock.shutdown(socket.SHUT_RDWR)
