@@ -14,7 +14,7 @@ from forerun.aio import Clock, TaskOwner
 from forerun.errors import ForerunError
 from forerun.host.machine import available_memory_mb
 from forerun.model import SandboxSpec
-from forerun.sandbox import Pack, make_pack, packs_of, worth_compiling
+from forerun.sandbox import Pack, make_pack, worth_compiling
 
 if TYPE_CHECKING:
     from forerun.sandbox import Sandboxes
@@ -54,7 +54,7 @@ class Compiler:
     def loaded(self, spec: SandboxSpec) -> None:
         """A new sandbox has loaded the code of ``spec``."""
         now = self._clock.monotonic()
-        for pack in packs_of(spec):
+        for pack in self._sandboxes.packs(spec):
             if now - self._known.get(pack.file, -KNOWN_S) < KNOWN_S:
                 continue
             if len(self._waiting) >= WAITING_MAX:

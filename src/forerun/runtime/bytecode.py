@@ -30,7 +30,7 @@ _TRAILER = struct.Struct("!I4s")
 
 
 class Pack:
-    """The compiled modules below ``root``; ``file`` is read when the first of them is imported.
+    """The compiled modules below ``root``; ``file`` is read when the first of them is imported, or once it is there.
 
     A file that is missing, damaged or made by another interpreter is like an empty one.
     """
@@ -49,7 +49,7 @@ class Pack:
         """The code of the module at ``path``, if it is here."""
         if self._index is None:
             self._index = self._read()
-        place = self._index.get(path[len(self._start) :])
+        place = self._index.get(path[len(self._start) :]) if self._index else None
         if place is None:
             return None
         with contextlib.suppress(ValueError, EOFError, TypeError):
@@ -58,11 +58,13 @@ class Pack:
                 return code
         return None
 
-    def _read(self) -> dict[str, tuple[int, int]]:
+    def _read(self) -> dict[str, tuple[int, int]] | None:
         try:
             with open(self._file, "rb") as file:  # noqa: PTH123  pathlib would be loaded for this alone
                 self._content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
             return read_index(self._content)
+        except FileNotFoundError:
+            return None
         except (OSError, ValueError, EOFError, TypeError):
             return {}
 

@@ -31,7 +31,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from forerun.runtime import jail, keeper, launcher, python, rehearsal, root, seccomp, syscalls, wire
+from forerun.runtime import (
+    bytecode,
+    jail,
+    keeper,
+    launcher,
+    python,
+    rehearsal,
+    root,
+    seccomp,
+    syscalls,
+    wire,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +81,10 @@ def _build(control: socket.socket, plan: dict[str, Any]) -> NoReturn:
 
 
 class Zygote:
-    """Forks sandboxes on request and reports their end. ``plan``: ``preload`` (module names), ``groups``, ``statistics``."""
+    """Forks sandboxes on request and reports their end.
+
+    ``plan``: ``bytecode`` (as in ``assignment``), ``preload`` (module names), ``groups``, ``statistics``.
+    """
 
     def __init__(self, control: socket.socket, plan: dict[str, Any]) -> None:
         self._control = control
@@ -83,6 +97,7 @@ class Zygote:
         self._filter = seccomp.program()
         self._poll = select.epoll()
         self._children: dict[int, tuple[int, str, int]] = {}
+        bytecode.use(plan["bytecode"])
         self._preload(plan["preload"])
 
     def _preload(self, names: list[str]) -> None:

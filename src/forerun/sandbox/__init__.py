@@ -1,8 +1,8 @@
 """One execution environment: made, spoken with, bounded in time and memory, and destroyed without a trace."""
 
-from forerun.sandbox.bytecode import Pack, make_pack, packs_of, worth_compiling
+from forerun.sandbox.bytecode import make_pack, worth_compiling
 from forerun.sandbox.capabilities import Finding, can_jail, probe
-from forerun.sandbox.contract import OnExit, Sandbox, Sandboxes, ServePlatform
+from forerun.sandbox.contract import OnExit, Pack, Sandbox, Sandboxes, ServePlatform
 from forerun.sandbox.interpreters import (
     Interpreter,
     find_nodes,
@@ -41,7 +41,6 @@ __all__ = [
     "init_failed_lines",
     "make_pack",
     "own_interpreter",
-    "packs_of",
     "probe",
     "report_of",
     "search_folders",

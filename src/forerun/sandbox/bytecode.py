@@ -4,19 +4,22 @@ Packages carry no bytecode and what is mounted of them is read-only, so each new
 imports. A pack holds the bytecode of one tree for one runtime and one place inside (code keeps its path). It lies
 beside its tree as ``TREE.PLACE-RUNTIME-FORMAT``, appears by rename, complete, and goes when the tree goes. Nobody on
 the host reads what is in it: it comes out of a sandbox that has seen nothing but that tree, and goes into sandboxes
-that have it mounted.
+that have it mounted. The AWS SDK that comes with the runtime has packs, too, for interpreters that find no bytecode of
+theirs where it is installed.
 """
 
 import asyncio
 import base64
 import binascii
 import contextlib
+import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -24,36 +27,24 @@ import msgspec
 from forerun.aio import Clock
 from forerun.errors import SetupFailed
 from forerun.model import Call, Egress, InitFailure, LoggingConfig, SandboxSpec
-from forerun.runtime.assignment import LAYERS_ROOT, TASK_ROOT
-from forerun.sandbox.contract import Sandbox, Sandboxes
+from forerun.runtime.assignment import LAYERS_ROOT, RUNTIME_DIR, TASK_ROOT
+from forerun.sandbox.contract import Pack, Sandbox, Sandboxes
 
 HANDLER = "forerun/runtime/compiling.handler"
 PACKS_ROOT = "/var/runtime/bytecode"
+SDK_PLACE = f"{PACKS_ROOT}/sdk"
 MEMORY_MB = 384
 TIMEOUT_S = 150
 INIT_S = 10.0
 MAX_BYTES = 72 * 1024 * 1024
-# Below, compiling takes less than the pack costs: half a millisecond.
+# Compiling less than that takes half a millisecond.
 LEAST_SOURCE = 4096
 MAX_LOOK = 1000
 FORMAT = 1
 
 
-class Pack(NamedTuple):
-    """``tree`` is mounted at ``root``; its bytecode is in ``file`` on the host, and at ``place`` inside."""
-
-    root: str
-    tree: str
-    file: str
-    place: str
-
-    def is_there(self) -> bool:
-        """Whether it was made."""
-        return os.access(self.file, os.R_OK)
-
-
 def packs_of(spec: SandboxSpec) -> list[Pack]:
-    """The packs that sandboxes of ``spec`` take their bytecode from, be they there or not. Pure."""
+    """Those that sandboxes of ``spec`` take its own bytecode from, be they there or not. Pure."""
     if not spec.runtime.startswith("python"):
         return []
     trees = [("task", TASK_ROOT, spec.code_dir)]
@@ -63,6 +54,60 @@ def packs_of(spec: SandboxSpec) -> list[Pack]:
         Pack(root, tree, f"{tree}.{name}-{spec.runtime}-{FORMAT}", f"{PACKS_ROOT}/{name}")
         for name, root, tree in trees
     ]
+
+
+class SdkPacks:
+    """The packs of the SDK's ``packages`` below ``folder``, one for each runtime; another folder for each edition.
+
+    The folder is in the root of all sandboxes, so that a pack is there for all from the moment it was made.
+    """
+
+    def __init__(self, folder: Path, packages: Sequence[Path]) -> None:
+        self._packages = [package for package in packages if package.is_dir()]
+        self._all = folder
+        self._folder = folder / _edition(packages)
+        self._packs: dict[str, Pack | None] = {}
+
+    def start(self) -> None:
+        """Make the folder, and remove those of earlier editions. Raises ``OSError``."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.chmod(0o755)
+        for found in (*self._all.iterdir(), *self._folder.glob(".*")):
+            if found.is_dir() and found != self._folder:
+                shutil.rmtree(found)
+            elif found.is_file():
+                found.unlink()
+
+    def bind(self) -> list[str]:
+        """The folder on the host and in the root."""
+        return [str(self._folder), SDK_PLACE]
+
+    def of(self, runtime: str) -> Pack | None:
+        """The pack for a runtime; ``None`` when its interpreter finds bytecode where the SDK is installed."""
+        if runtime not in self._packs:
+            self._packs[runtime] = None if self._has_bytecode(runtime) else self._pack(runtime)
+        return self._packs[runtime]
+
+    def _has_bytecode(self, runtime: str) -> bool:
+        tag = runtime.replace("python", "cpython-").replace(".", "")
+        return not runtime.startswith("python") or all(
+            (package / "__pycache__" / f"__init__.{tag}.pyc").exists() for package in self._packages
+        )
+
+    def _pack(self, runtime: str) -> Pack:
+        name = f"{runtime}-{FORMAT}"
+        file, place = self._folder / name, f"{SDK_PLACE}/{name}"
+        return Pack(RUNTIME_DIR, str(self._packages[0]), str(file), place)
+
+
+def _edition(packages: Sequence[Path]) -> str:
+    """Changes when another version of one of the packages is installed."""
+    said = hashlib.sha256()
+    for package in packages:
+        file = package / "__init__.py" if package.is_dir() else package
+        seen = file.stat()
+        said.update(f"{file}:{seen.st_size}:{seen.st_mtime_ns}\n".encode())
+    return said.hexdigest()[:32]
 
 
 def worth_compiling(pack: Pack) -> bool:

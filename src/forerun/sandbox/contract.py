@@ -1,10 +1,27 @@
 """What the host room may expect of a sandbox, whichever way it is isolated."""
 
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from socket import socket
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from forerun.model import Call, InitFailure, InitReport, Outcome, SandboxSpec
+
+
+class Pack(NamedTuple):
+    """Bytecode of a ``tree`` that is mounted at ``root``: in ``file`` on the host, at ``place`` inside.
+
+    For the SDK, which is in every sandbox, ``tree`` is one of its packages.
+    """
+
+    root: str
+    tree: str
+    file: str
+    place: str
+
+    def is_there(self) -> bool:
+        """Whether it was made."""
+        return os.access(self.file, os.R_OK)
 
 
 class Sandbox(Protocol):
@@ -73,6 +90,10 @@ class Sandboxes(Protocol):
 
     def ready(self, runtime: str) -> bool:
         """Whether ``create`` will fork, rather than start an interpreter first."""
+        ...
+
+    def packs(self, spec: SandboxSpec) -> list[Pack]:
+        """Where sandboxes of ``spec`` look for bytecode, be it there or not; ``make_pack`` makes it."""
         ...
 
     async def create(self, runtime: str) -> Sandbox:

@@ -18,8 +18,9 @@ from forerun.aio import Clock, SystemClock, TaskOwner
 from forerun.errors import NoSuchRuntime, SandboxDead, SetupFailed
 from forerun.model import WITH_SDK, InitFailure, InitReport, SandboxSpec
 from forerun.sandbox.api_dialogue import ApiDialogue
+from forerun.sandbox.bytecode import SdkPacks, packs_of
 from forerun.sandbox.cgroups import Groups, open_groups
-from forerun.sandbox.contract import OnExit, Sandbox, ServePlatform
+from forerun.sandbox.contract import OnExit, Pack, Sandbox, ServePlatform
 from forerun.sandbox.dialogue import Dialogue, WireDialogue
 from forerun.sandbox.environment import PLATFORM_PORT, RUNTIME_API_PORT
 from forerun.sandbox.interpreters import Interpreter, own_interpreter, runtimes_of
@@ -27,7 +28,7 @@ from forerun.sandbox.jail_body import JailBody, Machine, Uids
 from forerun.sandbox.link import Link
 from forerun.sandbox.live import LiveSandbox, Watch
 from forerun.sandbox.network import OpenNetwork
-from forerun.sandbox.rootfs import host_resolvers, root_plan, zygote_environment
+from forerun.sandbox.rootfs import host_resolvers, root_plan, sdk_packages, zygote_environment
 from forerun.sandbox.templates import TemplateBody
 from forerun.sandbox.zygotes import Zygote
 
@@ -134,6 +135,7 @@ class JailSandboxes:
         self._numbers = itertools.count(1)
         self._owner = TaskOwner(f"{self.isolation}-sandboxes")
         self._mountpoint = settings.data_dir / "run" / f"root-{os.getpid()}"
+        self._sdk_packs = SdkPacks(settings.data_dir / "bytecode", sdk_packages())
 
     @property
     def groups(self) -> Groups:
@@ -151,12 +153,21 @@ class JailSandboxes:
         self._groups = open_groups()
         try:
             self._mountpoint.mkdir(parents=True, exist_ok=True)
+            self._sdk_packs.start()
         except OSError as error:
             raise SetupFailed(f"Making {self._mountpoint}: {error}") from error
 
     def runtimes(self) -> Mapping[str, str]:
         """See ``contract.Sandboxes``."""
         return runtimes_of(self._settings.interpreters)
+
+    def packs(self, spec: SandboxSpec) -> list[Pack]:
+        """See ``contract.Sandboxes``."""
+        found = packs_of(spec)
+        if spec.uses_sdk or spec.layers_dir is not None:
+            of_sdk = self._sdk_packs.of(spec.runtime)
+            found += [of_sdk] if of_sdk is not None else []
+        return found
 
     def ready(self, runtime: str) -> bool:
         """See ``contract.Sandboxes``."""
@@ -327,12 +338,12 @@ class JailSandboxes:
                 for name, one in self._settings.interpreters.items()
                 if name.startswith("nodejs")
             ]
+        plan = root_plan(programs, code_root=self._code_root, resolvers=host_resolvers())
+        plan["binds"].append(self._sdk_packs.bind())
+        of_sdk = self._sdk_packs.of(interpreter.runtime.removesuffix(WITH_SDK))
         return {
-            **root_plan(
-                programs,
-                code_root=self._code_root,
-                resolvers=host_resolvers(),
-            ),
+            **plan,
+            "bytecode": [] if of_sdk is None else [[of_sdk.root, of_sdk.place]],
             "interpreter": str(interpreter.program),
             "environment": zygote_environment(),
             "mountpoint": str(self._mountpoint),

@@ -25,7 +25,7 @@ from forerun.model import WITH_SDK, InitFailure, InitReport, SandboxSpec
 from forerun.runtime.descendants import kill_descendants
 from forerun.runtime.wire import ASSIGN
 from forerun.sandbox.api_dialogue import ApiDialogue
-from forerun.sandbox.contract import OnExit, Sandbox
+from forerun.sandbox.contract import OnExit, Pack, Sandbox
 from forerun.sandbox.dialogue import Dialogue, WireDialogue
 from forerun.sandbox.endings import Exit
 from forerun.sandbox.environment import assignment_for
@@ -83,6 +83,10 @@ class ProcessSandboxes:
     def runtimes(self) -> Mapping[str, str]:
         """See ``contract.Sandboxes``."""
         return runtimes_of(self._settings.interpreters)
+
+    def packs(self, spec: SandboxSpec) -> list[Pack]:
+        """None: there is no jail in which a stranger's code could be compiled."""
+        return []
 
     def ready(self, runtime: str) -> bool:
         """There are no zygotes here: each sandbox starts an interpreter."""
