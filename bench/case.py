@@ -21,6 +21,7 @@ class Run:
         self.quick = quick
         self._patience_s = patience_s
         self._others: list[float] = []
+        self._all_others: list[float] = []
 
     def size(self, full: int, quick: int) -> int:
         return quick if self.quick else full
@@ -33,6 +34,12 @@ class Run:
             others = Others()
             yield index
             self._others.append(others.percent())
+            self._all_others.append(self._others[-1])
+
+    @property
+    def disturbed(self) -> float:
+        """What others used of the CPU, percent, over all rounds of the case."""
+        return statistics.fmean(self._all_others) if self._all_others else 0.0
 
     def median(
         self, what: str, values: Iterable[float], unit: str, target: float | None = None, **more

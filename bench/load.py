@@ -10,17 +10,29 @@ from dataclasses import dataclass
 
 from client import BadAnswer, Connection, Samples, Target, now
 
+_CHECK = """
+local threads = {}
+function setup(thread) threads[#threads + 1] = thread end
+wrong = 0
+function response(status, headers, body)
+  if not string.find(body, EXPECT, 1, true) then wrong = wrong + 1 end
+end
+function others() local n = 0 for _, t in ipairs(threads) do n = n + t:get("wrong") end return n end
+"""
+_UNCHECKED = """
+function others() return 0 end
+"""
 _DONE = """
 done = function(s, l, r)
   io.write(string.format("JSON [%d,%d,%d,%d,%d]\\n", s.requests, s.duration,
-    s.errors.connect + s.errors.read + s.errors.write + s.errors.timeout, s.errors.status, l:percentile(99)))
+    s.errors.connect + s.errors.read + s.errors.write + s.errors.timeout, s.errors.status + others(), l:percentile(99)))
 end
 """
 
 
 @dataclass
 class Load:
-    """What a load of some seconds gave. ``errors`` counts whatever was not a 2xx answer."""
+    """What a load of some seconds gave. ``errors`` counts what was no 2xx answer or lacks ``expect``."""
 
     engine: str
     rate: float
@@ -44,6 +56,10 @@ def _wrk(target: Target, connections: int, seconds: int) -> Load:
     ]
     script += [f"wrk.headers[{json.dumps(k)}]={json.dumps(v)}" for k, v in target.headers.items()]
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
+        if target.expect:
+            script += [f"EXPECT={json.dumps(target.expect.decode())}", _CHECK]
+        else:
+            script += [_UNCHECKED]
         file.write("\n".join(script) + _DONE)
         file.flush()
         done = subprocess.run(

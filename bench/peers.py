@@ -12,6 +12,7 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import newcomer
@@ -37,7 +38,7 @@ class Pair:
         self.ours: list[float] = []
         self.theirs: list[float] = []
 
-    def line(self, peer: Peer, note: str) -> Line:
+    def line(self, peer: Peer, run: Run, note: str) -> Line:
         """The ratio of the medians, with both in the note."""
         if not self.ours or not self.theirs:
             return Line(peer.name, self.what, None, "ratio", note=note or "not measured")
@@ -45,7 +46,8 @@ class Pair:
         told = f"ours {ours:.4g} {self.unit}, theirs {theirs:.4g} {self.unit}"
         ratio = ours / theirs if theirs else float("nan")
         return Line(
-            peer.name, self.what, ratio, "ratio", 1.0, at_least=self.more_is_better, note=f"{told}; {note}".strip("; ")
+            peer.name, self.what, ratio, "ratio", 1.0, at_least=self.more_is_better,
+            others_cpu=run.disturbed, note=f"{told}; {note}".strip("; ")
         )  # fmt: skip
 
 
@@ -78,7 +80,7 @@ def _measure(peer: Peer, run: Run, server: Server, ours) -> list[Line]:
                     got = load(target, connections, run.size(3, 1))
                     found.append(got.rate if not got.errors else 0.0)
     note = f"{peer.isolation}; ours {runtime}"
-    lines = [pair.line(peer, note) for pair in (warm, slow, cold, *rates.values())]
+    lines = [pair.line(peer, run, note) for pair in (warm, slow, cold, *rates.values())]
     if peer.one_only:
         lines.append(
             Line(peer.name, "8 connections", None, "ratio", note="serves one call at a time")
@@ -93,7 +95,8 @@ class Ours:
         source = HELLO_NODE if runtime.startswith("nodejs") else HELLO
         self.runtime = runtime
         made = time.monotonic_ns()
-        self.warm = server.create(f"warm-{made}", source, runtime=runtime)
+        warm = server.create(f"warm-{made}", source, runtime=runtime)
+        self.warm = replace(warm, expect=b"true")
         self.cold = [
             server.create(f"cold-{made}-{each}", source, runtime=runtime) for each in range(count)
         ]
@@ -124,19 +127,19 @@ def compare(names: list[str], *, quick: bool) -> list[Line]:
 def from_nothing(run: Run) -> list[Line]:
     """Ours and MiniStack's way from nothing to the first answer, in turns."""
     peer, pair = PEERS["MiniStack"], Pair("from nothing to the first answer", "s")
-    told = ""
+    laps = {"ours": "", "theirs": ""}
     with tempfile.TemporaryDirectory(prefix="forerun-bench-") as built:
         wheel = newcomer.build_wheel(Path(built))
         for _ in run.rounds(3):
-            for measure, found in (
-                (lambda folder: newcomer.steps_of(wheel, folder), pair.ours),
-                (ministack_from_nothing, pair.theirs),
+            for measure, whose in (
+                (lambda folder: newcomer.steps_of(wheel, folder), "ours"),
+                (ministack_from_nothing, "theirs"),
             ):
                 with tempfile.TemporaryDirectory(prefix="forerun-bench-") as folder:
                     steps = measure(Path(folder))
-                found.append(sum(steps.values()))
-                told = ", ".join(f"{name} {took:.1f}" for name, took in steps.items())
-    return [pair.line(peer, f"theirs: {told}")]
+                (pair.ours if whose == "ours" else pair.theirs).append(sum(steps.values()))
+                laps[whose] = ", ".join(f"{name} {took:.1f}" for name, took in steps.items())
+    return [pair.line(peer, run, f"ours: {laps['ours']}; theirs: {laps['theirs']}")]
 
 
 def main() -> int:
