@@ -103,6 +103,10 @@ class Groups:
             swap, value = self.files.memory_and_swap
             with contextlib.suppress(FileNotFoundError):  # kernel without swap accounting
                 _write(limit.with_name(swap), size if value is None else value)
+        self.limit_cpu(name, memory_mb)
+
+    def limit_cpu(self, name: str, memory_mb: int) -> None:
+        """Set the CPU of a group to that of a function with so much memory. Raises ``OSError``."""
         index = self._parent("cpu")
         if index is not None:
             group = self.parents[index].path / name

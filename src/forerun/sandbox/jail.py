@@ -216,7 +216,9 @@ class JailSandboxes:
             raise SandboxDead
         template = self._templates[sandbox.id] = TemplateBody(body, self._machine(), self._owner)
         live.embody(template)
-        return await live.assign(spec, deadline=deadline)
+        result = await live.assign(spec, deadline=deadline)
+        template.initialised()
+        return result
 
     async def restore(self, template: Sandbox) -> Sandbox:
         """See ``contract.Sandboxes``."""

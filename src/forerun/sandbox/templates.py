@@ -17,6 +17,7 @@ from forerun.aio import TaskOwner
 from forerun.errors import SetupFailed
 from forerun.model import SandboxSpec
 from forerun.runtime.wire import ASSIGN, RESTORE
+from forerun.sandbox.cgroups import MB_PER_CPU
 from forerun.sandbox.endings import Exit
 from forerun.sandbox.environment import assignment_for
 from forerun.sandbox.jail_body import JailBody, Machine
@@ -83,6 +84,11 @@ class TemplateBody:
     def limit(self, spec: SandboxSpec) -> None:
         """See ``live.Body``."""
         self._inner.limit(spec)
+
+    def initialised(self) -> None:
+        """From now on it only copies, which others wait for: at the speed of a processor, whatever the function's is."""
+        with contextlib.suppress(OSError):
+            self._machine.groups.limit_cpu(self._inner.name, MB_PER_CPU)
 
     def kill(self) -> None:
         """End the template, and its keeper unless copies live."""
