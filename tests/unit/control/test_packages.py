@@ -306,3 +306,19 @@ async def test_code_that_was_put_again_is_not_discarded(tmp_path):
     assert not os.path.exists(store.path(stored.digest))
     assert not store.blob_path(stored.digest).exists()
     assert await store.digests() == set()
+
+
+async def test_what_hosts_made_of_a_tree_goes_with_it(tmp_path):
+    clock = FakeClock()
+    store = CodeStore(tmp_path, clock=clock, zipped_limit=1 << 20, unzipped_limit=LIMIT)
+    await store.start()
+    stored = await store.put(make(entry("app.py")))
+    other = await store.put(make(entry("other.py")))
+    for digest in (stored.digest, other.digest, "orphan"):
+        (tmp_path / "trees" / f"{digest}.task-python3.11-1").write_bytes(b"bytecode")
+    await clock.advance(4000)
+    assert await store.digests() == {stored.digest, other.digest, "orphan"}
+    assert await store.discard(stored.digest)
+    assert await store.discard("orphan")
+    left = {path.name for path in (tmp_path / "trees").iterdir()}
+    assert left == {other.digest, f"{other.digest}.task-python3.11-1"}
