@@ -50,6 +50,12 @@ async def main(data):
             print(await sandbox.assign(spec, deadline=time.monotonic() + 10), file=sys.stderr)
             paths = ["/.code", "/var/task", "/tmp", str(data / "own-file"), "/etc/shadow"]
             answers.append(json.loads((await sandbox.invoke(make_call({"paths": paths}))).payload))
+        origin = await jails.create(runtime)
+        spec = make_spec(data / "code" / "a", runtime=runtime, snap_start=True)
+        print(await jails.snapshot(origin, spec, deadline=time.monotonic() + 10), file=sys.stderr)
+        copied = await jails.restore(origin)
+        print(await copied.assign(spec, deadline=time.monotonic() + 10), file=sys.stderr)
+        answers.append(json.loads((await copied.invoke(make_call({"paths": paths}))).payload))
         print(json.dumps(answers))
     finally:
         await jails.close()
@@ -79,9 +85,11 @@ def test_confines_as_an_ordinary_user() -> None:
             text=True,
         )
         assert ran.returncode == 0, ran.stderr
-        for found in json.loads(ran.stdout):
+        first, second, copied = json.loads(ran.stdout)
+        assert first["pids"] == second["pids"] == ["1"]
+        assert copied["pids"] == ["1", "2"], "its own, and the one that keeps its namespaces"
+        for found in (first, second, copied):
             assert found["uid"] == 993
-            assert found["pids"] == ["1"]
             assert int(found["caps"], 16) == 0
             assert found["/.code"] == []
             assert found["/var/task"] == ["app.py"]

@@ -14,7 +14,7 @@ from tests.sandbox.makers import RUNTIME, make_call, make_spec, write_code
 
 from forerun.errors import SetupFailed
 from forerun.model import Credentials, InitFailure, InitReport, Outcome
-from forerun.sandbox import JailSandboxes, Sandbox
+from forerun.sandbox import JailSandboxes, JailSettings, Sandbox, find_pythons
 from forerun.sandbox.cgroups import own_name
 
 pytestmark = pytest.mark.root
@@ -338,3 +338,24 @@ async def test_open_connections_are_cut(template: Template, copy: Copy) -> None:
     sandbox = await copy(origin)
     assert await ask(sandbox, "client.recv(1).decode()") == ""
     assert await ask(sandbox, "pair[0].send(b'x')") == 1
+
+
+async def test_every_installed_interpreter_can_be_copied(tmp_path: Path) -> None:
+    found = find_pythons([Path("/usr/bin"), Path("/usr/local/bin")], Path.home())
+    jails = JailSandboxes(JailSettings(data_dir=tmp_path, interpreters=found))
+    code = write_code(
+        tmp_path / "code",
+        "import sys, ssl\ndef handler(e, c): return 'python%d.%d' % sys.version_info[:2]",
+    )
+    await jails.start()
+    try:
+        for name in sorted(found):
+            spec = make_spec(code, runtime=name, snap_start=True)
+            origin = await jails.create(name)
+            await jails.snapshot(origin, spec, deadline=time.monotonic() + 10)
+            for _ in range(2):
+                sandbox = await jails.restore(origin)
+                await sandbox.assign(spec, deadline=time.monotonic() + 10)
+                assert await ask(sandbox) == name
+    finally:
+        await jails.close()

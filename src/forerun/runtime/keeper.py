@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _MESSAGE = 65536
 _COPY_S = 5.0
+_IDLE_S = 0.005
 _MAX_FDS = 16
 _OOM_SCORE = "500"
 _STRAY_ROUNDS = 20
@@ -73,6 +74,8 @@ class Keeper:
         self._control = control
         self._copies: dict[int, _Copy] = {}
         self._alarmed = False
+        self._likely: dict[str, Any] | None = None
+        self._spare: tuple[int, list[int]] | None = None
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.signal(signal.SIGCHLD, _noticed)
         signal.signal(signal.SIGALRM, self._alarm)
@@ -112,13 +115,19 @@ class Keeper:
         """Serve until the template and all copies are gone, or the host is."""
         control = self._control.fileno()
         while self._template or self._copies:
-            readable, _, _ = select.select([control, self._wake], [], [])
+            readable, _, _ = select.select([control, self._wake], [], [], self._pause())
+            if not readable:
+                self._prepare_shell()
             if self._wake in readable:
                 os.read(self._wake, 4096)
                 self._reap()
             if control in readable:
                 self._take_order()
         os._exit(0)
+
+    def _pause(self) -> float | None:
+        """How long to wait for work before making a shell ahead; for ever when there is one."""
+        return _IDLE_S if self._likely is not None and self._spare is None else None
 
     def _take_order(self) -> None:
         message, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, _MAX_FDS)
@@ -143,7 +152,7 @@ class Keeper:
         shell = 0
         try:
             with self._time_limit():
-                shell, passed = self._make_shell(order["tmp_mb"], order["ports"])
+                shell, passed = self._take_shell(order)
                 namespaces = passed[: len(template.NAMESPACES)]
                 sockets = passed[len(template.NAMESPACES) :]
                 try:
@@ -157,6 +166,20 @@ class Keeper:
                 _kill(shell)
             raise
         self._copies[number] = _Copy(number, shell, main)
+
+    def _take_shell(self, order: dict[str, Any]) -> tuple[int, list[int]]:
+        """The shell that waits, or else a new one."""
+        self._likely = order
+        spare, self._spare = self._spare, None
+        return spare or self._make_shell(order["tmp_mb"], order["ports"])
+
+    def _prepare_shell(self) -> None:
+        """Make the next copy's shell while nobody waits; the next copy finds out if that fails."""
+        if self._likely is None or self._spare is not None or not self._template:
+            return
+        order, self._likely = self._likely, None
+        with contextlib.suppress(OSError, ValueError, escort.Strayed), self._time_limit():
+            self._spare = self._make_shell(order["tmp_mb"], order["ports"])
 
     def _announce(self, number: int, shell: int, main: int, sockets: list[int]) -> None:
         pidfds: list[int] = []
@@ -183,20 +206,7 @@ class Keeper:
             theirs.close()
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(middle, 0)
-            shell, passed = 0, []
-            try:
-                # Two say something, in any order: the process between who the shell is, the shell that it is ready.
-                while not (shell and passed):
-                    message, fds, _, _ = socket.recv_fds(ours, _MESSAGE, _MAX_FDS)
-                    told = json.loads(message or b'{"error": "the shell has ended"}')
-                    shell, passed = told.get("shell", shell), fds or passed
-                    if "error" in told:
-                        raise escort.Strayed(told["error"])
-            except BaseException:
-                if shell:
-                    _kill(shell)
-                raise
-            return shell, passed
+            return _hear_of_shell(ours)
 
     def _fork_template(self, namespaces: list[int], fds: list[int]) -> int:
         """Let the template fork and lead the child into ``namespaces``; the process id of what has arrived there."""
@@ -241,6 +251,8 @@ class Keeper:
 
     def _template_ended(self, status: int) -> None:
         self._template = 0
+        if self._spare is not None:
+            _kill(self._spare[0])
         with contextlib.suppress(OSError, wire.WireClosed):
             report = json.dumps({"status": status}).encode()
             self._stream.send(wire.pack(wire.EXITED, report))
@@ -292,6 +304,23 @@ def _noticed(number: int, frame: object) -> None:
 def _kill(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+
+
+def _hear_of_shell(line: socket.socket) -> tuple[int, list[int]]:
+    """Two say something, in any order: the process between says who the shell is, the shell that it is ready."""
+    shell, passed, error = 0, list[int](), ""
+    try:
+        while not ((shell and passed) or error):
+            message, fds, _, _ = socket.recv_fds(line, _MESSAGE, _MAX_FDS)
+            told = json.loads(message or b'{"error": "the shell has ended"}')
+            shell, passed = told.get("shell", shell), fds or passed
+            error = told.get("error", "")
+    finally:
+        if shell and not passed:
+            _kill(shell)
+    if error:
+        raise escort.Strayed(error)
+    return shell, passed
 
 
 def _hand(gate: socket.socket, fds: list[int]) -> None:
