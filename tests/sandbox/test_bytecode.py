@@ -2,7 +2,10 @@
 
 import json
 import os
+import shutil
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -14,11 +17,12 @@ from forerun.aio import SystemClock
 from forerun.errors import SetupFailed
 from forerun.model.execution import InitReport, SandboxSpec
 from forerun.model.functions import Egress
-from forerun.sandbox import JailSandboxes, Pack, make_pack
+from forerun.sandbox import JailSandboxes, Pack, find_pythons, make_pack
 from forerun.sandbox.bytecode import MAX_BYTES, _spec, packs_of, worth_compiling
 
 pytestmark = pytest.mark.root
 
+NOBODY = 65534
 WATCHING = """
 import os, sys
 compiled = []
@@ -141,6 +145,56 @@ async def test_a_hostile_package_costs_its_own_bytecode_only(
     (pack,) = packs_of(spec)
     assert 100_000 < os.stat(pack.file).st_size < MAX_BYTES
     assert left_over(jails) == []
+
+
+ROOTLESS = f"""
+import asyncio, json, sys
+from pathlib import Path
+from tests.sandbox.makers import make_spec, write_code
+from tests.sandbox.test_bytecode import WATCHING, compile_all, run
+from forerun.sandbox import JailSandboxes, JailSettings, find_pythons
+
+async def main(data):
+    pythons = find_pythons([Path("/usr/bin")], None)
+    jails = JailSandboxes(JailSettings(data_dir=data, interpreters=pythons))
+    await jails.start()
+    try:
+        code = write_code(data / "trees" / "aa", WATCHING)
+        write_code(code, "VALUE = 7", "lib.py")
+        spec = make_spec(code, runtime={RUNTIME!r})
+        await compile_all(jails, spec)
+        print(json.dumps(await run(jails, spec)))
+    finally:
+        await jails.close()
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+def test_an_ordinary_user_compiles_too() -> None:
+    pythons = find_pythons([Path("/usr/bin")], None)
+    if RUNTIME not in pythons:
+        pytest.skip(f"no {RUNTIME} that another user may run")
+    data = Path(tempfile.mkdtemp(prefix="forerun-rootless-"))
+    try:
+        os.chown(data, NOBODY, NOBODY)
+        ran = subprocess.run(
+            [pythons[RUNTIME].program, "-c", ROOTLESS, data],
+            user=NOBODY,
+            group=NOBODY,
+            extra_groups=[],
+            cwd="/",
+            env={"PYTHONPATH": ":".join([str(Path(__file__).parents[2]), *filter(None, sys.path)])},
+            capture_output=True,
+            timeout=40,
+            check=False,
+            text=True,
+        )
+        assert ran.returncode == 0, ran.stderr
+        found = json.loads(ran.stdout)
+        assert (found["compiled"], found["value"]) == ([], 7)
+    finally:
+        shutil.rmtree(data)
 
 
 class Liar:
