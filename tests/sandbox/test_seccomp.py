@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from forerun.runtime import seccomp
 
 ALLOW, EPERM, ENOSYS, KILL = 0x7FFF0000, 0x50001, 0x50026, 0x80000000
+TRACE = 0x7FF00000
 ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 CLONE = {"x86_64": 56, "aarch64": 220}
 SOCKET = {"x86_64": 41, "aarch64": 198}
@@ -17,11 +18,13 @@ PERSONALITY = {"x86_64": 135, "aarch64": 92}
 MACHINES = sorted(ARCH)
 
 
-def decide(machine: str, number: int, *arguments: int, arch: int | None = None) -> int:
+def decide(
+    machine: str, number: int, *arguments: int, arch: int | None = None, template: bool = False
+) -> int:
     """What the kernel would answer."""
     padded = (*arguments, *(0,) * (6 - len(arguments)))
     data = struct.pack("=iIQ6Q", number, ARCH[machine] if arch is None else arch, 0, *padded)
-    code = list(struct.iter_unpack("=HBBI", seccomp.program(machine)))
+    code = list(struct.iter_unpack("=HBBI", seccomp.program(machine, template=template)))
     accumulator = position = 0
     while True:
         operation, true, false, value = code[position]
@@ -54,6 +57,15 @@ def test_allows_everything_else(machine: str, number: int) -> None:
     if number in (SOCKET[machine], SOCKET[machine] + 12, SOCKET[machine] + 1):
         return
     assert decide(machine, number) == ALLOW
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@given(number=st.integers(0, 460))
+def test_a_template_differs_in_one_call_that_its_tracer_decides(machine: str, number: int) -> None:
+    if number == seccomp.denied_calls(machine)["setns"]:
+        assert decide(machine, number, template=True) == TRACE
+    else:
+        assert decide(machine, number, template=True) == decide(machine, number)
 
 
 @pytest.mark.parametrize("machine", MACHINES)

@@ -134,6 +134,7 @@ class Templates:
             self._slots[spec.key] = slot
             self._logs[spec.key] = loaded.logs
             self._works.act(self._dispatch.release(slot, now))
+            self._works.act(self._dispatch.hold_ready(_COPIES + spec.key, now))
         return loaded
 
     # -- for those who make and destroy sandboxes ----------------------------------------------------------------
