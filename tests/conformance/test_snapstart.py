@@ -3,10 +3,11 @@
 import base64
 import json
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.servers import Server
+from tests.servers import Server, eventually
 
 pytestmark = pytest.mark.conformance
 
@@ -50,6 +51,18 @@ def test_init_runs_once_for_all_sandboxes(server: Server) -> None:
     _, start, log = invoke(server, name)
     assert start == "warm"
     assert "Restore Duration" not in log
+
+
+def test_publishing_takes_the_snapshot(server: Server) -> None:
+    name = server.function(SOURCE, SnapStart=SNAPSHOT)
+    server.lambda_.publish_version(FunctionName=name)
+    eventually(
+        lambda: [one["state"] for one in server.sandboxes() if one.get("name") == name] == ["idle"],
+        what="a template",
+    )
+    before = time.time_ns()
+    (born, _, _), _, _ = invoke(server, name)
+    assert born < before
 
 
 def test_a_function_that_fails_in_init_says_so_each_time(server: Server) -> None:

@@ -213,7 +213,8 @@ class Standalone:
         newest = await self._estate.versions.newest(account, name)
         if newest is not None and newest.snap_start:
             try:
-                await self._invoker.prepare(newest)
+                resolved = await self._estate.registry.resolve(account, name, newest.version, 0.0)
+                await self._invoker.prepare(resolved.function)
             except ForerunError as error:
                 log.warning("no snapshot of %s yet: %s", newest.qualified_arn, error.message)
 
