@@ -12,6 +12,7 @@ may use them. A 128 MB function held to AWS's 7 % of a CPU would take seconds to
 import contextlib
 import os
 import re
+from collections.abc import Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from forerun.runtime import syscalls
 
 PROCESSES = 1024
 MB_PER_CPU = 1769
+UNASSIGNED_MB = 40
 _PREFIX = "forerun-"
 _NAME = re.compile(r"forerun-(\d+)-(\d+)")
 
@@ -224,11 +226,24 @@ def _open_v1(own: str) -> list[Parent]:
         place = places.get(controller)
         if place is None or not _make(place, own):
             continue
-        first = {"pids.max": str(PROCESSES)} if controller == "pids" else {}
         if any(parent.path == place / own for parent in parents):
             continue
-        parents.append(Parent(place / own, frozenset((controller,)), first))
+        if controller == "cpu":
+            _weigh(place / own / "cpu.shares", 1024)
+        parents.append(Parent(place / own, frozenset((controller,)), _first(1, {controller})))
     return parents
+
+
+def _first(version: int, controllers: Set[str]) -> dict[str, str]:
+    """What a new group begins with: a bound on processes, and little weight while it only gets ready."""
+    first = {"pids.max": str(PROCESSES)} if "pids" in controllers else {}
+    return first | cpu_settings(version, UNASSIGNED_MB) if "cpu" in controllers else first
+
+
+def _weigh(file: Path, one: int) -> None:
+    """Sandboxes together weigh as much as one busy process on each processor, not as one process."""
+    with contextlib.suppress(OSError):
+        _write(file, str(one * (os.cpu_count() or 1)))
 
 
 def _open_v2(own: str) -> Parent | None:
@@ -243,8 +258,9 @@ def _open_v2(own: str) -> Parent | None:
         enabled = (place / own / "cgroup.subtree_control").read_text().split()
         controllers = frozenset(enabled) & {"memory", "cpu", "pids"}
         if "memory" in controllers:
-            first = {"pids.max": str(PROCESSES)} if "pids" in controllers else {}
-            return Parent(place / own, controllers, {**first, "memory.oom.group": "1"})
+            _weigh(place / own / "cpu.weight", 100)
+            first = {**_first(2, controllers), "memory.oom.group": "1"}
+            return Parent(place / own, controllers, first)
         with contextlib.suppress(OSError):
             (place / own).rmdir()
     return None
