@@ -128,7 +128,7 @@ async def make_pack(sandboxes: Sandboxes, pack: Pack, spec: SandboxSpec, clock: 
 
     ``spec`` is one of those that will use it. Raises ``SandboxError`` or ``OSError``; then there is no pack.
     """
-    sandbox = await sandboxes.create(spec.runtime)
+    sandbox = await sandboxes.create(spec.pool)
     try:
         loaded = await sandbox.assign(_spec(pack, spec), deadline=clock.monotonic() + INIT_S)
         if isinstance(loaded, InitFailure):
