@@ -22,6 +22,7 @@ from forerun.runtime import syscalls
 PROCESSES = 1024
 MB_PER_CPU = 1769
 UNASSIGNED_MB = 40
+_ALL_AT_ONCE = "memory.oom.group"
 _PREFIX = "forerun-"
 _NAME = re.compile(r"forerun-(\d+)-(\d+)")
 
@@ -114,6 +115,12 @@ class Groups:
             group = self.parents[index].path / name
             for file, text in cpu_settings(self.version, memory_mb).items():
                 _write(group / file, text)
+
+    def spare(self, name: str) -> None:
+        """When memory is short in a group, end the process that suits best, not all of them. Raises ``OSError``."""
+        index = self._parent("memory")
+        if index is not None and _ALL_AT_ONCE in self.parents[index].first:
+            _write(self.parents[index].path / name / _ALL_AT_ONCE, "0")
 
     def make(self, name: str) -> None:
         """Make the group of a sandbox whose processes are moved in from elsewhere. Raises ``OSError``."""

@@ -86,8 +86,12 @@ class TemplateBody:
         self._inner.limit(spec)
 
     def initialised(self) -> None:
-        """From now on it only copies, which others wait for: at the speed of a processor, whatever the function's is."""
+        """From now on it only copies, which others wait for: at the speed of a processor, whatever the function's is.
+
+        And the keeper, on which copies depend, must not end with it for lack of memory.
+        """
         with contextlib.suppress(OSError):
+            self._machine.groups.spare(self._inner.name)
             self._machine.groups.limit_cpu(self._inner.name, MB_PER_CPU)
 
     def kill(self) -> None:
