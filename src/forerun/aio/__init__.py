@@ -1,5 +1,6 @@
-"""What asyncio lacks: owned tasks, a clock that can be passed in, and an HTTP server on sockets that come and go."""
+"""What asyncio lacks: owned tasks, a clock that can be passed in, short waits without sleep, HTTP on sockets that come and go."""
 
+from forerun.aio.awake import Awake
 from forerun.aio.clock import Clock, SystemClock
 from forerun.aio.http import (
     App,
@@ -16,6 +17,7 @@ from forerun.aio.tasks import TaskOwner
 
 __all__ = [
     "App",
+    "Awake",
     "BodyTooLarge",
     "BodyTooSlow",
     "Bounds",

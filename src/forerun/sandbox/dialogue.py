@@ -6,6 +6,7 @@ import re
 from socket import socket
 from typing import Any, Protocol
 
+from forerun.aio import Awake
 from forerun.errors import SandboxDead
 from forerun.model import Call, InitFailure, InitReport, Outcome
 from forerun.runtime.wire import (
@@ -59,8 +60,9 @@ class Dialogue(Protocol):
 class WireDialogue:
     """Frames, one invocation at a time, no task and no copy beyond the frame."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, awake: Awake) -> None:
         self._link = link
+        self._awake = awake
         self._loop = asyncio.get_running_loop()
         self._init: asyncio.Future[InitReport | InitFailure] = self._loop.create_future()
         self._call: asyncio.Future[Outcome] | None = None
@@ -90,7 +92,8 @@ class WireDialogue:
             head["client_context"] = call.client_context
         self._link.send(pack_headed(INVOKE, head, call.payload))
         try:
-            return await done
+            with self._awake:
+                return await done
         finally:
             self._call = None
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from forerun.aio import Clock, SystemClock, TaskOwner
+from forerun.aio import Awake, Clock, SystemClock, TaskOwner
 from forerun.errors import NoSuchRuntime, SandboxDead, SetupFailed
 from forerun.model import WITH_SDK, InitFailure, InitReport, SandboxSpec
 from forerun.sandbox.api_dialogue import ApiDialogue
@@ -151,6 +151,7 @@ class JailSandboxes:
     async def start(self) -> None:
         """Open the control groups, sweep what a killed server left, and see that jails can be made here."""
         self._groups = open_groups()
+        self._awake = Awake()
         try:
             self._mountpoint.mkdir(parents=True, exist_ok=True)
             self._sdk_packs.start()
@@ -249,7 +250,7 @@ class JailSandboxes:
             name,
             runtime,
             (ours, printed),
-            WireDialogue if runtime.startswith("python") else self._api_dialogue,
+            self._wire_dialogue if runtime.startswith("python") else self._api_dialogue,
             Watch(self._settings.clock, self._owner, self._settings.on_exit, self._forget),
         )
         return sandbox, [theirs.detach(), prints]
@@ -354,6 +355,9 @@ class JailSandboxes:
             "groups": [{"fd": -1, "write": dict(one.first)} for one in self.groups.parents],
             "statistics": self.groups.statistics(),
         }
+
+    def _wire_dialogue(self, link: Link) -> Dialogue:
+        return WireDialogue(link, self._awake)
 
     def _api_dialogue(self, link: Link) -> Dialogue:
         return ApiDialogue(link, self._settings.clock)

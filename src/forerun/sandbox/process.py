@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import forerun
-from forerun.aio import Clock, SystemClock, TaskOwner
+from forerun.aio import Awake, Clock, SystemClock, TaskOwner
 from forerun.errors import NoSuchRuntime, SetupFailed
 from forerun.model import WITH_SDK, InitFailure, InitReport, SandboxSpec
 from forerun.runtime.descendants import kill_descendants
@@ -72,6 +72,7 @@ class ProcessSandboxes:
 
     async def start(self) -> None:
         """Make the private folder, with the AWS SDK for functions in it."""
+        self._awake = Awake()
         try:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._libraries.mkdir(parents=True)
@@ -107,7 +108,7 @@ class ProcessSandboxes:
             name,
             runtime,
             (ours, printed),
-            WireDialogue if is_python else self._api_dialogue,
+            self._wire_dialogue if is_python else self._api_dialogue,
             Watch(self._settings.clock, self._owner, self._settings.on_exit, self._forget),
         )
         self._sandboxes[name] = sandbox
@@ -159,6 +160,9 @@ class ProcessSandboxes:
             return None
         node = self._settings.interpreters[runtime].program
         return [str(node), str(_RUNTIME / "nodejs" / "bootstrap.mjs")]
+
+    def _wire_dialogue(self, link: Link) -> Dialogue:
+        return WireDialogue(link, self._awake)
 
     def _api_dialogue(self, link: Link) -> Dialogue:
         return ApiDialogue(link, self._settings.clock)
