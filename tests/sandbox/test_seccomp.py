@@ -14,6 +14,7 @@ ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 CLONE = {"x86_64": 56, "aarch64": 220}
 SOCKET = {"x86_64": 41, "aarch64": 198}
 IOCTL = {"x86_64": 16, "aarch64": 29}
+SETSOCKOPT = {"x86_64": 54, "aarch64": 208}
 PERSONALITY = {"x86_64": 135, "aarch64": 92}
 MACHINES = sorted(ARCH)
 
@@ -60,12 +61,22 @@ def test_allows_everything_else(machine: str, number: int) -> None:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-@given(number=st.integers(0, 460))
-def test_a_template_differs_in_one_call_that_its_tracer_decides(machine: str, number: int) -> None:
+@given(number=st.integers(0, 460), argument=st.integers(0, 63))
+def test_a_template_is_refused_the_same(machine: str, number: int, argument: int) -> None:
     if number == seccomp.denied_calls(machine)["setns"]:
         assert decide(machine, number, template=True) == TRACE
     else:
-        assert decide(machine, number, template=True) == decide(machine, number)
+        arguments = (argument,) * 3
+        expected = decide(machine, number, *arguments)
+        assert decide(machine, number, *arguments, template=True) == expected
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_template_cannot_change_the_network_of_a_copy(machine: str) -> None:
+    for request, answer in ((0x8914, EPERM), (0x5412, EPERM), (0x8913, ALLOW), (0x5401, ALLOW)):
+        assert decide(machine, IOCTL[machine], 3, request, template=True) == answer
+    for option, answer in ((64, EPERM), (129, EPERM), (9, ALLOW), (67, ALLOW)):
+        assert decide(machine, SETSOCKOPT[machine], 3, 0, option, template=True) == answer
 
 
 @pytest.mark.parametrize("machine", MACHINES)

@@ -5,8 +5,10 @@ ways its author cannot see. The namespaces, the missing capabilities and the rea
 sandbox; the filter takes away the calls that have been the way into kernels (namespaces, mounts, bpf, keys, io_uring,
 userfaultfd, module and clock calls, odd socket families) and that no function needs.
 
-A template of SnapStart differs in one call: ``setns`` is asked of the process that traces, and answers ENOSYS to a
-process that is not traced (``forerun.runtime.escort``).
+A template of SnapStart differs: ``setns`` is asked of the process that traces, and answers ENOSYS to a process that is
+not traced (``forerun.runtime.escort``). And as its user owns the user namespace of its copies, a socket that a copy hands
+back to it could be used to change the copy's network: the changes of interfaces and packet filters are refused, too,
+which without that fail for want of a capability.
 
 Refused calls answer EPERM; ``clone3``, whose flags a filter cannot see, answers ENOSYS so that libc falls back to
 ``clone``. Another architecture's calls (x32, i386) end the process.
@@ -34,6 +36,15 @@ _NAMESPACES = 0x7E020000
 _FAMILIES = (1, 2, 10, 16)
 _NETLINK, _NETLINK_ROUTE = 16, 0
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+# Changes of packet filters (IPT_SO_SET_REPLACE and _ADD_COUNTERS, ARPT_, EBT_), whatever the level of the option.
+_TABLES = (64, 65, 96, 97, 128, 129)
+# SIOCADDRT, SIOCDELRT, SIOCSIF* (flags, addresses, metric, MTU, name, hardware address, queue, map), SIOCDARP, SIOCSARP,
+# VLANs, tunnels, bridges.
+_INTERFACES = (
+    *(0x890B, 0x890C, 0x8914, 0x8916, 0x8918, 0x891A, 0x891C, 0x891E, 0x8922, 0x8923, 0x8924),
+    *(0x8936, 0x8937, 0x8943, 0x8953, 0x8955, 0x8971, 0x8983, 0x89A0, 0x89A1, 0x89A2, 0x89A3),
+    *(0x89F1, 0x89F2, 0x89F3),
+)
 
 # name: (number on x86_64, number on aarch64; None where the call does not exist)
 _DENIED = {
@@ -101,7 +112,7 @@ _DENIED = {
 }
 _CLONE, _CLONE3 = (56, 220), 435
 _SOCKET, _IOCTL, _PERSONALITY = (41, 198), (16, 29), (135, 92)
-_SOCKETPAIR = (53, 199)
+_SOCKETPAIR, _SETSOCKOPT = (53, 199), (54, 208)
 
 _LEAF = 3
 
@@ -134,13 +145,15 @@ def program(machine: str = "", *, template: bool = False) -> bytes:
         code += [(_JUMP_GE, 0, 1, _X32_BIT), (_RETURN, 0, 0, _KILL)]
     refuse: list[_Instruction] = [(_RETURN, 0, 0, _EPERM)]
     rules = dict.fromkeys(denied_calls(machine).values(), refuse)
-    if template:
-        rules[_DENIED["setns"][column] or 0] = [(_RETURN, 0, 0, _TRACE)]
     rules[_CLONE3] = [(_RETURN, 0, 0, _ENOSYS)]
     rules[_CLONE[column]] = _clone_rules()
     rules[_SOCKET[column]] = rules[_SOCKETPAIR[column]] = _socket_rules()
     rules[_IOCTL[column]] = _ioctl_rules()
     rules[_PERSONALITY[column]] = _personality_rules()
+    if template:
+        rules[denied_calls(machine)["setns"]] = [(_RETURN, 0, 0, _TRACE)]
+        rules[_SETSOCKOPT[column]] = _refusing(_ARG2, _TABLES)
+        rules[_IOCTL[column]] = _refusing(_ARG1, (_TIOCSTI, _TIOCLINUX, *_INTERFACES))
     code += _tree(sorted(rules.items()))
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
 
@@ -195,6 +208,14 @@ def _ioctl_rules() -> list[_Instruction]:
         (_RETURN, 0, 0, _EPERM),
         (_RETURN, 0, 0, _ALLOW),
     ]
+
+
+def _refusing(argument: int, values: tuple[int, ...]) -> list[_Instruction]:
+    """Refuse the call when the argument is one of ``values``."""
+    rules: list[_Instruction] = [(_LOAD, 0, 0, argument)]
+    for left, value in enumerate(reversed(values)):
+        rules.insert(1, (_JUMP_EQ, left + 1, 0, value))
+    return [*rules, (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _EPERM)]
 
 
 def _personality_rules() -> list[_Instruction]:
