@@ -290,6 +290,27 @@ async def test_a_function_that_tampers_with_its_copying_gets_none(
     await jails.restore(fine)
 
 
+async def test_a_socket_given_to_the_template_does_not_open_the_network_of_a_copy(
+    template: Template, copy: Copy
+) -> None:
+    origin = await template(
+        "import fcntl, os, socket, struct\n"
+        "near, far = socket.socketpair()\n"
+        "if os.fork() == 0:\n"
+        "    near.close()\n"
+        "    _, fds, _, _ = socket.recv_fds(far, 1, 1)\n"
+        "    try: told = fcntl.ioctl(fds[0], 0x8914, struct.pack('16sH22x', b'lo', 0)) and 'done'\n"
+        "    except OSError as error: told = str(error.errno)\n"
+        "    far.send(told.encode())\n"
+        "    os._exit(0)\n"
+        "def handler(event, context):\n"
+        "    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:\n"
+        "        socket.send_fds(near, [b'x'], [sock.fileno()])\n"
+        "    return near.recv(100).decode()\n"
+    )
+    assert await ask(await copy(origin)) == "1"
+
+
 async def test_what_cannot_be_copied_is_refused(
     snapshot: Callable[..., Awaitable[Any]],
 ) -> None:
