@@ -26,7 +26,7 @@ from forerun.host.line import Ticket
 from forerun.host.machine import available_memory_mb, machine_memory_mb, sandbox_memory_mb
 from forerun.host.personal import Personal
 from forerun.host.replenish import RefillPolicy, Replenisher
-from forerun.host.showing import shown, stats_of
+from forerun.host.showing import sandboxes_of, stats_of
 from forerun.host.slots import Slot, State, version_key
 from forerun.host.templates import Templates
 from forerun.host.upkeep import Upkeep
@@ -380,12 +380,7 @@ class HostAgent:
 
     def sandboxes(self) -> list[SandboxInfo]:
         """See ``Host.sandboxes``."""
-        now = self._clock.monotonic()
-        return [
-            shown(slot, slot.sandbox, self._dispatch.ledger.held(slot), now)
-            for slot in self._pool
-            if slot.sandbox is not None
-        ]
+        return sandboxes_of(self._dispatch, self._clock.monotonic())
 
     async def _wait_quiet(self, grace_s: float) -> None:
         quiet = self._timer.spawn(self._quiet.wait(), name="quiet")

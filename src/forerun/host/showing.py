@@ -40,8 +40,16 @@ def stats_of(
     )
 
 
-def shown(slot: "Slot[Sandbox]", sandbox: "Sandbox", booked_mb: int, now: float) -> SandboxInfo:
-    """The sandbox of a slot as users see it."""
+def sandboxes_of(dispatch: "Dispatcher[Sandbox]", now: float) -> list[SandboxInfo]:
+    """The sandboxes of a host as users see them."""
+    return [
+        _shown(slot, slot.sandbox, dispatch.ledger.held(slot), now)
+        for slot in dispatch.pool
+        if slot.sandbox is not None
+    ]
+
+
+def _shown(slot: "Slot[Sandbox]", sandbox: "Sandbox", booked_mb: int, now: float) -> SandboxInfo:
     return SandboxInfo(
         id=sandbox.id,
         state=slot.state.value,
