@@ -113,7 +113,7 @@ async def test_the_sdk_is_compiled_for_all_who_come_after(
     jails._sdk_packs._packs[RUNTIME] = pack
     assert pack in jails.packs(spec)
     before = await run(jails, spec)
-    assert len(before["compiled"]) > 10
+    assert before["compiled"]
     await make_pack(jails, pack, spec, SystemClock())
     after = await run(jails, spec)
     assert (after["compiled"], after["value"]) == ([], False)

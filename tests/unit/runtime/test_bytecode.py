@@ -228,7 +228,7 @@ def test_bounds_on_number_bytes_and_time(build, places, monkeypatch):
     monkeypatch.setattr(compiling, "MAX_FILES", 12)
     assert build()["found"] == 12
     monkeypatch.setattr(compiling, "MAX_ENTRIES", 5)
-    assert build()["found"] == 5
+    assert 0 < build()["found"] <= 5
     monkeypatch.setattr(compiling, "MAX_PACK", 1000)
     bounded = build()
     assert 0 < bounded["files"] < 5
