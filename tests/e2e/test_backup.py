@@ -38,6 +38,8 @@ async def test_a_backup_made_while_it_runs_serves_again(tmp_path: Path):
         assert restored.call(name, {}) == "kept"
         assert restored.access_key == server.access_key
     (copy / "sealing.key").unlink()
+    with pytest.raises(AssertionError, match="is missing"), running(copy):
+        """A server that made itself a new key would hide what is wrong."""
     another = Sealer(load_or_create_key(copy / "sealing.key"))
     db = await open_sqlite(copy / "forerun.db")
     try:

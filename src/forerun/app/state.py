@@ -1,6 +1,7 @@
 """What lasts: the database, the key that secrets in it are sealed with, and the stores of what happens."""
 
 from forerun.aio import Clock
+from forerun.errors import StorageFailed
 from forerun.settings import Settings
 from forerun.storage import (
     Db,
@@ -38,5 +39,10 @@ class State:
 
 async def open_state(settings: Settings, clock: Clock) -> State:
     """Open the data directory. Raises ``StorageFailed`` when it cannot be read or written."""
-    sealer = Sealer(load_or_create_key(settings.server.sealing_key_path))
-    return State(await open_sqlite(settings.server.database_path), sealer, clock, settings)
+    database, key = settings.server.database_path, settings.server.sealing_key_path
+    if database.exists() and not key.exists():
+        raise StorageFailed(
+            f"The key file {key} is missing, and {database} cannot be read without it; restore it from its backup"
+        )
+    sealer = Sealer(load_or_create_key(key))
+    return State(await open_sqlite(database), sealer, clock, settings)
