@@ -38,9 +38,9 @@ class Marshaller:
 
     def __init__(self, *, ascii_only: bool) -> None:
         # Decimals leave the encoder as marked strings and are turned into bare numbers afterwards: the encoder in C
-        # has no other way to emit a number by its digits. The mark is random so that no user's text can carry it.
-        self._mark = os.urandom(12).hex()
-        self._marked = re.compile('"' + self._mark + '([^"]*)"')
+        # has no other way to emit a number by its digits. The mark is random so that no user's text can carry it, and
+        # made for the first of them: most functions return none.
+        self._mark = ""
         self._decimals = False
         self._encode = json.JSONEncoder(ensure_ascii=ascii_only, default=self._other).encode
 
@@ -60,7 +60,7 @@ class Marshaller:
         self._decimals = False
         text = self._encode(value)
         if self._decimals:
-            text = self._marked.sub(r"\1", text)
+            text = re.sub('"' + self._mark + '([^"]*)"', r"\1", text)
         return text.encode()
 
     def _other(self, value: Any) -> Any:
@@ -71,6 +71,8 @@ class Marshaller:
             if value.is_nan():
                 return float("nan")
             self._decimals = True
+            if not self._mark:
+                self._mark = os.urandom(12).hex()
             return self._mark + str(value)
         raise TypeError("Object of type %s is not JSON serializable" % type(value).__name__)
 

@@ -142,15 +142,16 @@ class JsonFormatter(logging.Formatter):
         return _write_json({key: value for key, value in members.items() if value is not None})
 
 
+# Made before the fork: checking a format takes the time that a sandbox has not.
+_AS_TEXT, _AS_JSON = logging.Formatter(_TEXT_FORMAT, _TIME_FORMAT), JsonFormatter()
+
+
 def set_up_logging(outlet: Outlet, log_format: str, log_level: str) -> LambdaLoggerHandler:
     """Give the root logger AWS's handler; a level of AWS's (``TRACE`` too) applies to the JSON format."""
-    formatter: logging.Formatter
-    formatter = (
-        JsonFormatter() if _is_json(log_format) else logging.Formatter(_TEXT_FORMAT, _TIME_FORMAT)
-    )
     # AWS changes it for all formatters of the process; times of the user's own formats are UTC thereby.
-    logging.Formatter.converter = time.gmtime
-    handler = LambdaLoggerHandler(outlet, formatter)
+    if logging.Formatter.converter is not time.gmtime:
+        logging.Formatter.converter = time.gmtime
+    handler = LambdaLoggerHandler(outlet, _AS_JSON if _is_json(log_format) else _AS_TEXT)
     root = logging.getLogger()
     level = "DEBUG" if log_level.upper() == "TRACE" else log_level.upper()
     if level in _LEVELS:

@@ -208,10 +208,13 @@ def drop_capabilities() -> None:
 
 def install_filter(program: bytes) -> None:
     """Install a seccomp filter (packed ``sock_filter`` instructions) on this thread for good."""
-    instructions = ctypes.create_string_buffer(program, len(program))
-    descriptor = struct.pack("@HP", len(program) // 8, ctypes.addressof(instructions))
-    holder = ctypes.create_string_buffer(descriptor, len(descriptor))
-    prctl(PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(holder))
+    descriptor = struct.pack("@HP", len(program) // 8, _address(program))
+    prctl(PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, _address(descriptor))
+
+
+def _address(content: bytes) -> int:
+    """Where ``content`` lies, for as long as it lives. A buffer of ctypes' own would need a type for its length first."""
+    return ctypes.cast(content, ctypes.c_void_p).value or 0
 
 
 def ptrace(request: int, pid: int, address: int = 0, data: int = 0) -> int:
