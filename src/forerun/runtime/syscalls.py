@@ -214,7 +214,7 @@ def install_filter(program: bytes) -> None:
 
 def _address(content: bytes) -> int:
     """Where ``content`` lies, for as long as it lives. A buffer of ctypes' own would need a type for its length first."""
-    return ctypes.cast(content, ctypes.c_void_p).value or 0
+    return ctypes.cast(ctypes.c_char_p(content), ctypes.c_void_p).value or 0
 
 
 def ptrace(request: int, pid: int, address: int = 0, data: int = 0) -> int:
