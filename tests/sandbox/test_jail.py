@@ -63,6 +63,23 @@ async def test_memory_within_the_limit_is_fine_and_measured(jail: Jail) -> None:
     assert 76 <= outcome.max_memory_mb <= 128
 
 
+def memory_limits(groups: Groups, name: str) -> set[int]:
+    parent = next(one for one in groups.parents if "memory" in one.controllers)
+    names = (groups.files.memory_limit, groups.files.memory_and_swap[0])
+    return {int((parent.path / name / file).read_text()) >> 20 for file in names}
+
+
+@pytest.mark.parametrize("memory_mb", [64, 128, 3008])
+async def test_no_sandbox_is_ever_without_a_limit(
+    jails: JailSandboxes, tmp_path: Path, memory_mb: int
+) -> None:
+    sandbox = await jails.create(RUNTIME)
+    assert memory_limits(jails.groups, sandbox.id) <= {128, 0}
+    spec = make_spec(write_code(tmp_path / "code", HELLO), memory_mb=memory_mb)
+    await sandbox.assign(spec, deadline=time.monotonic() + 10)
+    assert memory_limits(jails.groups, sandbox.id) <= {memory_mb, 0}
+
+
 async def test_a_fork_bomb_is_bounded_and_ends_with_its_sandbox(jail: Jail) -> None:
     bomb = await jail(
         "import os, time\n"

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forerun.runtime import wire
-from forerun.sandbox.cgroups import cpu_settings
+from forerun.sandbox.cgroups import V1, V2, cpu_settings, memory_settings
 from forerun.sandbox.dialogue import read_result
 from forerun.sandbox.endings import Exit, exit_reason, exited, read_exit, timed_out, timeout_line
 from forerun.sandbox.interpreters import find_pythons
@@ -98,6 +98,14 @@ def test_cpu_follows_memory() -> None:
     assert cpu_settings(1, 1769) == {"cpu.shares": "1024"}
     assert cpu_settings(2, 3538) == {"cpu.weight": "200"}
     assert cpu_settings(2, 10) == {"cpu.weight": "1"}
+
+
+def test_memory_is_limited_with_its_swap() -> None:
+    assert memory_settings(V1, 1) == {
+        "memory.limit_in_bytes": "1048576",
+        "memory.memsw.limit_in_bytes": "1048576",
+    }
+    assert memory_settings(V2, 1) == {"memory.max": "1048576", "memory.swap.max": "0"}
 
 
 @given(steps=st.lists(st.booleans(), max_size=60))

@@ -22,6 +22,8 @@ from forerun.runtime import syscalls
 PROCESSES = 1024
 MB_PER_CPU = 1769
 UNASSIGNED_MB = 40
+# What most functions have: for them nothing is left to be written while their first caller waits.
+FIRST_LIMIT_MB = 128
 _ALL_AT_ONCE = "memory.oom.group"
 _PREFIX = "forerun-"
 _NAME = re.compile(r"forerun-(\d+)-(\d+)")
@@ -98,14 +100,15 @@ class Groups:
         return {"peak": [index, self.files.memory_peak], "oom": [index, *self.files.oom]}
 
     def limit(self, name: str, memory_mb: int) -> None:
-        """Set memory and CPU of a group for its function. Raises ``OSError``."""
-        limit = self._file("memory", name, self.files.memory_limit)
-        if limit is not None:
-            size = str(memory_mb * 1024 * 1024)
-            _write(limit, size)
-            swap, value = self.files.memory_and_swap
-            with contextlib.suppress(FileNotFoundError):  # kernel without swap accounting
-                _write(limit.with_name(swap), size if value is None else value)
+        """Set memory and CPU of a group, new until now, for its function. Raises ``OSError``."""
+        index = self._parent("memory")
+        if index is not None and memory_mb != FIRST_LIMIT_MB:
+            parent = self.parents[index]
+            settings = memory_settings(self.files, memory_mb)
+            # Version 1 never takes a limit beyond that with swap: on the way up that one goes first.
+            for file in reversed(settings) if memory_mb > FIRST_LIMIT_MB else settings:
+                if file in parent.first:  # else a kernel without swap accounting
+                    _write(parent.path / name / file, settings[file])
         self.limit_cpu(name, memory_mb)
 
     def limit_cpu(self, name: str, memory_mb: int) -> None:
@@ -179,6 +182,13 @@ def cpu_settings(version: int, memory_mb: int) -> dict[str, str]:
     return {"cpu.weight": str(min(10_000, max(1, memory_mb * 100 // MB_PER_CPU)))}
 
 
+def memory_settings(files: Files, memory_mb: int) -> dict[str, str]:
+    """File -> text for a limit of memory, which includes swap (pure); the limit itself comes first."""
+    size = str(memory_mb * 1024 * 1024)
+    swap, value = files.memory_and_swap
+    return {files.memory_limit: size, swap: size if value is None else value}
+
+
 def open_groups(own: str | None = None) -> Groups:
     """Find the hierarchies, make this server's parent group, sweep those of dead servers. Never raises.
 
@@ -237,14 +247,20 @@ def _open_v1(own: str) -> list[Parent]:
             continue
         if controller == "cpu":
             _weigh(place / own / "cpu.shares", 1024)
-        parents.append(Parent(place / own, frozenset((controller,)), _first(1, {controller})))
+        first = _first(1, {controller}, place / own)
+        parents.append(Parent(place / own, frozenset((controller,)), first))
     return parents
 
 
-def _first(version: int, controllers: Set[str]) -> dict[str, str]:
-    """What a new group begins with: a bound on processes, and little weight while it only gets ready."""
+def _first(version: int, controllers: Set[str], own: Path) -> dict[str, str]:
+    """What a new group below ``own`` begins with: bounds, and little weight while it only gets ready."""
     first = {"pids.max": str(PROCESSES)} if "pids" in controllers else {}
-    return first | cpu_settings(version, UNASSIGNED_MB) if "cpu" in controllers else first
+    if "cpu" in controllers:
+        first |= cpu_settings(version, UNASSIGNED_MB)
+    if "memory" in controllers:
+        settings = memory_settings(V1 if version == 1 else V2, FIRST_LIMIT_MB)
+        first |= {file: text for file, text in settings.items() if (own / file).exists()}
+    return first
 
 
 def _weigh(file: Path, one: int) -> None:
@@ -266,7 +282,7 @@ def _open_v2(own: str) -> Parent | None:
         controllers = frozenset(enabled) & {"memory", "cpu", "pids"}
         if "memory" in controllers:
             _weigh(place / own / "cpu.weight", 100)
-            first = {**_first(2, controllers), "memory.oom.group": "1"}
+            first = {**_first(2, controllers, place / own), "memory.oom.group": "1"}
             return Parent(place / own, controllers, first)
         with contextlib.suppress(OSError):
             (place / own).rmdir()

@@ -142,7 +142,8 @@ class JailBody:
         """Let it reach what ``egress`` allows. Raises ``SetupFailed``."""
         if egress is Egress.OPEN:
             await self._network.connect(self.pid)
-        self._watch_platform(egress)
+        # Who connects meanwhile is accepted then.
+        asyncio.get_running_loop().call_soon(self._watch_platform, egress)
 
     def limit(self, spec: SandboxSpec) -> None:
         """See ``live.Body``."""
@@ -177,13 +178,13 @@ class JailBody:
     async def dispose(self) -> None:
         """See ``live.Body``."""
         self._unwatch()
+        for sock in self._sockets.values():
+            sock.close()
+        self._sockets.clear()
         await self._owner.close()
         if self._stop_platform is not None:
             self._stop_platform()
             self._stop_platform = None
-        for sock in self._sockets.values():
-            sock.close()
-        self._sockets.clear()
         for fd in (self._pidfd, self._peak_fd):
             if fd >= 0:
                 os.close(fd)
