@@ -1,4 +1,4 @@
-"""What a forked process does to become a sandbox: first `confine`, then, once it has its function, `settle`.
+"""What a forked process does to become a sandbox: `confine`, `bind` and then, once it has its function, `settle`.
 
 Between the two the process holds capabilities in its own user namespace and waits. `settle` gives up everything; no
 byte of user code is read before it has returned. The user namespace maps a single user and group, never 0, so that
@@ -74,7 +74,7 @@ def confine(request: dict[str, Any]) -> list[socket.socket]:
     """Leave everything shared with other sandboxes; this process is already the first of its pid namespace.
 
     ``request``: ``uid`` and ``gid`` on the host (as the zygote's user namespace numbers them), ``ports`` to listen on
-    at 127.0.0.1 inside, ``rootless``, ``limit_processes``. Returns the listening sockets. Raises ``OSError``.
+    at 127.0.0.1 inside, ``rootless``. Returns the listening sockets; `bind` is to follow. Raises ``OSError``.
     """
     proc = syscalls.new_filesystem("proc", {}, _PROC_ATTRIBUTES)
     if not request["rootless"]:
@@ -87,15 +87,21 @@ def confine(request: dict[str, Any]) -> list[socket.socket]:
     syscalls.attach_tree(proc, "/proc")
     os.close(proc)
     root.write_maps(UID, request["uid"], GID, request["gid"])
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    _loopback_up()
+    return [_listen(port) for port in request["ports"]]
+
+
+def bind(*, limit_processes: bool) -> None:
+    """The rest of `confine`, for which nobody has to wait: /tmp, and what keeps this process from gaining anything.
+
+    Raises ``OSError``.
+    """
     syscalls.mount("tmpfs", _TMP, "tmpfs", _TMP_FLAGS, _POOLED_TMP)
     socket.sethostname("localhost")
-    _loopback_up()
-    sockets = [_listen(port) for port in request["ports"]]
     syscalls.drop_bounding_set()
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
-    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
-    _limit(limit_processes=request["limit_processes"])
-    return sockets
+    _limit(limit_processes=limit_processes)
 
 
 def nest(tmp_mb: int, ports: list[int]) -> list[socket.socket]:

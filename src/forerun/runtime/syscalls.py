@@ -63,6 +63,7 @@ _libc.mount.argtypes = (
 )
 _libc.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
 _libc.ptrace.restype = ctypes.c_long
+_python = ctypes.PyDLL(None, use_errno=True)
 _call_info = ctypes.create_string_buffer(88)
 _libc.prctl.argtypes = (ctypes.c_int,) + (ctypes.c_ulong,) * 4
 
@@ -88,6 +89,15 @@ def _old_number(name: str) -> int:
     if machine not in _OLD_NUMBERS:
         raise OSError(38, f"{name}: architecture {machine} is not supported")
     return _OLD_NUMBERS[machine][name]
+
+
+def fork() -> int:
+    """fork(2) without what Python runs around its own: for a process with one thread, whose locks nobody else holds.
+
+    What libraries have registered to be told of a fork they are not told: generators of random numbers in the child
+    are those of the parent until they are seeded.
+    """
+    return _check(_python.fork(), "fork")
 
 
 def unshare(flags: int) -> None:

@@ -137,7 +137,8 @@ class Zygote:
     def _fork(self, request: dict[str, Any], fds: list[int]) -> None:
         syscalls.unshare(syscalls.CLONE_NEWPID)
         try:
-            pid = os.fork()
+            # A sandbox seeds what it must when it has its function (``snapshots.refresh_numbers``).
+            pid = syscalls.fork()
             if pid == 0:
                 self._become(request, fds)
         finally:
@@ -240,6 +241,7 @@ def _run(
     socket.send_fds(stream.sock, [wire.pack(wire.READY)], [sock.fileno() for sock in sockets])
     for sock in sockets:
         sock.close()
+    jail.bind(limit_processes=request["limit_processes"])
     if request["kind"] == "exec":
         launcher.run(stream, request.get("prestart"), filter_program)
     # Not while somebody waits: a sandbox that is made for a call gets its function at once.
