@@ -106,6 +106,8 @@ class Zygote:
                 importlib.import_module(name)
             except ImportError:
                 continue  # this interpreter was built without it
+        if names:
+            rehearsal.rehearse()
         gc.collect()
         gc.freeze()
 
