@@ -152,8 +152,9 @@ class Server:
         while time.monotonic() < deadline:
             status = self.status()
             size, moving = status["pool"].get(runtime, 0), status["sandboxes"]
+            # A runtime without a target is not held ready yet.
             if (
-                size >= status["pool_target"].get(runtime, 0)
+                size >= status["pool_target"].get(runtime, 1)
                 and not moving["creating"] + moving["dying"]
             ):
                 return size
