@@ -80,6 +80,20 @@ async def test_no_sandbox_is_ever_without_a_limit(
     assert memory_limits(jails.groups, sandbox.id) <= {memory_mb, 0}
 
 
+async def test_sandboxes_of_one_zygote_draw_their_own_numbers(jail: Jail) -> None:
+    source = (
+        "import os, random, ssl, tempfile\n"
+        "def handler(e, c):\n"
+        "    names = list(zip(tempfile._get_candidate_names(), range(2)))\n"
+        "    return [random.random(), ssl.RAND_bytes(16).hex(), names, os.listdir('/proc/self/fd')]\n"
+    )
+    answers = [answer(await (await jail(source)).invoke(make_call(None))) for _ in range(3)]
+    for drawn in list(zip(*answers, strict=True))[:3]:
+        assert len({json.dumps(one) for one in drawn}) == 3
+    # Nothing but null, the output, the wire and the folder that is listed.
+    assert all(len(one[3]) == 5 for one in answers)
+
+
 async def test_a_fork_bomb_is_bounded_and_ends_with_its_sandbox(jail: Jail) -> None:
     bomb = await jail(
         "import os, time\n"
