@@ -130,11 +130,15 @@ class Application:
             if response is not None:
                 await send_response(send, response)
 
+    def _is_function_url(self, path: bytes, host: bytes) -> bool:
+        """Whether a request is for a function's URL, by its path form or its host form."""
+        return path.startswith(URLS) or self._url_suffix in host
+
     def _body_limit(self, scope: Scope, path: bytes) -> int:
         """Bytes that are read of a body before its signature can be checked."""
         if path.startswith((INVOKE, STREAM)) and path.endswith(b"invocations"):
             return PAYLOAD_BYTES
-        if path.startswith(URLS) or self._url_suffix in dict(scope["headers"]).get(b"host", b""):
+        if self._is_function_url(path, dict(scope["headers"]).get(b"host", b"")):
             return PAYLOAD_BYTES
         return self._limits.body_bytes if self._authenticator.knows(scope) else STRANGERS_BYTES
 
@@ -142,7 +146,7 @@ class Application:
         self, scope: Scope, request: HttpRequest, request_id: str, send: Send
     ) -> Response | None:
         path = request.path
-        if path.startswith(URLS) or self._url_suffix in request.header.get(b"host", b""):
+        if self._is_function_url(path, request.header.get(b"host", b"")):
             return await self._function_url(scope, request, request_id, send)
         if path.startswith(PACKAGES) and request.method == "GET":
             query = dict(request.query_pairs)

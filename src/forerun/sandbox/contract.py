@@ -122,6 +122,12 @@ class Sandboxes(Protocol):
 
 
 OnExit = Callable[[Sandbox], None]
+
+
+def unheard(_: Sandbox) -> None:
+    """The ``OnExit`` of who does not ask to hear of it."""
+
+
 # Takes over a listening socket inside a sandbox's network, to serve the platform's API to that sandbox (its id) alone;
 # returns what stops it.
 ServePlatform = Callable[[socket, str], Awaitable[Callable[[], None]]]

@@ -20,7 +20,7 @@ from forerun.model import WITH_SDK, InitFailure, InitReport, SandboxSpec
 from forerun.sandbox.api_dialogue import ApiDialogue
 from forerun.sandbox.bytecode import SdkPacks, packs_of
 from forerun.sandbox.cgroups import Groups, open_groups
-from forerun.sandbox.contract import OnExit, Pack, Sandbox, ServePlatform
+from forerun.sandbox.contract import OnExit, Pack, Sandbox, ServePlatform, unheard
 from forerun.sandbox.dialogue import Dialogue, WireDialogue
 from forerun.sandbox.environment import PLATFORM_PORT, RUNTIME_API_PORT
 from forerun.sandbox.interpreters import Interpreter, own_interpreter, runtimes_of
@@ -92,10 +92,6 @@ STANDARD_PRELOAD = (
 )
 
 
-def _ignore(_: Sandbox) -> None:
-    """Nobody asked to hear of it."""
-
-
 @dataclass(kw_only=True)
 class JailSettings:
     """How jails are made.
@@ -110,7 +106,7 @@ class JailSettings:
     uid_base: int = 200_000
     preload: tuple[str, ...] = STANDARD_PRELOAD
     serve_platform: ServePlatform | None = None
-    on_exit: OnExit = _ignore
+    on_exit: OnExit = unheard
     clock: Clock = field(default_factory=SystemClock)
 
 

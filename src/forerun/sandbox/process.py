@@ -25,7 +25,7 @@ from forerun.model import WITH_SDK, InitFailure, InitReport, SandboxSpec
 from forerun.runtime.descendants import kill_descendants
 from forerun.runtime.wire import ASSIGN
 from forerun.sandbox.api_dialogue import ApiDialogue
-from forerun.sandbox.contract import OnExit, Pack, Sandbox
+from forerun.sandbox.contract import OnExit, Pack, Sandbox, unheard
 from forerun.sandbox.dialogue import Dialogue, WireDialogue
 from forerun.sandbox.endings import Exit
 from forerun.sandbox.environment import assignment_for
@@ -41,10 +41,6 @@ _SPARE_BYTES = 512 * 1024 * 1024
 _MB = 1024 * 1024
 
 
-def _ignore(_: Sandbox) -> None:
-    """Nobody asked to hear of it."""
-
-
 @dataclass(kw_only=True)
 class ProcessSettings:
     """``data_dir`` holds each sandbox's private folder; ``endpoint_url`` is where functions find the platform."""
@@ -52,7 +48,7 @@ class ProcessSettings:
     data_dir: Path
     interpreters: Mapping[str, Interpreter]
     endpoint_url: str | None = None
-    on_exit: OnExit = _ignore
+    on_exit: OnExit = unheard
     clock: Clock = field(default_factory=SystemClock)
 
 
