@@ -20,10 +20,11 @@ MAX_ITEMS = 1000
 
 Query = Mapping[str, str]
 Account = Callable[[], dict[str, Any]]
+Route = Callable[[Caller, Query], Awaitable[object]]
 
 
 class PlatformRoutes:
-    """Answers ``GET /forerun/NAME``."""
+    """Answers ``GET /forerun/NAME``; ``more`` are the routes of other modules, by name."""
 
     def __init__(
         self,
@@ -32,15 +33,17 @@ class PlatformRoutes:
         sandboxes: Callable[[str], list[dict[str, Any]]],
         invocations: InvocationStore,
         authorizer: Authorizer,
+        more: Mapping[str, Route] | None = None,
     ) -> None:
         self._status = status
         self._sandboxes = sandboxes
         self._invocations = invocations
         self._authorizer = authorizer
-        self._routes: dict[str, Callable[[Caller, Query], Awaitable[object]]] = {
+        self._routes: dict[str, Route] = {
             "status": self._get_status,
             "sandboxes": self._get_sandboxes,
             "invocations": self._get_invocations,
+            **(more or {}),
         }
 
     async def serve(self, caller: Caller, name: str, query: Query) -> Response:
@@ -48,7 +51,8 @@ class PlatformRoutes:
         route = self._routes.get(name)
         if route is None:
             raise NotFound(f"There is no /forerun/{name}; there are: {', '.join(self._routes)}")
-        self._authorizer.require(caller, f"forerun:Get{name.capitalize()}", "*")
+        action = "".join(word.capitalize() for word in name.split("-"))
+        self._authorizer.require(caller, f"forerun:Get{action}", "*")
         body = msgspec.json.encode(await route(caller, query))
         return Response(200, [(b"content-type", b"application/json")], body)
 

@@ -22,11 +22,23 @@ from forerun.model.functions import (
     LoggingConfig,
 )
 from forerun.model.names import Arn, function_arn, layer_arn, parse_function_ref
+from forerun.model.traces import (
+    Attribute,
+    Channel,
+    Origin,
+    OutgoingCall,
+    Segment,
+    Span,
+    SpanStatus,
+    TraceContext,
+)
 
 __all__ = [
     "WITH_SDK",
     "Arn",
+    "Attribute",
     "Call",
+    "Channel",
     "Credentials",
     "DestinationConfig",
     "Egress",
@@ -37,11 +49,17 @@ __all__ = [
     "InvocationRecord",
     "LogLine",
     "LoggingConfig",
+    "Origin",
     "Outcome",
+    "OutgoingCall",
     "ResponseSink",
     "SandboxSpec",
+    "Segment",
+    "Span",
+    "SpanStatus",
     "StartType",
     "Timings",
+    "TraceContext",
     "function_arn",
     "layer_arn",
     "parse_function_ref",

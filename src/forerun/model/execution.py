@@ -6,6 +6,7 @@ from typing import Protocol
 import msgspec
 
 from forerun.model.functions import Egress, LoggingConfig
+from forerun.model.traces import OutgoingCall
 
 WITH_SDK = "+sdk"
 
@@ -81,7 +82,11 @@ class ResponseSink(Protocol):
 
 
 class Call(msgspec.Struct, kw_only=True):
-    """One invocation as the sandbox sees it. ``deadline_ms`` is epoch milliseconds; ``trace_id`` is the X-Ray header."""
+    """One invocation as the sandbox sees it. ``deadline_ms`` is epoch milliseconds; ``trace_id`` is the X-Ray header.
+
+    ``monitored``: the runtime is to report the calls it makes, and to add trace information to them: ``trace_id``, and
+    ``tracestate`` and ``baggage`` as they came.
+    """
 
     request_id: str
     payload: bytes
@@ -89,6 +94,9 @@ class Call(msgspec.Struct, kw_only=True):
     deadline_ms: int
     trace_id: str = ""
     client_context: str | None = None
+    monitored: bool = False
+    tracestate: str = ""
+    baggage: str = ""
     sink: ResponseSink | None = None
 
 
@@ -126,6 +134,8 @@ class Outcome(msgspec.Struct, kw_only=True):
     ``error`` is ``None`` for success, else AWS's ``X-Amz-Function-Error`` (``Unhandled`` or ``Handled``), with the
     error as JSON in ``payload``; ``error_type`` names it. ``alive`` is false when the sandbox must not be used again.
     ``started`` and ``ended`` are epoch seconds around the handler; ``max_memory_mb`` is the sandbox's high-water mark.
+    Of a monitored call ``calls`` are those it made, ``calls_dropped`` how many more there were, and ``cpu_ms`` the CPU
+    time of the handler's process.
     """
 
     payload: bytes
@@ -139,6 +149,9 @@ class Outcome(msgspec.Struct, kw_only=True):
     max_memory_mb: int = 0
     logs: list[LogLine] = []
     streamed: bool = False
+    calls: list[OutgoingCall] = []
+    calls_dropped: int = 0
+    cpu_ms: float = 0.0
 
 
 class Timings(msgspec.Struct, kw_only=True):

@@ -19,6 +19,7 @@ from forerun.settings.groups import (
     EventSettings,
     HostSettings,
     LimitSettings,
+    MonitoringSettings,
     RetentionSettings,
     SandboxMode,
     SandboxSettings,
@@ -33,6 +34,7 @@ __all__ = [
     "EventSettings",
     "HostSettings",
     "LimitSettings",
+    "MonitoringSettings",
     "RetentionSettings",
     "SandboxMode",
     "SandboxSettings",
@@ -51,6 +53,7 @@ class Settings:
     sandbox: SandboxSettings = field(default_factory=SandboxSettings)
     events: EventSettings = field(default_factory=EventSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
+    monitoring: MonitoringSettings = field(default_factory=MonitoringSettings)
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **overrides: object) -> Self:

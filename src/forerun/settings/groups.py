@@ -78,6 +78,11 @@ class ServerSettings:
         return self.data_dir / "forerun.db"
 
     @property
+    def traces_path(self) -> Path:
+        """The database of traces, activity and profiles, which may be deleted."""
+        return self.data_dir / "traces.db"
+
+    @property
     def sealing_key_path(self) -> Path:
         """The key that secrets at rest are sealed with (0600)."""
         return self.data_dir / "sealing.key"
@@ -233,3 +238,48 @@ class RetentionSettings:
         _in_range("retention.log_bytes", self.log_bytes, 1 << 20, 1 << 50)
         _in_range("retention.invocation_days", self.invocation_days, 0.01, 3653)
         _in_range("retention.invocation_rows", self.invocation_rows, 1000, 1 << 40)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MonitoringSettings:
+    """Which executions are watched, and how long what was seen is kept."""
+
+    enabled: bool = True
+    """Whether executions are monitored at all; without it no trace information is added to any call."""
+
+    min_calls_per_hour: float = 0.0
+    """Functions that are called less often are not monitored, unless their tag says so."""
+
+    function_per_s: float = 5.0
+    """Executions of one function that are monitored in a second; those of rarer functions all are."""
+
+    total_per_s: float = 100.0
+    """Executions of all functions that are monitored in a second; beyond it each gets less."""
+
+    max_calls: int = 1000
+    """Outgoing calls that are kept of one execution."""
+
+    max_depth: int = 64
+    """Executions in one chain that are monitored, so that a loop has an end."""
+
+    trace_days: float = 7.0
+    """Days that traces are kept."""
+
+    trace_bytes: int = 2 * 1024**3
+    """Bytes that traces may take on disk; the oldest go first."""
+
+    activity_days: float = 30.0
+    """Days that the counts per minute of functions are kept."""
+
+    otlp_endpoint: str = ""
+    """Where spans are exported to, as ``http://collector:4318``; nowhere when empty."""
+
+    def __post_init__(self) -> None:
+        _in_range("monitoring.min_calls_per_hour", self.min_calls_per_hour, 0, 1e9)
+        _in_range("monitoring.function_per_s", self.function_per_s, 0.001, 1e6)
+        _in_range("monitoring.total_per_s", self.total_per_s, 0.001, 1e6)
+        _in_range("monitoring.max_calls", self.max_calls, 1, 100_000)
+        _in_range("monitoring.max_depth", self.max_depth, 1, 255)
+        _in_range("monitoring.trace_days", self.trace_days, 0.001, 3653)
+        _in_range("monitoring.trace_bytes", self.trace_bytes, 1 << 20, 1 << 50)
+        _in_range("monitoring.activity_days", self.activity_days, 0.01, 3653)

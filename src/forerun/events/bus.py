@@ -1,0 +1,88 @@
+"""The bus."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from forerun.aio import TaskOwner
+from forerun.events.types import Event
+
+log = logging.getLogger("forerun.events")
+
+BOUND = 50_000
+GATHER_S = 0.1
+
+Consumer = Callable[[list[Event]], Awaitable[None]]
+
+
+class Listener:
+    """One consumer's buffer. ``dropped`` counts what did not fit or was lost with a failed batch."""
+
+    def __init__(self, name: str, consume: Consumer, *, bound: int, gather_s: float) -> None:
+        self.name = name
+        self.dropped = 0
+        self._consume = consume
+        self._bound = bound
+        self._gather_s = gather_s
+        self._events: list[Event] = []
+        self._wake = asyncio.Event()
+
+    def tell(self, event: Event) -> None:
+        """Take note of it; never waits."""
+        if len(self._events) >= self._bound:
+            self.dropped += 1
+            return
+        self._events.append(event)
+        if len(self._events) == 1:
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Consume what comes, in batches."""
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(self._gather_s)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Consume what has come so far."""
+        self._wake.clear()
+        events, self._events = self._events, []
+        if not events:
+            return
+        try:
+            await self._consume(events)
+        except Exception:
+            self.dropped += len(events)
+            log.exception("%s lost %d events", self.name, len(events))
+
+
+class Bus:
+    """Passes each event to every listener, in the order they happened."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Listener] = []
+        self._owner = TaskOwner("events-bus")
+
+    def listen(
+        self, name: str, consume: Consumer, *, bound: int = BOUND, gather_s: float = GATHER_S
+    ) -> Listener:
+        """Give ``consume`` every event from now on, in batches that gather for ``gather_s``."""
+        listener = Listener(name, consume, bound=bound, gather_s=gather_s)
+        self._listeners.append(listener)
+        self._owner.spawn(listener.run(), name=name)
+        return listener
+
+    def tell(self, event: Event) -> None:
+        """Something happened; returns at once."""
+        for listener in self._listeners:
+            listener.tell(event)
+
+    def dropped(self) -> dict[str, int]:
+        """How many events each listener missed."""
+        return {listener.name: listener.dropped for listener in self._listeners}
+
+    async def close(self) -> None:
+        """Let every listener consume what it has, and stop."""
+        await self._owner.close()
+        for listener in self._listeners:
+            await listener.flush()
