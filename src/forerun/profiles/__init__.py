@@ -1,0 +1,31 @@
+"""What functions are like, learned from what their executions did: profiles, activity, who reaches whom."""
+
+from forerun.profiles.profile import (
+    FUNCTION,
+    SELF,
+    SERVICE,
+    CalleeProfile,
+    Likelihood,
+    Memory,
+    PathShare,
+    Profile,
+    Quantiles,
+    Relation,
+    Repeats,
+    Run,
+)
+
+__all__ = [
+    "FUNCTION",
+    "SELF",
+    "SERVICE",
+    "CalleeProfile",
+    "Likelihood",
+    "Memory",
+    "PathShare",
+    "Profile",
+    "Quantiles",
+    "Relation",
+    "Repeats",
+    "Run",
+]
