@@ -84,11 +84,8 @@ def read(folder: Path) -> Recording:
     trees: list[Node] = []
     skipped: Counter[str] = Counter()
     for path in sorted((*folder.glob("*.csv"), *folder.glob("*.csv.gz"))):
-        opened = (
-            gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="")
-        )
-        with opened as file:
-            found = parse(csv.DictReader(file))
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        found = parse(csv.DictReader(io.StringIO(content.decode(errors="replace"))))
         trees += found.trees
         skipped += found.skipped
     return Recording(trees, skipped)
