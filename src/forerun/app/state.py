@@ -1,4 +1,8 @@
-"""What lasts: the database, the key that secrets in it are sealed with, and the stores of what happens."""
+"""What lasts: the databases, the key that secrets are sealed with, and the stores of what happens."""
+
+import asyncio
+import logging
+from pathlib import Path
 
 from forerun.aio import Clock
 from forerun.errors import StorageFailed
@@ -14,13 +18,25 @@ from forerun.storage import (
     open_sqlite,
 )
 from forerun.storage.identity import IdentityStore
+from forerun.storage.sqlite import TRACES
+from forerun.storage.traces import TraceStore
+
+log = logging.getLogger("forerun.state")
+
+_DAMAGED = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
 
 
 class State:
-    """The open database, and the stores over it that are shared between rooms."""
+    """The open databases, and the stores over them that are shared between rooms.
 
-    def __init__(self, db: Db, sealer: Sealer, clock: Clock, settings: Settings) -> None:
+    ``traces_db`` holds traces, activity and profiles: what may be lost.
+    """
+
+    def __init__(
+        self, db: Db, traces_db: Db, sealer: Sealer, clock: Clock, settings: Settings
+    ) -> None:
         self.db = db
+        self.traces_db = traces_db
         self.sealer = sealer
         self.identities = IdentityStore(db, sealer)
         self.invocations = InvocationStore(db, clock)
@@ -31,9 +47,11 @@ class State:
             max_events=settings.limits.queued_events,
             max_bytes=settings.limits.queued_bytes,
         )
+        self.traces = TraceStore(traces_db, clock)
 
     async def close(self) -> None:
         """Write what is queued, and close."""
+        await self.traces_db.close()
         await self.db.close()
 
 
@@ -45,4 +63,36 @@ async def open_state(settings: Settings, clock: Clock) -> State:
             f"The key file {key} is missing, and {database} cannot be read without it; restore it from its backup"
         )
     sealer = Sealer(load_or_create_key(key))
-    return State(await open_sqlite(database), sealer, clock, settings)
+    db = await open_sqlite(database)
+    try:
+        traces_db = await open_traces(settings.server.traces_path)
+    except StorageFailed:
+        await db.close()
+        raise
+    return State(db, traces_db, sealer, clock, settings)
+
+
+async def open_traces(path: Path) -> Db:
+    """Open the database of traces; one that is damaged or newer is put aside, since the platform works without it.
+
+    Raises ``StorageFailed`` when the disk does not let it.
+    """
+    try:
+        return await open_sqlite(path, migrations=TRACES)
+    except StorageFailed as error:
+        # A newer schema has no cause; a disk that is full or refuses must not cost anybody the traces.
+        cause = error.__cause__
+        if cause is not None and getattr(cause, "sqlite_errorname", "") not in _DAMAGED:
+            raise
+        log.warning("%s; it is put aside as %s.unreadable, and traces begin anew", error, path.name)
+        try:
+            await asyncio.to_thread(_put_aside, path)
+        except OSError:
+            raise error from None
+        return await open_sqlite(path, migrations=TRACES)
+
+
+def _put_aside(path: Path) -> None:
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    path.replace(path.with_name(path.name + ".unreadable"))

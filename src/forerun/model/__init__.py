@@ -31,6 +31,7 @@ from forerun.model.traces import (
     Span,
     SpanStatus,
     TraceContext,
+    distinct_spans,
 )
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "StartType",
     "Timings",
     "TraceContext",
+    "distinct_spans",
     "function_arn",
     "layer_arn",
     "parse_function_ref",

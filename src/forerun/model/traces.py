@@ -4,6 +4,7 @@ An **execution** is one run of a handler: one attempt of an invocation. Trace id
 hexadecimal digits, as in W3C Trace Context; times are epoch seconds.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 import msgspec
@@ -18,13 +19,14 @@ class Channel(StrEnum):
     DESTINATION = "destination"
 
 
-class Origin(msgspec.Struct, frozen=True, kw_only=True):
+class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a request brought with it.
 
     ``trace_id`` and ``parent_id`` are empty when it said nothing. ``execution`` is the span id of the execution that
     caused it and is set only when that was verified; then ``account`` is the execution's, ``depth`` its distance from
     the root and ``weight`` its weight (see ``TraceContext``). ``tracestate`` and ``baggage`` are the W3C headers, to be
-    passed on.
+    passed on, without the platform's own part. ``sampled``: the caller's tracing wants this trace; ``w3c``: the caller
+    spoke W3C Trace Context.
     """
 
     trace_id: str = ""
@@ -36,6 +38,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     channel: Channel = Channel.NONE
     tracestate: str = ""
     baggage: str = ""
+    sampled: bool = False
+    w3c: bool = False
 
 
 class TraceContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +122,20 @@ class Span(msgspec.Struct, kw_only=True, omit_defaults=True):
     status: SpanStatus = SpanStatus.OK
     source: str = "forerun"
     attributes: dict[str, Attribute] = {}
+
+
+def distinct_spans(spans: Iterable[Span]) -> list[Span]:
+    """One span per span id, by start. Of several the platform's own wins, then one that ended, then the later one."""
+    known: dict[str, Span] = {}
+    for span in spans:
+        before = known.get(span.span_id)
+        if before is None or _rank(span) >= _rank(before):
+            known[span.span_id] = span
+    return sorted(known.values(), key=lambda span: (span.started, span.span_id))
+
+
+def _rank(span: Span) -> tuple[bool, bool]:
+    return span.source == "forerun", span.ended > 0.0
 
 
 class Segment(msgspec.Struct, kw_only=True):

@@ -1,7 +1,7 @@
 """Opens the database file and brings its schema up to date, before anybody else sees it.
 
-Migrations are numbered SQL files of this package, applied once each and in order. Several processes may open the same
-new file at once; a database made by a newer version is left alone.
+Migrations are numbered SQL files of a folder of this package, applied once each and in order. Several processes may open
+the same new file at once; a database made by a newer version is left alone.
 """
 
 import os
@@ -20,11 +20,11 @@ _MIGRATION = re.compile(r"(\d{4})_(\w+)\.sql\Z")
 
 
 def open_connections(
-    path: Path, *, readers: int
+    path: Path, *, readers: int, migrations: str
 ) -> tuple[sqlite3.Connection, list[sqlite3.Connection]]:
     """The writer's connection and ``readers`` that can only read; the schema is that of this version.
 
-    Makes the file (0600) and its directory (0700). Raises ``StorageFailed``; then nothing is left open.
+    ``migrations`` is the folder that says what the schema is. Makes the file (0600) and its directory (0700). Raises ``StorageFailed``; then nothing is left open.
     """
     opened: list[sqlite3.Connection] = []
     try:
@@ -35,7 +35,7 @@ def open_connections(
         _switch_to_wal(writer)
         writer.execute("PRAGMA wal_autocheckpoint = 4000")
         writer.execute("PRAGMA journal_size_limit = 67108864")
-        _migrate(writer, _migrations())
+        _migrate(writer, _migrations(migrations))
         for _ in range(readers):
             reader = _connect(path)
             opened.append(reader)
@@ -77,11 +77,11 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _migrations() -> list[tuple[int, str, str]]:
-    """Number, name and text of every migration of the package, in order."""
+def _migrations(folder: str) -> list[tuple[int, str, str]]:
+    """Number, name and text of every migration of the folder, in order."""
     found = [
         (int(match[1]), match[2], entry.read_text("utf-8"))
-        for entry in resources.files("forerun.storage.migrations").iterdir()
+        for entry in (resources.files("forerun.storage") / folder).iterdir()
         if (match := _MIGRATION.match(entry.name))
     ]
     return sorted(found)

@@ -23,6 +23,8 @@ BATCH = 512
 FULL_QUEUE_SECONDS = 30.0
 REWRITES = 4096
 READERS = 2
+STATE = "migrations"
+TRACES = "trace_migrations"
 
 _PARAMETER = re.compile(r"\$(\d+)")
 _UNIQUE = ("SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_ROWID")
@@ -39,13 +41,16 @@ class _Job(NamedTuple):
 _Answer = tuple["asyncio.Future[list[list[Row]]]", list[list[Row]] | None, Exception | None]
 
 
-async def open_sqlite(path: Path) -> Db:
+async def open_sqlite(path: Path, *, migrations: str = STATE) -> Db:
     """Open the database at ``path``, create it (file 0600, its directory 0700) and bring its schema up to date.
 
+    ``migrations`` is the folder with its schema: ``STATE`` for ``forerun.db``, ``TRACES`` for ``traces.db``.
     Raises ``StorageFailed`` when the file cannot be written, is damaged, or was made by a newer version.
     """
     loop = asyncio.get_running_loop()
-    writer, readers = await asyncio.to_thread(open_connections, path, readers=READERS)
+    writer, readers = await asyncio.to_thread(
+        open_connections, path, readers=READERS, migrations=migrations
+    )
     return Sqlite(loop, writer, readers)
 
 
