@@ -115,14 +115,15 @@ class TraceStore:
         self._sequence = Sequence(clock)
 
     def encode(self, segment: Segment) -> Row:
-        """The row that keeps it. Raises ``InvalidInput`` for what cannot be kept: no spans, no trace id, no number."""
+        """What ``write`` takes of it; any thread may do it. Raises ``InvalidInput`` for what has no spans or no trace id."""
         if not segment.spans:
             raise InvalidInput("A segment needs at least one span")
+        if not segment.function.isascii():
+            raise InvalidInput("A function's name is ASCII")
         first = segment.spans[0]
         started = _microseconds(first.started)
         ended = _microseconds(first.ended or max(span.ended for span in segment.spans))
         return (
-            self._sequence.take(),
             _trace_key(segment.trace_id),
             segment.account,
             segment.function,
@@ -137,7 +138,8 @@ class TraceStore:
     async def write(self, rows: Rows[Row]) -> None:
         """Keep encoded segments, in one transaction."""
         if rows:
-            await self._db.write(*in_batches(_INSERT, rows), durable=False)
+            numbered = [(self._sequence.take(), *row) for row in rows]
+            await self._db.write(*in_batches(_INSERT, numbered), durable=False)
 
     async def append(self, segments: Iterable[Segment]) -> None:
         """Keep ``segments``, in one transaction. Raises ``InvalidInput`` as ``encode`` does; then none is kept."""
