@@ -37,12 +37,13 @@ class Repeats(msgspec.Struct, frozen=True, kw_only=True):
     """Calls that repeat an equal one (same method, address and body) of the same execution that had succeeded.
 
     ``executions``: in how many that happened; ``calls`` and ``ms``: how many calls that was and how long they took, in
-    each of those on average.
+    each of those on average. ``apart_ms``: from the end of the equal call to the start of its repetition, on average.
     """
 
     executions: float = 0.0
     calls: float = 0.0
     ms: float = 0.0
+    apart_ms: float = 0.0
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
