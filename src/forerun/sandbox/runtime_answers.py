@@ -1,6 +1,11 @@
 """How the Runtime API answers over ASGI: at once, later, or with an error."""
 
+import logging
+from collections.abc import Awaitable
+
 from forerun.aio.http import Receive, Send
+
+log = logging.getLogger("forerun.sandbox")
 
 
 class Refused(Exception):
@@ -40,3 +45,13 @@ async def reply(
 async def accepted(send: Send) -> None:
     """What the program posted was taken."""
     await reply(send, 202, b'{"status":"OK"}\n')
+
+
+async def offer(written: Awaitable[None]) -> bool:
+    """Whether the client of a streamed response took it; false when it left."""
+    try:
+        await written
+    except Exception:
+        log.info("the client of a streamed response left", exc_info=True)
+        return False
+    return True

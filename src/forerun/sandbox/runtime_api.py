@@ -8,13 +8,15 @@ The host owns the process: it enforces deadlines by ending it and tells this cla
 not know who connects; whoever listens must let only the sandbox reach the socket, and set ``TCP_NODELAY`` on it:
 head and body are two writes, and without it each call waits 40 ms for an acknowledgement.
 
+Beside AWS's paths there is ``POST /forerun/runtime/{request id}/calls``: what outgoing calls a monitored invocation began
+and ended (see ``outgoing``), which the platform's own bootstrap tells. The last of it may come in headers of the answer.
+
 Not served: extensions, telemetry, several invocations at once.
 """
 
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from forerun.aio.clock import Clock, SystemClock
@@ -22,7 +24,8 @@ from forerun.aio.http import BodyTooLarge, BodyTooSlow, Receive, Scope, Send, re
 from forerun.errors import SandboxDead, SandboxError
 from forerun.model import Call, InitFailure, InitReport, Outcome
 from forerun.runtime import faults
-from forerun.sandbox.runtime_answers import Refused, accepted, park, reply
+from forerun.sandbox.outgoing import MAX_REPORT_BYTES, OutgoingCalls
+from forerun.sandbox.runtime_answers import Refused, accepted, offer, park, reply
 from forerun.sandbox.runtime_messages import (
     error_json,
     error_type_of,
@@ -36,6 +39,8 @@ log = logging.getLogger("forerun.sandbox")
 
 _PREFIX = "/2018-06-01/runtime/"
 _INVOCATION = re.compile(r"invocation/([^/]+)/(response|error)\Z")
+_CALLS = re.compile(r"/forerun/runtime/([^/]+)/calls\Z")
+_NAMES = ("invocation/next", "restore/next", "init/error", "restore/error")
 _GRACE_S = 5.0
 _MAX_ERROR = 1024 * 1024
 
@@ -49,6 +54,7 @@ class _Flight:
     done: asyncio.Future[Outcome]
     started: float = 0.0
     answered: bool = False
+    outgoing: OutgoingCalls | None = None
 
 
 class RuntimeApi:
@@ -108,11 +114,14 @@ class RuntimeApi:
             if self._polls:
                 await self._deliver(self._polls.pop())
             async with asyncio.timeout(remaining_s):
-                return await done
+                outcome = await done
         except TimeoutError:
-            return timed_out(call, flight.started, self._clock.now())
+            outcome = timed_out(call, flight.started, self._clock.now())
         finally:
             self._flight = None
+        if flight.outgoing is not None:
+            flight.outgoing.tell(outcome)
+        return outcome
 
     def fail(self, outcome: Outcome) -> None:
         """The program ended: whoever waits gets ``outcome``; nothing can be submitted any more.
@@ -178,17 +187,15 @@ class RuntimeApi:
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
+        if report := _CALLS.match(path):
+            await self._take_report(report[1], scope, receive, send)
+            return
         if not path.startswith(_PREFIX):
             raise Refused(404, "NotFound", f"No such path: {path}")
         name = path[len(_PREFIX) :]
         match = _INVOCATION.match(name)
         method = "GET" if name in ("invocation/next", "restore/next") else "POST"
-        if match is None and name not in (
-            "invocation/next",
-            "restore/next",
-            "init/error",
-            "restore/error",
-        ):
+        if match is None and name not in _NAMES:
             raise Refused(404, "NotFound", f"No such path: {path}")
         if scope["method"] != method:
             raise Refused(405, "MethodNotAllowed", f"Use {method} for {path}")
@@ -221,6 +228,8 @@ class RuntimeApi:
             return
         self._delivered = True
         flight.started = self._clock.now()
+        if flight.call.monitored:
+            flight.outgoing = OutgoingCalls(flight.started)
         await reply(send, 200, flight.call.payload, next_headers(flight.call, flight.fence))
 
     async def _phase_error(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -234,11 +243,8 @@ class RuntimeApi:
         )
         await accepted(send)
 
-    async def _answer(
-        self, request_id: str, kind: str, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    def _flight_of(self, request_id: str, headers: dict[bytes, bytes]) -> _Flight:
         flight = self._flight
-        headers = dict(scope["headers"])
         fence = headers.get(b"lambda-runtime-invocation-id")
         if (
             flight is None
@@ -247,11 +253,45 @@ class RuntimeApi:
             or (fence is not None and fence != flight.fence.encode())
         ):
             raise Refused(400, "InvalidRequestID", "Invalid request ID")
+        return flight
+
+    async def _take_report(
+        self, request_id: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        if scope["method"] != "POST":
+            raise Refused(405, "MethodNotAllowed", f"Use POST for {scope['path']}")
+        flight = self._flight_of(request_id, dict(scope["headers"]))
+        try:
+            body = await self._body(receive, MAX_REPORT_BYTES)
+            if flight.outgoing is not None:
+                flight.outgoing.report(body, self._clock.now())
+        except BodyTooLarge:
+            message = f"More than {MAX_REPORT_BYTES} bytes."
+            raise Refused(413, "RequestEntityTooLarge", message) from None
+        except ValueError as error:
+            raise Refused(400, "InvalidCalls", str(error)) from None
+        await accepted(send)
+
+    def _take_last_report(self, flight: _Flight, headers: dict[bytes, bytes]) -> None:
+        """What came with the answer; it is not refused for a report that is no good."""
+        report = headers.get(b"forerun-calls")
+        if report is not None and flight.outgoing is not None:
+            try:
+                flight.outgoing.report(report, self._clock.now())
+            except ValueError as error:
+                log.info("a report of calls beside an answer: %s", error)
+
+    async def _answer(
+        self, request_id: str, kind: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        headers = dict(scope["headers"])
+        flight = self._flight_of(request_id, headers)
         if flight.answered:
             raise Refused(
                 403, "InvalidStateTransition", "This invocation has been answered already."
             )
         flight.answered = True
+        self._take_last_report(flight, headers)
         try:
             if kind == "error":
                 outcome = await self._read_error(flight, scope, receive)
@@ -316,7 +356,7 @@ class RuntimeApi:
         parts: list[bytes] = []
         size = 0
         # A client that left does not end the invocation: the rest of the response is read and dropped.
-        listening = sink is not None and await _offer(sink.start(content_type))
+        listening = sink is not None and await offer(sink.start(content_type))
         more = True
         while more:
             chunk, more = await self._chunk(receive)
@@ -326,7 +366,7 @@ class RuntimeApi:
                     raise BodyTooLarge
                 parts.append(chunk)
             elif chunk and listening:
-                listening = await _offer(sink.write(chunk))
+                listening = await offer(sink.write(chunk))
         outcome = self._outcome(
             flight, b"".join(parts), content_type=content_type, streamed=sink is not None
         )
@@ -355,12 +395,3 @@ class RuntimeApi:
         if self._flight is None:
             return _GRACE_S
         return max(0.0, self._flight.call.deadline_ms / 1000 - self._clock.now()) + _GRACE_S
-
-
-async def _offer(written: Awaitable[None]) -> bool:
-    try:
-        await written
-    except Exception:
-        log.info("the client of a streamed response left", exc_info=True)
-        return False
-    return True

@@ -14,7 +14,10 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def next_headers(call: Call, fence: str) -> list[tuple[bytes, bytes]]:
-    """The headers of an answer to ``invocation/next``; ``fence`` is the Invocation-Id."""
+    """The headers of an answer to ``invocation/next``; ``fence`` is the Invocation-Id.
+
+    ``Forerun-Monitored``, ``-Tracestate`` and ``-Baggage`` are for the platform's own bootstrap.
+    """
     headers = [
         (b"lambda-runtime-aws-request-id", _header(call.request_id)),
         (b"lambda-runtime-deadline-ms", str(call.deadline_ms).encode()),
@@ -25,6 +28,12 @@ def next_headers(call: Call, fence: str) -> list[tuple[bytes, bytes]]:
         headers.append((b"lambda-runtime-trace-id", _header(call.trace_id)))
     if call.client_context:
         headers.append((b"lambda-runtime-client-context", _json_header(call.client_context)))
+    if call.monitored:
+        headers.append((b"forerun-monitored", b"true"))
+        if call.tracestate:
+            headers.append((b"forerun-tracestate", _header(call.tracestate)))
+        if call.baggage:
+            headers.append((b"forerun-baggage", _header(call.baggage)))
     return headers
 
 
