@@ -57,6 +57,7 @@ def test_tail_of_the_log(server: Server):
         rf"END RequestId: {request}",
         rf"REPORT RequestId: {request}\tDuration: [\d.]+ ms\tBilled Duration: \d+ ms\t"
         r"Memory Size: 128 MB\tMax Memory Used: \d+ MB(\tInit Duration: [\d.]+ ms)?\s*",
+        r"XRAY TraceId: 1-[0-9a-f]{8}-[0-9a-f]{24}\t",
     ]
     found = [line for line in lines if not line.startswith("INIT_START")]
     assert len(found) == len(wanted), lines

@@ -26,6 +26,7 @@ from forerun.api.url_events import (
 )
 from forerun.control.authorization import Authorizer
 from forerun.control.invoke import Invocation, Invoker
+from forerun.control.monitoring import Monitor
 from forerun.control.registry import Registry, Resolved
 from forerun.control.urls import FunctionUrl, FunctionUrls
 from forerun.errors import AccessDenied, ForerunError, NotFound, RequestTooLarge, Throttled
@@ -43,12 +44,14 @@ class UrlRoutes:
         registry: Registry,
         authorizer: Authorizer,
         invoker: Invoker,
+        monitor: Monitor,
         clock: Clock,
     ) -> None:
         self._urls = urls
         self._registry = registry
         self._authorizer = authorizer
         self._invoker = invoker
+        self._monitor = monitor
         self._clock = clock
 
     async def serve(
@@ -100,9 +103,17 @@ class UrlRoutes:
             caller=caller,
         )
         sink = _HttpStream(send, cors) if url.streams else None
-        reply = await self._invoker.run(
-            resolved, Invocation(request_id=request_id, payload=event, received=now, sink=sink)
+        origin = self._monitor.recognise(
+            dict(request.headers),
+            caller.access_key_id if caller else None,
+            url.account,
+            trusted=caller is not None,
+            caller=caller.account if caller else "",
         )
+        invocation = Invocation(
+            request_id=request_id, payload=event, received=now, origin=origin, sink=sink
+        )
+        reply = await self._invoker.run(resolved, invocation)
         if sink is not None and sink.started:
             await sink.end()
             return None

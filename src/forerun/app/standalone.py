@@ -22,8 +22,10 @@ from forerun.app.services import Services, make_services
 from forerun.app.state import State, open_state
 from forerun.control.asynchronous import EventInvoker
 from forerun.control.invoke import Invoker
+from forerun.control.monitoring import Monitor
 from forerun.control.recorder import Recorder
 from forerun.errors import ForerunError, NotFound
+from forerun.events import Bus
 from forerun.host import Compiler, HostAgent
 from forerun.model import WITH_SDK, Credentials, SandboxSpec
 from forerun.sandbox import Sandbox
@@ -83,10 +85,13 @@ class Standalone:
         self._admission = admission = Admission(settings.limits.account_concurrency)
         for account, name, amount in await services.estate.concurrency.reservations():
             admission.reserve(account, name, amount)
+        bus, monitor = self._watching(state, agent)
         invoker = self._invoker = Invoker(
             admission=admission,
             host=agent,
             recorder=recorder,
+            monitor=monitor,
+            bus=bus,
             trees=services.estate.code,
             clock=clock,
         )
@@ -94,6 +99,7 @@ class Standalone:
             queue=state.queue,
             registry=services.estate.registry,
             invoker=invoker,
+            monitor=monitor,
             backoff=Backoff(retry_s=settings.events.retry_s),
             clock=clock,
             in_flight=settings.events.at_once,
@@ -120,6 +126,17 @@ class Standalone:
         self._owner.spawn(maintenance.run(), name="maintenance")
         await self._outside.listen(self._listener)
         self._closers.append(lambda: self._outside.close(grace_s=self._left()))
+
+    def _watching(self, state: State, agent: HostAgent) -> tuple[Bus, Monitor]:
+        """Who is told what happened, and who decides what is watched."""
+        self._bus = Bus()
+        self._closers.append(self._bus.close)
+        self._monitor = Monitor(
+            self._settings.monitoring,
+            key=state.sealer.derive(b"trace-information"),
+            running=agent.running,
+        )
+        return self._bus, self._monitor
 
     async def close(self) -> None:
         """Undo ``start`` from its end: accept nothing, finish what runs, write what is known, close the state.
@@ -149,6 +166,7 @@ class Standalone:
                 authorizer=services.authorizer,
                 invoker=invoker,
                 events=events,
+                monitor=self._monitor,
                 clock=clock,
             ),
             urls=UrlRoutes(
@@ -156,6 +174,7 @@ class Standalone:
                 registry=services.estate.registry,
                 authorizer=services.authorizer,
                 invoker=invoker,
+                monitor=self._monitor,
                 clock=clock,
             ),
             platform=PlatformRoutes(

@@ -16,11 +16,13 @@ import msgspec
 
 from forerun.aio import Clock, TaskOwner
 from forerun.control.invoke import Invocation, Invoker, Reply
+from forerun.control.monitoring import Monitor
 from forerun.control.registry import Registry, Resolved
 from forerun.errors import ForerunError, NotFound, SandboxError, Throttled
-from forerun.model import EventInvokeConfig, InvocationRecord, Timings, parse_function_ref
+from forerun.model import EventInvokeConfig, InvocationRecord, Origin, Timings, parse_function_ref
 from forerun.scheduling import Backoff
 from forerun.storage import EventQueue, QueuedEvent
+from forerun.traces import xray_header
 
 log = logging.getLogger("forerun.asynchronous")
 
@@ -35,12 +37,13 @@ WIDEN_EVERY_S = 0.1
 class EventInvoker:
     """Accepts events and runs them from the queue: a few at a time, up to ``in_flight`` where they take long."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 the wiring of a service, all by keyword
         self,
         *,
         queue: EventQueue,
         registry: Registry,
         invoker: Invoker,
+        monitor: Monitor,
         backoff: Backoff,
         clock: Clock,
         in_flight: int,
@@ -48,6 +51,7 @@ class EventInvoker:
         self._queue = queue
         self._registry = registry
         self._invoker = invoker
+        self._monitor = monitor
         self._backoff = backoff
         self._clock = clock
         self._most = in_flight
@@ -76,7 +80,7 @@ class EventInvoker:
                 qualifier=resolved.qualifier,
                 payload=invocation.payload,
                 client_context=invocation.client_context,
-                trace_id=invocation.trace_id,
+                origin=self._monitor.rooted(invocation.origin, invocation.received),
                 accepted_at=invocation.received,
             )
         )
@@ -182,7 +186,7 @@ class EventInvoker:
                     received=event.accepted_at,
                     invocation_type="Event",
                     client_context=event.client_context,
-                    trace_id=event.trace_id,
+                    origin=event.origin,
                     attempt=event.attempt,
                 ),
                 settlement.stored,
@@ -233,7 +237,7 @@ class EventInvoker:
                 status=status,
                 error_type=error_type,
                 request_bytes=len(event.payload),
-                trace_id=event.trace_id,
+                trace_id=_trace_of(event.origin),
                 timings=Timings(received=event.accepted_at, answered=now),
             ),
             lambda: self._finish(event),
@@ -262,10 +266,18 @@ class EventInvoker:
                 qualifier=target.qualifier,
                 payload=_destination_record(event, resolved, reply, condition, self._clock.now()),
                 client_context=None,
-                trace_id=event.trace_id,
+                origin=self._origin_of_destination(event, resolved, reply),
                 accepted_at=self._clock.now(),
             )
         )
+
+    def _origin_of_destination(
+        self, event: QueuedEvent, resolved: Resolved, reply: Reply | None
+    ) -> Origin:
+        """The attempt that ended caused it; without an attempt, what caused the event did."""
+        if reply is None:
+            return event.origin
+        return self._monitor.ended(reply.context, resolved.function.account)
 
 
 class _Settlement:
@@ -285,6 +297,13 @@ class _Settlement:
         self._missing -= 1
         if self._missing == 0:
             self._finish()
+
+
+def _trace_of(origin: Origin) -> str:
+    """The header of an event that was never run."""
+    if not origin.trace_id:
+        return ""
+    return xray_header(origin.trace_id, origin.parent_id, sampled=origin.sampled)
 
 
 def _destination_record(

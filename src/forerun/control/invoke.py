@@ -11,9 +11,11 @@ from typing import Protocol
 import msgspec
 
 from forerun.aio import Clock
+from forerun.control.monitoring import Monitor
 from forerun.control.recorder import Recorder
 from forerun.control.registry import Resolved
 from forerun.errors import SandboxError, Throttled
+from forerun.events import Bus, ExecutionBegan, ExecutionEnded
 from forerun.host import Host, Run
 from forerun.model import (
     Call,
@@ -22,18 +24,24 @@ from forerun.model import (
     InitReport,
     InvocationRecord,
     LogLine,
+    Origin,
     Outcome,
     ResponseSink,
     SandboxSpec,
     Timings,
+    TraceContext,
 )
 from forerun.sandbox import Report, end_lines, init_failed_lines, report_of, start_lines
 from forerun.scheduling import Admission
+from forerun.traces import NOTHING, unsigned, w3c_fields
 
 log = logging.getLogger("forerun.invoke")
 
 MAX_RESPONSE_BYTES = 6 * 1024 * 1024 + 100
 SPEC_CACHE = 10_000
+OWN_RUNTIMES = ("python", "nodejs")
+
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Invocation(msgspec.Struct, kw_only=True):
@@ -44,7 +52,7 @@ class Invocation(msgspec.Struct, kw_only=True):
     received: float
     invocation_type: str = "RequestResponse"
     client_context: str | None = None
-    trace_id: str = ""
+    origin: Origin = NOTHING
     attempt: int = 1
     sink: ResponseSink | None = None
 
@@ -60,6 +68,7 @@ class Reply(msgspec.Struct, kw_only=True):
     error: str | None
     error_type: str | None
     record: InvocationRecord
+    context: TraceContext
     log: Callable[[], list[LogLine]]
     streamed: bool = False
 
@@ -75,12 +84,22 @@ class Trees(Protocol):
 class Invoker:
     """Runs resolved invocations and records them."""
 
-    def __init__(
-        self, *, admission: Admission, host: Host, recorder: Recorder, trees: Trees, clock: Clock
+    def __init__(  # noqa: PLR0913 the wiring of a service, all by keyword
+        self,
+        *,
+        admission: Admission,
+        host: Host,
+        recorder: Recorder,
+        monitor: Monitor,
+        bus: Bus,
+        trees: Trees,
+        clock: Clock,
     ) -> None:
         self._admission = admission
         self._host = host
         self._recorder = recorder
+        self._monitor = monitor
+        self._bus = bus
         self._trees = trees
         self._clock = clock
         self._specs: dict[str, SandboxSpec] = {}
@@ -97,6 +116,8 @@ class Invoker:
         """
         function = resolved.function
         timings = Timings(received=invocation.received)
+        now = self._clock.now()
+        context = self._monitor.begin(function, invocation.origin, now)
         record = InvocationRecord(
             request_id=invocation.request_id,
             account=function.account,
@@ -107,14 +128,16 @@ class Invoker:
             attempt=invocation.attempt,
             memory_mb=function.memory_mb,
             request_bytes=len(invocation.payload),
-            trace_id=invocation.trace_id,
+            trace_id=unsigned(context.header),
             timings=timings,
         )
         try:
             with self._admission.admit(function.account, function.name, resolved.reserved):
                 timings.admitted = self._clock.now()
+                if context.monitored:
+                    self._began(record, context, now)
                 run = await self._host.run(
-                    self._spec(function), self._call(resolved, invocation), timings
+                    self._spec(function), self._call(resolved, invocation, context), timings
                 )
         except (Throttled, SandboxError) as error:
             record.status = "throttled" if isinstance(error, Throttled) else "error"
@@ -128,8 +151,9 @@ class Invoker:
                 )
             timings.answered = self._clock.now()
             self._recorder.add(record)
+            self._bus.tell(ExecutionEnded(record=record, context=context, region=function.region))
             raise
-        return self._finish(function, record, run, on_stored)
+        return self._finish(function, record, context, run, on_stored)
 
     async def prepare(self, function: FunctionVersion) -> None:
         """Take the snapshot of a version with SnapStart ahead of its first call. Raises ``ForerunError`` when it cannot."""
@@ -143,6 +167,7 @@ class Invoker:
         self,
         function: FunctionVersion,
         record: InvocationRecord,
+        context: TraceContext,
         run: Run,
         on_stored: Callable[[], None] | None,
     ) -> Reply:
@@ -153,22 +178,54 @@ class Invoker:
         record.host = self._host.name
         record.placement = run.placement
         record.isolation = run.isolation
-        if isinstance(run.outcome, InitFailure):
-            reply = _init_failed(function, run.outcome, record)
+        outcome = run.outcome
+        if isinstance(outcome, InitFailure):
+            reply = _init_failed(function, outcome, record, context)
+            ended = ExecutionEnded(record=record, context=context, region=function.region)
         else:
-            reply = _ran(function, run.outcome, run.init, record)
+            reply = _ran(function, outcome, run.init, record, context)
+            ended = ExecutionEnded(
+                record=record,
+                context=context,
+                region=function.region,
+                calls=outcome.calls,
+                dropped=outcome.calls_dropped,
+                cpu_ms=outcome.cpu_ms,
+            )
         record.response_bytes = len(reply.payload)
         self._recorder.add(record, function.logging.group, run.log_stream, reply.log, on_stored)
+        self._bus.tell(ended)
         return reply
 
-    def _call(self, resolved: Resolved, invocation: Invocation) -> Call:
+    def _began(self, record: InvocationRecord, context: TraceContext, now: float) -> None:
+        self._bus.tell(
+            ExecutionBegan(
+                account=record.account,
+                name=record.name,
+                version=record.version,
+                request_id=record.request_id,
+                context=context,
+                at=now,
+            )
+        )
+
+    def _call(self, resolved: Resolved, invocation: Invocation, context: TraceContext) -> Call:
+        origin = context.origin
+        monitored = context.monitored
+        client_context = invocation.client_context
+        if monitored or origin.w3c:
+            client_context = _with_w3c(client_context, resolved.function.runtime, context)
         return Call(
             request_id=invocation.request_id,
             payload=invocation.payload or b"{}",
             invoked_arn=resolved.invoked_arn,
             deadline_ms=0,
-            trace_id=invocation.trace_id,
-            client_context=invocation.client_context,
+            trace_id=context.header,
+            client_context=client_context,
+            monitored=monitored,
+            tracestate=origin.tracestate,
+            baggage=origin.baggage,
+            context=context if monitored else None,
             sink=invocation.sink,
         )
 
@@ -208,8 +265,24 @@ class Invoker:
         return spec
 
 
+def _with_w3c(given: str | None, runtime: str, context: TraceContext) -> str | None:
+    """The caller's client context with W3C's trace context, which ``context.w3c()`` of AWS's runtimes finds there.
+
+    The platform's own runtimes take it out again. Others show what is left of it, even if it is empty; so a program
+    whose caller gave no client context gets none.
+    """
+    if given is None and not runtime.startswith(OWN_RUNTIMES):
+        return None
+    try:
+        members = _MEMBERS.decode(given) if given else {}
+    except msgspec.DecodeError:
+        return given
+    members["w3c"] = msgspec.Raw(msgspec.json.encode(w3c_fields(context)))
+    return msgspec.json.encode(members).decode()
+
+
 def _init_failed(
-    function: FunctionVersion, failure: InitFailure, record: InvocationRecord
+    function: FunctionVersion, failure: InitFailure, record: InvocationRecord, context: TraceContext
 ) -> Reply:
     record.init_ms = failure.duration_ms
     record.status = failure.status
@@ -220,6 +293,7 @@ def _init_failed(
         error="Unhandled",
         error_type=failure.error_type,
         record=record,
+        context=context,
         log=lambda: _log_of_failed_init(function, failure, record),
     )
 
@@ -247,7 +321,11 @@ def _log_of_failed_init(
 
 
 def _ran(
-    function: FunctionVersion, outcome: Outcome, init: InitReport | None, record: InvocationRecord
+    function: FunctionVersion,
+    outcome: Outcome,
+    init: InitReport | None,
+    record: InvocationRecord,
+    context: TraceContext,
 ) -> Reply:
     if len(outcome.payload) > MAX_RESPONSE_BYTES and not outcome.streamed:
         _refuse_size(outcome)
@@ -263,6 +341,7 @@ def _ran(
         error=outcome.error,
         error_type=outcome.error_type,
         record=record,
+        context=context,
         log=lambda: _log_of_run(function, outcome, init, record),
         streamed=outcome.streamed,
     )

@@ -12,12 +12,13 @@ import msgspec
 
 from forerun.control.lookup import NUMBER, Lookup
 from forerun.control.policies import Policy, PolicyKind, parse_policy
-from forerun.control.tags import EGRESS_TAG
+from forerun.control.tags import EGRESS_TAG, MONITORING_TAG
 from forerun.errors import StorageFailed
 from forerun.model import Egress, EventInvokeConfig, FunctionVersion
 from forerun.storage.event_invoke import EventInvokeStore
 from forerun.storage.functions import LATEST, FunctionRecord
 from forerun.storage.policies import PolicyStore
+from forerun.traces import AUTO
 
 FUNCTIONS = 10_000
 QUALIFIERS = 64
@@ -172,7 +173,7 @@ class Registry:
         for bound, version in versions:
             record, found = await self._lookup.version(account, name, version)
             resolved = Resolved(
-                function=self._with_egress(record, found.function),
+                function=self._with_tags(record, found.function),
                 qualifier=qualifier,
                 invoked_arn=self._lookup.arn(account, name, qualifier),
                 reserved=record.reserved,
@@ -183,8 +184,8 @@ class Registry:
             split.append((bound, resolved))
         return tuple(split)
 
-    def _with_egress(self, record: FunctionRecord, function: FunctionVersion) -> FunctionVersion:
-        """The function with its network policy; sandboxes of another policy are none of its."""
+    def _with_tags(self, record: FunctionRecord, function: FunctionVersion) -> FunctionVersion:
+        """The function with what its tags say; sandboxes of another network policy are none of its."""
         if function.environment_error:
             raise StorageFailed(
                 f"The environment variables of {function.qualified_arn} cannot be decrypted; set them anew, or "
@@ -192,7 +193,10 @@ class Registry:
             )
         egress = Egress(record.tags.get(EGRESS_TAG, self._egress))
         return msgspec.structs.replace(
-            function, egress=egress, sandbox_key=f"{function.sandbox_key}.{egress}"
+            function,
+            egress=egress,
+            monitoring=record.tags.get(MONITORING_TAG, AUTO),
+            sandbox_key=f"{function.sandbox_key}.{egress}",
         )
 
 

@@ -1,4 +1,4 @@
-"""Tags of functions and event source mappings; one of them is the function's network policy."""
+"""Tags of functions and event source mappings; two of them say what a function may reach, and whether it is monitored."""
 
 import re
 from collections.abc import Sequence
@@ -14,9 +14,11 @@ TAGS = 50
 KEY_CHARACTERS = 128
 VALUE_CHARACTERS = 256
 EGRESS_TAG = "forerun:egress"
+MONITORING_TAG = "forerun:monitoring"
 RETRIES = 5
 
 _TEXT = re.compile(r"[\w\s.:/=+\-@]*")
+_MONITORING = re.compile(r"on|off|auto|[1-9][0-9]{0,5}|1000000")
 
 
 def check_tags(tags: dict[str, str]) -> None:
@@ -38,6 +40,11 @@ def check_tags(tags: dict[str, str]) -> None:
     egress = tags.get(EGRESS_TAG)
     if egress is not None and egress not in set(Egress):
         raise InvalidInput(f"The tag {EGRESS_TAG} must be one of {', '.join(Egress)}")
+    monitoring = tags.get(MONITORING_TAG)
+    if monitoring is not None and not _MONITORING.fullmatch(monitoring):
+        raise InvalidInput(
+            f"The tag {MONITORING_TAG} must be on, off, auto, or a number from 1 to 1000000 for one execution in so many"
+        )
 
 
 class Tags:

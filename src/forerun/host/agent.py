@@ -11,13 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from forerun.aio import Clock, TaskOwner
-from forerun.errors import (
-    ForerunError,
-    NoSuchRuntime,
-    SandboxDead,
-    SetupFailed,
-    Throttled,
-)
+from forerun.errors import ForerunError, NoSuchRuntime, SandboxDead, SetupFailed, Throttled
 from forerun.host.dispatch import REASON, Dispatcher
 from forerun.host.evictor import Evictor
 from forerun.host.face import HostStats, Run, SandboxInfo
@@ -89,6 +83,7 @@ class HostAgent:
         self._settings = settings = settings or HostSettings()
         self._timeouts = sandbox_settings or SandboxSettings()
         self._personal = Personal(clock, credentials)
+        self.running = self._personal.running
         self._on_loaded = on_loaded
         self._dispatch: Dispatcher[Sandbox] = Dispatcher(
             ledger=Ledger(settings.memory_mb or sandbox_memory_mb(), settings.max_sandboxes),
@@ -217,7 +212,10 @@ class HostAgent:
         if timed_here:
             call.deadline_ms = int((timings.loaded + spec.timeout_s) * 1000)
         try:
-            outcome = await sandbox.invoke(call)
+            if call.context is None:
+                outcome = await sandbox.invoke(call)
+            else:
+                outcome = await self._personal.watched(slot, sandbox, call)
         except BaseException:
             if timed_here:
                 call.deadline_ms = 0

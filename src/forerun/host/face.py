@@ -5,7 +5,16 @@ from typing import Protocol
 
 import msgspec
 
-from forerun.model import Call, InitFailure, InitReport, Outcome, SandboxSpec, StartType, Timings
+from forerun.model import (
+    Call,
+    InitFailure,
+    InitReport,
+    Outcome,
+    SandboxSpec,
+    StartType,
+    Timings,
+    TraceContext,
+)
 
 
 class Run(msgspec.Struct, kw_only=True):
@@ -81,6 +90,10 @@ class Host(Protocol):
 
     def drop(self, outdated: Callable[[str], bool]) -> int:
         """Give up the sandboxes whose key is outdated: idle ones now, working ones after their call; how many."""
+        ...
+
+    def running(self, access_key_id: str) -> TraceContext | None:
+        """The monitored execution that runs now in the sandbox with these credentials."""
         ...
 
     def stats(self) -> HostStats:

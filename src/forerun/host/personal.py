@@ -1,4 +1,4 @@
-"""What a sandbox gets for itself of its version's spec: a log stream and credentials."""
+"""What a sandbox gets for itself of its version's spec, a log stream and credentials; and whose they are now."""
 
 import secrets
 import time
@@ -9,7 +9,7 @@ import msgspec
 
 from forerun.aio import Clock
 from forerun.host.slots import Slot
-from forerun.model import Credentials, SandboxSpec
+from forerun.model import Call, Credentials, Outcome, SandboxSpec, TraceContext
 
 if TYPE_CHECKING:
     # Only its interface is known here; which kind of sandbox it is, is decided elsewhere.
@@ -24,15 +24,27 @@ class Personal:
     ) -> None:
         self._clock = clock
         self._credentials = credentials
+        self._running: dict[str, TraceContext] = {}
 
     def spec(self, slot: "Slot[Sandbox]", spec: SandboxSpec) -> SandboxSpec:
-        """``spec`` for the sandbox of ``slot``, which takes note of its log stream."""
+        """``spec`` for the sandbox of ``slot``, which takes note of both."""
         slot.log_stream = self.log_stream(spec)
-        return msgspec.structs.replace(
-            spec,
-            log_stream=slot.log_stream,
-            credentials=self._credentials(spec) if self._credentials else spec.credentials,
-        )
+        credentials = self._credentials(spec) if self._credentials else spec.credentials
+        slot.access_key_id = credentials.access_key_id if credentials else ""
+        return msgspec.structs.replace(spec, log_stream=slot.log_stream, credentials=credentials)
+
+    async def watched(self, slot: "Slot[Sandbox]", sandbox: "Sandbox", call: Call) -> Outcome:
+        """Run a monitored call, which ``running`` knows by its sandbox's credentials meanwhile."""
+        if call.context is not None:
+            self._running[slot.access_key_id] = call.context
+        try:
+            return await sandbox.invoke(call)
+        finally:
+            self._running.pop(slot.access_key_id, None)
+
+    def running(self, access_key_id: str) -> TraceContext | None:
+        """See ``Host.running``."""
+        return self._running.get(access_key_id) if access_key_id else None
 
     def log_stream(self, spec: SandboxSpec) -> str:
         """The name of a new log stream, as AWS makes them."""

@@ -39,6 +39,7 @@ class Slot(Generic[S]):
     """
 
     __slots__ = (
+        "access_key_id",
         "booked_mb",
         "calls",
         "doomed",
@@ -72,6 +73,7 @@ class Slot(Generic[S]):
         self.calls = 0
         self.idle_since = 0.0
         self.log_stream = ""
+        self.access_key_id = ""
         self.retire_at = math.inf
         self.zygote = True
         self.doomed = False

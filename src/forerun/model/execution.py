@@ -6,7 +6,7 @@ from typing import Protocol
 import msgspec
 
 from forerun.model.functions import Egress, LoggingConfig
-from forerun.model.traces import OutgoingCall
+from forerun.model.traces import OutgoingCall, TraceContext
 
 WITH_SDK = "+sdk"
 
@@ -85,7 +85,7 @@ class Call(msgspec.Struct, kw_only=True):
     """One invocation as the sandbox sees it. ``deadline_ms`` is epoch milliseconds; ``trace_id`` is the X-Ray header.
 
     ``monitored``: the runtime is to report the calls it makes, and to add trace information to them: ``trace_id``, and
-    ``tracestate`` and ``baggage`` as they came.
+    ``tracestate`` and ``baggage`` as they came. ``context`` is for the host, of monitored calls only.
     """
 
     request_id: str
@@ -97,6 +97,7 @@ class Call(msgspec.Struct, kw_only=True):
     monitored: bool = False
     tracestate: str = ""
     baggage: str = ""
+    context: TraceContext | None = None
     sink: ResponseSink | None = None
 
 

@@ -31,7 +31,8 @@ class FunctionVersion(msgspec.Struct, frozen=True, kw_only=True):
     ``version`` is ``$LATEST`` or a decimal number; a numbered version never changes. ``sandbox_key`` changes
     whenever code or configuration change: sandboxes with equal keys are interchangeable, others never.
     ``code_digest`` and ``layers_digest`` name unpacked trees in the code cache (hex SHA-256; ``None``: no layers).
-    ``uses_sdk`` says that its Python imports the AWS SDK which the runtime brings. Times are epoch seconds.
+    ``uses_sdk`` says that its Python imports the AWS SDK which the runtime brings. ``monitoring`` is the function's tag:
+    ``auto``, ``on``, ``off``, or N for one execution in N. Times are epoch seconds.
     """
 
     account: str
@@ -61,6 +62,7 @@ class FunctionVersion(msgspec.Struct, frozen=True, kw_only=True):
     snap_start: bool = False
     tracing_mode: str = "PassThrough"
     egress: Egress = Egress.PLATFORM
+    monitoring: str = "auto"
     logging: LoggingConfig
     dead_letter_arn: str | None = None
     kms_key_arn: str | None = None

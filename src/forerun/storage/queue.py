@@ -13,9 +13,10 @@ from typing import Final, NamedTuple
 import msgspec
 
 from forerun.errors import ForerunError, Throttled
+from forerun.model import Origin
 from forerun.storage.db import Db, Row, Statement
 
-_COLUMNS: Final = """id, account, name, qualifier, payload, client_context, trace_id, headers, accepted_at, attempt,
+_COLUMNS: Final = """id, account, name, qualifier, payload, client_context, origin, headers, accepted_at, attempt,
 refusals, due_at"""
 _PUT = (
     "INSERT INTO event_queue (" + _COLUMNS + ", owner, bytes) "
@@ -42,6 +43,7 @@ _ROW_BYTES = 512
 
 _encode_headers = msgspec.json.Encoder(order="sorted").encode
 _decode_headers = msgspec.json.Decoder(dict[str, str]).decode
+_decode_origin = msgspec.json.Decoder(Origin).decode
 
 
 class QueuedEvent(msgspec.Struct, kw_only=True):
@@ -56,7 +58,7 @@ class QueuedEvent(msgspec.Struct, kw_only=True):
     qualifier: str | None = None
     payload: bytes
     client_context: str | None = None
-    trace_id: str = ""
+    origin: Origin = Origin()
     headers: dict[str, str] = {}
     accepted_at: float
     attempt: int = 1
@@ -66,7 +68,8 @@ class QueuedEvent(msgspec.Struct, kw_only=True):
     @property
     def size(self) -> int:
         """Bytes this event is counted with."""
-        return len(self.payload) + len(self.client_context or "") + _ROW_BYTES
+        texts = (self.client_context or "", self.origin.tracestate, self.origin.baggage)
+        return len(self.payload) + sum(map(len, texts)) + _ROW_BYTES
 
 
 class QueueDepth(NamedTuple):
@@ -180,7 +183,7 @@ def _values(event: QueuedEvent) -> Row:
         event.qualifier,
         event.payload,
         event.client_context,
-        event.trace_id,
+        msgspec.json.encode(event.origin).decode(),
         _encode_headers(event.headers).decode(),
         event.accepted_at,
         event.attempt,
@@ -197,7 +200,7 @@ def _event(row: Row) -> QueuedEvent:
         qualifier=row[3],
         payload=row[4],
         client_context=row[5],
-        trace_id=row[6],
+        origin=_decode_origin(row[6]),
         headers=_decode_headers(row[7]),
         accepted_at=row[8],
         attempt=row[9],

@@ -8,6 +8,7 @@ import pytest
 from forerun.aio import SystemClock
 from forerun.control.asynchronous import EventInvoker
 from forerun.control.invoke import Invocation, Reply
+from forerun.control.monitoring import Monitor
 from forerun.control.registry import Resolved
 from forerun.errors import NotFound, Throttled
 from forerun.model import (
@@ -19,6 +20,7 @@ from forerun.model import (
     Timings,
 )
 from forerun.scheduling import Backoff
+from forerun.settings import MonitoringSettings
 from forerun.storage import EventQueue, open_sqlite
 
 ACCOUNT = "1" * 12
@@ -43,6 +45,10 @@ def function(name):
     )
 
 
+def make_monitor():
+    return Monitor(MonitoringSettings(), key=b"k" * 32, running=lambda _: None)
+
+
 class FakeRegistry:
     def __init__(self, config):
         self.config = config
@@ -62,7 +68,9 @@ class FakeRegistry:
 class FakeInvoker:
     """Answers from a script: ``None`` for success, an error's type, or an exception to raise; success at its end."""
 
-    def __init__(self, *script):
+    def __init__(self, monitor, *script):
+        self.monitor = monitor
+        self.contexts = []
         self.script = list(script)
         self.calls = []
         self.records = []
@@ -72,6 +80,8 @@ class FakeInvoker:
     async def run(self, resolved, invocation, on_stored=None):
         self.calls.append((resolved.function.name, invocation))
         self.called.set()
+        context = self.monitor.begin(resolved.function, invocation.origin, 1e9)
+        self.contexts.append(context)
         step = self.script.pop(0) if self.script and resolved.function.name == "work" else None
         if isinstance(step, Exception):
             raise step
@@ -89,6 +99,7 @@ class FakeInvoker:
                 version="$LATEST",
                 timings=Timings(),
             ),
+            context=context,
             log=list,
         )
 
@@ -106,6 +117,7 @@ class Rig:
             queue=queue,
             registry=self.registry,
             invoker=invoker,
+            monitor=invoker.monitor,
             backoff=Backoff(retry_s=0.01, system_min_s=0.01, system_max_s=0.02, jitter=0.0),
             clock=SystemClock(),
             in_flight=4,
@@ -130,7 +142,7 @@ async def rig(tmp_path):
     async def make(*script, config=None, start=True):
         queue = EventQueue(db)
         await queue.recover(SystemClock().now())
-        made = Rig(queue, FakeInvoker(*script), config)
+        made = Rig(queue, FakeInvoker(make_monitor(), *script), config)
         if start:
             made.events.start()
         rigs.append(made)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from forerun.errors import Throttled
+from forerun.model import Origin
 from forerun.storage.queue import EventQueue, QueuedEvent
 from forerun.storage.sqlite import open_sqlite
 
@@ -38,7 +39,7 @@ async def test_an_event_comes_back_as_it_was_put(queue):
         qualifier="live",
         payload=b"\x00\xff",
         client_context="e30=",
-        trace_id="Root=1",
+        origin=Origin(trace_id="ab" * 16, sampled=True),
         headers={"k": "é"},
         accepted_at=12.25,
         attempt=2,
@@ -46,9 +47,9 @@ async def test_an_event_comes_back_as_it_was_put(queue):
     await queue.put(put)
     (claimed,) = await queue.claim(10, now=12.25, lease_s=5)
     assert (claimed.id, claimed.qualifier, claimed.payload) == ("a", "live", b"\x00\xff")
-    assert (claimed.client_context, claimed.trace_id, claimed.headers) == (
+    assert (claimed.client_context, claimed.origin, claimed.headers) == (
         "e30=",
-        "Root=1",
+        Origin(trace_id="ab" * 16, sampled=True),
         {"k": "é"},
     )
     assert (claimed.accepted_at, claimed.attempt, claimed.refusals) == (12.25, 2, 0)

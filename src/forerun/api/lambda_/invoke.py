@@ -18,15 +18,15 @@ from forerun.api.response import Response
 from forerun.control.asynchronous import EventInvoker
 from forerun.control.authorization import Authorizer
 from forerun.control.invoke import Invocation, Invoker, Reply
+from forerun.control.monitoring import Monitor
 from forerun.control.registry import Registry, Resolved
 from forerun.errors import InvalidInput, RequestTooLarge, Unsupported
-from forerun.model import LogLine, parse_function_ref
+from forerun.model import LogLine, Origin, parse_function_ref
 
 SYNC_BYTES = 6 * 1024 * 1024
 EVENT_BYTES = 1024 * 1024
 TAIL_BYTES = 4096
 CLIENT_CONTEXT_BYTES = 3583
-MAX_TRACE = 1024
 
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 
@@ -41,14 +41,16 @@ class Invocations:
         authorizer: Authorizer,
         invoker: Invoker,
         events: EventInvoker,
+        monitor: Monitor,
         clock: Clock,
     ) -> None:
         self._registry = registry
         self._authorizer = authorizer
         self._invoker = invoker
         self._events = events
+        self._monitor = monitor
         self._clock = clock
-        # Chooses versions and names traces; nothing depends on its being unguessable.
+        # Chooses versions; nothing depends on its being unguessable.
         self._random = Random()  # noqa: S311
 
     async def invoke(
@@ -63,6 +65,7 @@ class Invocations:
         kind = headers.get(b"x-amz-invocation-type", b"RequestResponse")
         invocation = self._read(caller, headers, body, kind)
         resolved = await self._resolve(caller, function, qualifier)
+        invocation.origin = self._origin(caller, resolved, headers)
         answer = [(b"x-amzn-requestid", caller.request_id.encode())]
         if kind == b"Event":
             invocation.invocation_type = "Event"
@@ -74,7 +77,7 @@ class Invocations:
         answer += [
             (b"content-type", b"application/json"),
             (b"x-amz-executed-version", reply.record.version.encode()),
-            (b"x-amzn-trace-id", invocation.trace_id.encode()),
+            (b"x-amzn-trace-id", reply.record.trace_id.encode()),
             *timing_headers(reply),
         ]
         if reply.error is not None:
@@ -100,6 +103,7 @@ class Invocations:
         resolved = await self._resolve(caller, function, qualifier)
         if kind == b"DryRun":
             return Response(204, [(b"x-amzn-requestid", caller.request_id.encode())])
+        invocation.origin = self._origin(caller, resolved, headers)
         sink = _EventStream(send, caller.request_id, resolved.function.version)
         invocation.sink = sink
         reply = await self._invoker.run(resolved, invocation)
@@ -159,20 +163,21 @@ class Invocations:
                     "InvalidRequestContentException",
                     f"Could not parse request body into json: {error}",
                 ) from error
-        now = self._clock.now()
         return Invocation(
             request_id=caller.request_id,
             payload=body,
-            received=now,
+            received=self._clock.now(),
             client_context=_client_context(headers.get(b"x-amz-client-context")),
-            trace_id=self._trace_id(headers.get(b"x-amzn-trace-id"), now),
         )
 
-    def _trace_id(self, header: bytes | None, now: float) -> str:
-        if header and b"Root=" in header and len(header) < MAX_TRACE:
-            return header.decode("latin-1")
-        random = f"{self._random.getrandbits(160):040x}"
-        return f"Root=1-{int(now):08x}-{random[:24]};Parent={random[24:]};Sampled=0"
+    def _origin(self, caller: Caller, resolved: Resolved, headers: Mapping[bytes, bytes]) -> Origin:
+        return self._monitor.recognise(
+            headers,
+            caller.access_key_id,
+            resolved.function.account,
+            trusted=True,
+            caller=caller.account,
+        )
 
 
 def _client_context(header: bytes | None) -> str | None:

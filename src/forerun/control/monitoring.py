@@ -1,0 +1,164 @@
+"""Who caused an execution, whether it is watched, and the trace information it is given: decided here for all calls."""
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any
+
+import msgspec
+
+from forerun.model import Channel, FunctionVersion, Origin, TraceContext
+from forerun.settings import MonitoringSettings
+from forerun.traces import (
+    NOTHING,
+    OFF,
+    Reader,
+    Seen,
+    Selector,
+    Signed,
+    Signer,
+    linked,
+    xray_header,
+)
+
+Running = Callable[[str], TraceContext | None]
+
+
+class Counts(Seen):
+    """What was seen of one account. ``monitored`` counts executions, ``too_deep`` those that a chain ended with."""
+
+    monitored: int = 0
+    executions: int = 0
+    too_deep: int = 0
+
+
+class Monitor:
+    """Recognises, chooses and signs. ``running`` tells the monitored execution behind a sandbox's access key id."""
+
+    def __init__(
+        self,
+        settings: MonitoringSettings,
+        *,
+        key: bytes,
+        running: Running,
+        random: Random | None = None,
+    ) -> None:
+        self._settings = settings
+        self._signer = Signer(key)
+        self._reader = Reader(self._signer if settings.enabled else None)
+        self._running = running
+        # Names traces and chooses executions; nothing depends on its being unguessable: what must not be is signed.
+        self._random = random or Random()  # noqa: S311
+        self._selector = Selector(
+            min_calls_per_hour=settings.min_calls_per_hour,
+            function_per_s=settings.function_per_s,
+            total_per_s=settings.total_per_s,
+        )
+        self._counts: dict[str, Counts] = {}
+
+    def recognise(
+        self,
+        headers: Mapping[bytes, bytes],
+        access_key_id: str | None,
+        account: str,
+        *,
+        trusted: bool,
+        caller: str = "",
+    ) -> Origin:
+        """The origin of a request to a function of ``account``; never raises.
+
+        ``headers`` have names in lower case; ``access_key_id`` is that of a caller whose signature was good, and
+        ``caller`` its account; what a caller who is not ``trusted`` says is believed only where it is signed.
+        """
+        origin = self._reader.origin_of(
+            headers, account, self._count(account), trusted=trusted, caller=caller
+        )
+        if origin.execution or not access_key_id or not self._settings.enabled:
+            return origin
+        context = self._running(access_key_id)
+        if context is None:
+            return origin
+        counts = self._count(account)
+        if caller != account:
+            counts.foreign += 1
+            return origin
+        counts.credential += 1
+        return linked(origin, context, account, Channel.CREDENTIAL)
+
+    def rooted(self, origin: Origin, now: float) -> Origin:
+        """``origin`` with a trace, so that all attempts of an event are of one."""
+        if origin.trace_id:
+            return origin
+        return msgspec.structs.replace(origin, trace_id=self._new_trace(now))
+
+    def begin(self, function: FunctionVersion, origin: Origin, now: float) -> TraceContext:
+        """Where one attempt stands in its trace; ``now`` in epoch seconds."""
+        counts = self._count(function.account)
+        counts.executions += 1
+        trace_id, parent_id = origin.trace_id, origin.parent_id
+        weight = depth = 0
+        if self._settings.enabled:
+            caused = origin.execution and origin.account == function.account
+            if not caused or function.monitoring == OFF:
+                weight = self._choose(function, now)
+            elif origin.depth + 1 < self._settings.max_depth:
+                weight, depth = origin.weight, origin.depth + 1
+                self._selector.caused(now)
+            else:
+                # What it causes belongs to another trace, so that no loop makes a trace without end.
+                trace_id = parent_id = ""
+                counts.too_deep += 1
+        span_id = f"{self._random.getrandbits(64):016x}"
+        if not trace_id:
+            trace_id = self._new_trace(now)
+        if weight:
+            counts.monitored += 1
+            signed = self._signer.sign(trace_id, Signed(span_id, depth, weight), function.account)
+            header = xray_header(trace_id, span_id, sampled=True, signed=signed)
+        else:
+            header = xray_header(trace_id, parent_id or span_id, sampled=origin.sampled)
+        return TraceContext(
+            trace_id=trace_id,
+            span_id=span_id,
+            origin=origin,
+            header=header,
+            weight=weight,
+            depth=depth,
+        )
+
+    def ended(self, context: TraceContext, account: str) -> Origin:
+        """The origin of what the platform does because an execution of ``account``'s ended: of its destinations."""
+        if context.monitored:
+            return linked(NOTHING, context, account, Channel.DESTINATION)
+        return Origin(trace_id=context.trace_id, parent_id=context.origin.parent_id)
+
+    def explain(self, function: FunctionVersion, now: float) -> dict[str, Any]:
+        """Whether executions of a function are monitored, and why."""
+        key = (function.account, function.name)
+        decision = self._selector.decision(key, function.monitoring, now)
+        enabled = self._settings.enabled
+        return {
+            "FunctionName": function.name,
+            "Tag": function.monitoring,
+            "OneIn": decision.weight if enabled else 0,
+            "Reason": decision.reason if enabled else "monitoring.enabled is false",
+            "CallsPerSecond": round(decision.rate, 3),
+            "CallsPerHour": round(decision.calls_per_hour, 1),
+        }
+
+    def counts(self, account: str) -> dict[str, int]:
+        """What was seen of calls to an account's functions since the server began."""
+        return msgspec.structs.asdict(self._counts.get(account) or Counts())
+
+    def _choose(self, function: FunctionVersion, now: float) -> int:
+        return self._selector.choose(
+            (function.account, function.name), function.monitoring, now, self._random.random()
+        )
+
+    def _count(self, account: str) -> Counts:
+        counts = self._counts.get(account)
+        if counts is None:
+            counts = self._counts[account] = Counts()
+        return counts
+
+    def _new_trace(self, now: float) -> str:
+        return f"{int(now) & 0xFFFFFFFF:08x}{self._random.getrandbits(96):024x}"
