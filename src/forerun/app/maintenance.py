@@ -1,6 +1,7 @@
-"""What time asks for: old logs and records go, unused code goes, keys made elsewhere are noticed."""
+"""What time asks for: old logs, records and traces go, unused code goes, keys made elsewhere are noticed."""
 
 import logging
+from collections.abc import Awaitable, Callable
 
 from forerun.aio import Clock
 from forerun.app.services import Services
@@ -16,15 +17,22 @@ DAY_S = 86_400.0
 
 
 class Maintenance:
-    """One task; what fails is said and tried again at the next turn."""
+    """One task; what fails is said and tried again at the next turn. ``sweep`` does others' part of it."""
 
     def __init__(
-        self, retention: RetentionSettings, state: State, services: Services, clock: Clock
+        self,
+        retention: RetentionSettings,
+        state: State,
+        services: Services,
+        clock: Clock,
+        *,
+        sweep: Callable[[], Awaitable[None]],
     ) -> None:
         self._retention = retention
         self._state = state
         self._services = services
         self._clock = clock
+        self._also_sweep = sweep
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -47,3 +55,4 @@ class Maintenance:
         )
         await self._services.logs.expire(now)
         await self._services.estate.sweep()
+        await self._also_sweep()

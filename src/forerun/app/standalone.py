@@ -20,14 +20,13 @@ from forerun.app.machine import make_sandboxes
 from forerun.app.maintenance import Maintenance
 from forerun.app.services import Services, make_services
 from forerun.app.state import State, open_state
+from forerun.app.watching import Watching
 from forerun.control.asynchronous import EventInvoker
 from forerun.control.invoke import Invoker
-from forerun.control.monitoring import Monitor
 from forerun.control.recorder import Recorder
 from forerun.errors import ForerunError, NotFound
-from forerun.events import Bus
 from forerun.host import Compiler, HostAgent
-from forerun.model import WITH_SDK, Credentials, SandboxSpec
+from forerun.model import WITH_SDK, Credentials, SandboxSpec, TraceContext
 from forerun.sandbox import Sandbox
 from forerun.scheduling import Admission, Backoff
 from forerun.settings import ServerSettings, Settings
@@ -63,6 +62,7 @@ class Standalone:
         settings, clock = self._settings, self._clock
         state = await open_state(settings, clock)
         self._closers.append(state.close)
+        watching = self._watch(state)
         self._sandboxes = make_sandboxes(settings, self._serve_inside, self._exited, self.endpoint)
         services = make_services(
             settings, state, clock, runtimes=self._sandboxes.runtimes, base_url=self.endpoint
@@ -85,13 +85,12 @@ class Standalone:
         self._admission = admission = Admission(settings.limits.account_concurrency)
         for account, name, amount in await services.estate.concurrency.reservations():
             admission.reserve(account, name, amount)
-        bus, monitor = self._watching(state, agent)
         invoker = self._invoker = Invoker(
             admission=admission,
             host=agent,
             recorder=recorder,
-            monitor=monitor,
-            bus=bus,
+            monitor=watching.monitor,
+            bus=watching.bus,
             trees=services.estate.code,
             clock=clock,
         )
@@ -99,7 +98,7 @@ class Standalone:
             queue=state.queue,
             registry=services.estate.registry,
             invoker=invoker,
-            monitor=monitor,
+            monitor=watching.monitor,
             backoff=Backoff(retry_s=settings.events.retry_s),
             clock=clock,
             in_flight=settings.events.at_once,
@@ -122,21 +121,19 @@ class Standalone:
         self._closers.append(compiler.close)
         events.start()
         self._closers.append(lambda: events.close(grace_s=self._left()))
-        maintenance = Maintenance(settings.retention, state, services, clock)
+        maintenance = Maintenance(settings.retention, state, services, clock, sweep=watching.sweep)
         self._owner.spawn(maintenance.run(), name="maintenance")
         await self._outside.listen(self._listener)
         self._closers.append(lambda: self._outside.close(grace_s=self._left()))
 
-    def _watching(self, state: State, agent: HostAgent) -> tuple[Bus, Monitor]:
-        """Who is told what happened, and who decides what is watched."""
-        self._bus = Bus()
-        self._closers.append(self._bus.close)
-        self._monitor = Monitor(
-            self._settings.monitoring,
-            key=state.sealer.derive(b"trace-information"),
-            running=agent.running,
-        )
-        return self._bus, self._monitor
+    def _watch(self, state: State) -> Watching:
+        self._watching = Watching(self._settings, state, self._clock, running=self._monitored)
+        self._watching.start()
+        self._closers.append(self._watching.close)
+        return self._watching
+
+    def _monitored(self, access_key_id: str) -> TraceContext | None:
+        return self._agent.running(access_key_id)
 
     async def close(self) -> None:
         """Undo ``start`` from its end: accept nothing, finish what runs, write what is known, close the state.
@@ -166,7 +163,7 @@ class Standalone:
                 authorizer=services.authorizer,
                 invoker=invoker,
                 events=events,
-                monitor=self._monitor,
+                monitor=self._watching.monitor,
                 clock=clock,
             ),
             urls=UrlRoutes(
@@ -174,7 +171,7 @@ class Standalone:
                 registry=services.estate.registry,
                 authorizer=services.authorizer,
                 invoker=invoker,
-                monitor=self._monitor,
+                monitor=self._watching.monitor,
                 clock=clock,
             ),
             platform=PlatformRoutes(
@@ -182,6 +179,7 @@ class Standalone:
                 sandboxes=self._list_sandboxes,
                 invocations=state.invocations,
                 authorizer=services.authorizer,
+                more=self._watching.routes(),
             ),
             packages=services.packages,
         )
@@ -252,6 +250,7 @@ class Standalone:
             "destroyed": stats.destroyed,
             "failed": stats.failed,
             "runtimes": list(self._sandboxes.runtimes()),
+            "monitoring": self._watching.status(),
         }
 
     def _list_sandboxes(self, account: str) -> list[dict[str, Any]]:

@@ -1,0 +1,67 @@
+"""What watches executions: who recognises and chooses, who is told what happened, and who keeps it."""
+
+import logging
+from collections.abc import Callable
+
+from forerun.aio import Clock
+from forerun.api.platform import Route
+from forerun.api.traces import TraceRoutes
+from forerun.app.state import State
+from forerun.control.monitoring import Monitor
+from forerun.errors import ForerunError
+from forerun.events import Bus
+from forerun.model import TraceContext
+from forerun.settings import Settings
+from forerun.traces import Keeper
+
+log = logging.getLogger("forerun.watching")
+
+
+class Watching:
+    """Made before what it watches; ``start`` then ``close``, once each, while the state is open.
+
+    ``running`` finds the monitored execution that runs now in the sandbox with the given access key.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        state: State,
+        clock: Clock,
+        *,
+        running: Callable[[str], TraceContext | None],
+    ) -> None:
+        watched = settings.monitoring
+        self.bus = Bus()
+        self.monitor = Monitor(
+            watched, key=state.sealer.derive(b"trace-information"), running=running
+        )
+        self.keeper = Keeper(
+            state.traces, clock, days=watched.trace_days, max_bytes=watched.trace_bytes
+        )
+        self._state = state
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self.keeper.start()
+        self.bus.listen("traces", self.keeper.consume)
+
+    async def close(self) -> None:
+        """Take notice of what was told, write it, and stop."""
+        await self.bus.close()
+        await self.keeper.close()
+
+    async def sweep(self) -> None:
+        """Remove what is kept no longer."""
+        try:
+            await self.keeper.trim()
+        except ForerunError as error:
+            log.warning("traces cannot be trimmed: %s", error.message)
+
+    def routes(self) -> dict[str, Route]:
+        """What can be asked under ``/forerun/``."""
+        return {**TraceRoutes(self._state.traces, self._state.invocations).routes()}
+
+    def status(self) -> dict[str, object]:
+        """How it is doing, for the status of the server."""
+        return {"traces": self.keeper.stats(), "missed": self.bus.dropped()}
