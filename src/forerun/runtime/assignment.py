@@ -43,7 +43,9 @@ class Assignment(TypedDict, total=False):
 class InvokeHead(TypedDict, total=False):
     """JSON head of an INVOKE frame; the first three are required.
 
-    ``client_context`` and ``identity`` are JSON texts, as the Runtime API has them in headers.
+    ``client_context`` and ``identity`` are JSON texts, as the Runtime API has them in headers. ``monitored`` asks for
+    SPAN frames of the calls that are made, and for trace information on them: that of ``trace_id``, with W3C's
+    ``tracestate`` and ``baggage`` as they came in.
     """
 
     request_id: str
@@ -53,13 +55,16 @@ class InvokeHead(TypedDict, total=False):
     client_context: str | None
     identity: str | None
     tenant_id: str | None
+    monitored: bool
+    tracestate: str
+    baggage: str
 
 
 class ResultHead(TypedDict, total=False):
     """JSON head of a RESULT frame; ``error`` names the error's type.
 
     ``exit`` is there when the process ends right after this frame, with that status. ``content_type`` is there
-    when it is not ``application/json``.
+    when it is not ``application/json``. ``cpu_ms`` is the process's CPU time of a monitored invocation.
     """
 
     started: float
@@ -67,6 +72,7 @@ class ResultHead(TypedDict, total=False):
     error: str
     content_type: str
     exit: int
+    cpu_ms: float
 
 
 class Inited(TypedDict, total=False):
@@ -107,11 +113,13 @@ def environment_for(
     credentials: tuple[str, str, str] | None = None,
     endpoint_url: str | None = None,
     runtime_api: str | None = None,
+    daemon: str | None = None,
 ) -> dict[str, str]:
     """All variables of the function: AWS's defaults, the user's, and AWS's reserved ones, the later winning.
 
     ``credentials`` are key id, secret and session token. ``endpoint_url`` leads the AWS SDKs to this platform and can be
-    overridden by the user. ``runtime_api`` (``host:port``) is for runtimes that speak the Runtime API.
+    overridden by the user. ``runtime_api`` (``host:port``) is for runtimes that speak the Runtime API, and
+    ``daemon`` where segments of traces are sent to.
     """
     task_root = assignment.get("task_root", TASK_ROOT)
     runtime_dir = assignment.get("runtime_dir", RUNTIME_DIR)
@@ -155,6 +163,9 @@ def environment_for(
         ) = credentials
     if runtime_api is not None:
         found["AWS_LAMBDA_RUNTIME_API"] = runtime_api
+    if daemon is not None:
+        found["AWS_XRAY_DAEMON_ADDRESS"] = daemon
+        found["AWS_XRAY_CONTEXT_MISSING"] = "LOG_ERROR"
     return found
 
 

@@ -104,6 +104,8 @@ class LambdaContext:
         trace = given.pop("w3c", None)
         if isinstance(trace, dict):
             self._w3c = {key: trace[key] for key in _W3C_FIELDS if isinstance(trace.get(key), str)}
+            if not given:
+                return  # the caller gave none: the platform did
         self.client_context = ClientContext(given)
 
     def get_remaining_time_in_millis(self) -> int:

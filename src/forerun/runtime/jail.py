@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 UID, GID = 993, 990
 HIDDEN_CODE = "/.code"
+DAEMON_PORT = 2000
+"""Where programs send segments of traces, as datagrams; all other ports are TCP's."""
 
 _TMP_ATTRIBUTES = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -74,7 +76,7 @@ def confine(request: dict[str, Any]) -> list[socket.socket]:
     """Leave everything shared with other sandboxes; this process is already the first of its pid namespace.
 
     ``request``: ``uid`` and ``gid`` on the host (as the zygote's user namespace numbers them), ``ports`` to listen on
-    at 127.0.0.1 inside, ``rootless``. Returns the listening sockets; `bind` is to follow. Raises ``OSError``.
+    at 127.0.0.1 inside, ``rootless``. Returns the sockets; `bind` is to follow. Raises ``OSError``.
     """
     proc = syscalls.new_filesystem("proc", {}, _PROC_ATTRIBUTES)
     if not request["rootless"]:
@@ -89,7 +91,7 @@ def confine(request: dict[str, Any]) -> list[socket.socket]:
     root.write_maps(UID, request["uid"], GID, request["gid"])
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     _loopback_up()
-    return [_listen(port) for port in request["ports"]]
+    return [_open(port) for port in request["ports"]]
 
 
 def bind(*, limit_processes: bool) -> None:
@@ -118,7 +120,7 @@ def nest(tmp_mb: int, ports: list[int]) -> list[socket.socket]:
         os.close(fd)
     socket.sethostname("localhost")
     _loopback_up()
-    return [_listen(port) for port in ports]
+    return [_open(port) for port in ports]
 
 
 def copy_files(source: int, target: int) -> None:
@@ -199,7 +201,11 @@ def _loopback_up() -> None:
         fcntl.ioctl(sock, _SET_FLAGS, struct.pack("16sH22x", b"lo", flags))
 
 
-def _listen(port: int) -> socket.socket:
+def _open(port: int) -> socket.socket:
+    if port == DAEMON_PORT:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind(("127.0.0.1", port))
+        return sock
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind(("127.0.0.1", port))

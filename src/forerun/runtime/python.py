@@ -24,7 +24,7 @@ import time
 import traceback
 import types
 
-from forerun.runtime import bytecode, faults, logs, snapshots
+from forerun.runtime import bytecode, calls, faults, instrument, logs, snapshots
 from forerun.runtime.answers import JSON_TYPE, Marshaller, read_event
 from forerun.runtime.context import Facts, LambdaContext
 from forerun.runtime.faults import describe
@@ -144,6 +144,7 @@ class Runtime:
         sys.modules["__main__"] = types.ModuleType("__main__")
         bytecode.use(given.get("bytecode", ()))
         open_code_paths(given["code_paths"])
+        instrument.install()
         sys.path += [path for path in given.get("library_paths", ()) if path not in sys.path]
         snapshots.refresh_numbers()
         self._log_handler = logs.set_up_logging(
@@ -158,6 +159,9 @@ class Runtime:
         trace = head.get("trace_id") or ""
         if trace != self._trace:
             self._set_trace(trace)
+        monitored = head.get("monitored")
+        if monitored:
+            calls.begin(self._outlet, head)
         error: dict[str, Any] | None = None
         content_type = JSON_TYPE
         started = _now()
@@ -177,19 +181,19 @@ class Runtime:
         if self._outlet.forked:
             # The user's code forked and let the child return: only the parent answers.
             _end(0)
+        cpu_ms = calls.end() if monitored else 0.0
         if error is not None:
             logs.log_error(self._outlet, error, self._format)
-            self._answer({"started": started, "ended": ended, "error": error["errorType"]}, error)
+            self._answer(
+                {"started": started, "ended": ended, "error": error["errorType"], "cpu_ms": cpu_ms},
+                error,
+            )
             return
         logs.flush_output()
-        if content_type is JSON_TYPE:
-            text = '{"started":%.6f,"ended":%.6f}' % (started, ended)
-        else:
-            text = '{"started":%.6f,"ended":%.6f,"content_type":"%s"}' % (
-                started,
-                ended,
-                content_type,
-            )
+        text = '{"started":%.6f,"ended":%.6f' % (started, ended)
+        if content_type is not JSON_TYPE:
+            text += ',"content_type":"%s"' % content_type
+        text += ',"cpu_ms":%.3f}' % cpu_ms if monitored else "}"
         self._outlet.send(pack_encoded(RESULT, text.encode(), result))
 
     def _answer(self, head: dict[str, Any], error: dict[str, Any]) -> None:
@@ -253,6 +257,8 @@ class Runtime:
         if not self._outlet.forked:
             reason = "RequestId: %s %s" % (request_id, faults.exit_reason(status))
             head = {"started": started, "ended": _now(), "error": faults.EXIT, "exit": status}
+            if calls.current is not None:
+                head["cpu_ms"] = calls.end()
             with contextlib.suppress(WireClosed):
                 self._answer(head, {"errorType": faults.EXIT, "errorMessage": reason})
         _end(status)

@@ -53,7 +53,13 @@ def rehearse() -> None:
         del sys.modules[__name__]
         runtime.init()
         compile(_SOURCE, "rehearsal", "exec")
-        head = {"request_id": "0", "invoked_arn": "", "deadline_ms": 0}
+        head = {
+            "request_id": "0",
+            "invoked_arn": "",
+            "deadline_ms": 0,
+            "trace_id": "Root=1-00000000-000000000000000000000000",
+            "monitored": True,
+        }
         body = wire.pack_headed(wire.INVOKE, head, b'{"a": [1, 2.5, "c", null]}')[5:]
         runtime._invoke(body)  # noqa: SLF001  `run` would not return
     finally:

@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from forerun.runtime import (
     bytecode,
+    instrument,
     jail,
     keeper,
     launcher,
@@ -107,6 +108,8 @@ class Zygote:
             except ImportError:
                 continue  # this interpreter was built without it
         if names:
+            instrument.load()
+            instrument.install()
             rehearsal.rehearse()
         gc.collect()
         gc.freeze()

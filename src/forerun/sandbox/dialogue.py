@@ -1,12 +1,13 @@
-"""Speaking with the Python runtime in a sandbox: ASSIGN and INVOKE out, INITED, RESULT and LOG back."""
+"""Speaking with the Python runtime in a sandbox: ASSIGN and INVOKE out, INITED, RESULT, LOG and SPAN back."""
 
 import asyncio
+import contextlib
 import json
 import re
 from socket import socket
 from typing import Any, Protocol
 
-from forerun.aio import Awake
+from forerun.aio import Awake, Clock
 from forerun.errors import SandboxDead
 from forerun.model import Call, InitFailure, InitReport, Outcome
 from forerun.runtime.wire import (
@@ -14,16 +15,19 @@ from forerun.runtime.wire import (
     INVOKE,
     LOG,
     RESULT,
+    SPAN,
     WireClosed,
     pack_headed,
     split_headed,
     split_log,
 )
 from forerun.sandbox.link import Link
+from forerun.sandbox.outgoing import OutgoingCalls
 
 # The limit of a response, with room for an error that is wrapped around one.
 _MAX_PAYLOAD = 6 * 1024 * 1024 + 1024
 _LATEST = 1e11
+_MAX_CPU_MS = 1e9
 _MAX_NAME = 256
 _CONTENT_TYPE = re.compile(r"[\x20-\x7e]{1,256}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -60,12 +64,14 @@ class Dialogue(Protocol):
 class WireDialogue:
     """Frames, one invocation at a time, no task and no copy beyond the frame."""
 
-    def __init__(self, link: Link, awake: Awake) -> None:
+    def __init__(self, link: Link, awake: Awake, clock: Clock) -> None:
         self._link = link
         self._awake = awake
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._init: asyncio.Future[InitReport | InitFailure] = self._loop.create_future()
         self._call: asyncio.Future[Outcome] | None = None
+        self._outgoing: OutgoingCalls | None = None
 
     async def open(self, sock: socket) -> None:
         """The wire needs none."""
@@ -90,20 +96,29 @@ class WireDialogue:
             head["trace_id"] = call.trace_id
         if call.client_context is not None:
             head["client_context"] = call.client_context
+        if call.monitored:
+            self._outgoing = OutgoingCalls(self._clock.now())
+            head["monitored"] = True
+            if call.tracestate:
+                head["tracestate"] = call.tracestate
+            if call.baggage:
+                head["baggage"] = call.baggage
         self._link.send(pack_headed(INVOKE, head, call.payload))
         try:
             with self._awake:
                 return await done
         finally:
-            self._call = None
+            self._call = self._outgoing = None
 
     def handle(self, kind: int, body: bytes) -> None:
-        """INITED, RESULT or LOG."""
+        """INITED, RESULT, LOG or SPAN."""
         if kind == RESULT:
             self._answered(body)
         elif kind == LOG:
             time_ms, text = split_log(body)
             self._link.output.event(time_ms, text)
+        elif kind == SPAN:
+            self._called(body)
         elif kind == INITED and not self._init.done():
             self._init.set_result(_init_result(body))
         else:
@@ -114,6 +129,8 @@ class WireDialogue:
         if not self._init.done():
             self._init.set_result(failure)
         if self._call is not None and not self._call.done():
+            if self._outgoing is not None:
+                self._outgoing.tell(outcome)
             self._call.set_result(outcome)
 
     async def close(self) -> None:
@@ -122,7 +139,18 @@ class WireDialogue:
     def _answered(self, body: bytes) -> None:
         if self._call is None or self._call.done():
             raise WireClosed("RESULT without INVOKE")
-        self._call.set_result(read_result(body))
+        outcome = read_result(body)
+        if self._outgoing is not None:
+            cpu_ms = outcome.cpu_ms
+            self._outgoing.tell(outcome)
+            outcome.cpu_ms = cpu_ms
+        self._call.set_result(outcome)
+
+    def _called(self, body: bytes) -> None:
+        """One that nobody asked for or that makes no sense is left out: the invocation is not to suffer."""
+        if self._outgoing is not None:
+            with contextlib.suppress(ValueError):
+                self._outgoing.add(self._outgoing.checked(body, self._clock.now()))
 
 
 def read_result(body: bytes) -> Outcome:
@@ -148,6 +176,9 @@ def read_result(body: bytes) -> Outcome:
         outcome.error = "Unhandled"
         outcome.error_type = _CONTROL.sub("?", str(head["error"]))[:_MAX_NAME]
         outcome.status = "error"
+    cpu_ms = head.get("cpu_ms")
+    if isinstance(cpu_ms, (int, float)) and 0 <= cpu_ms <= _MAX_CPU_MS:
+        outcome.cpu_ms = float(cpu_ms)
     outcome.alive = "exit" not in head
     return outcome
 

@@ -20,9 +20,16 @@ from forerun.model import WITH_SDK, InitFailure, InitReport, SandboxSpec
 from forerun.sandbox.api_dialogue import ApiDialogue
 from forerun.sandbox.bytecode import SdkPacks, packs_of
 from forerun.sandbox.cgroups import Groups, open_groups
-from forerun.sandbox.contract import OnExit, Pack, Sandbox, ServePlatform, unheard
+from forerun.sandbox.contract import (
+    OnExit,
+    Pack,
+    Sandbox,
+    ServePlatform,
+    TakeDatagram,
+    unheard,
+)
 from forerun.sandbox.dialogue import Dialogue, WireDialogue
-from forerun.sandbox.environment import PLATFORM_PORT, RUNTIME_API_PORT
+from forerun.sandbox.environment import RUNTIME_API_PORT
 from forerun.sandbox.interpreters import Interpreter, own_interpreter, runtimes_of
 from forerun.sandbox.jail_body import JailBody, Machine, Uids
 from forerun.sandbox.link import Link
@@ -98,7 +105,8 @@ class JailSettings:
 
     ``data_dir`` is the server's folder, which holds the mount point of the roots and, without root, must hold all
     code. ``uid_base`` is the first of the host user ids given to sandboxes. ``preload`` are modules that zygotes
-    import. ``serve_platform`` takes over a socket inside each sandbox's network, port 4566.
+    import. ``serve_platform`` takes over a socket inside each sandbox's network, port 4566; ``take_datagram`` gets what
+    is sent to port 2000.
     """
 
     data_dir: Path
@@ -106,6 +114,7 @@ class JailSettings:
     uid_base: int = 200_000
     preload: tuple[str, ...] = STANDARD_PRELOAD
     serve_platform: ServePlatform | None = None
+    take_datagram: TakeDatagram | None = None
     on_exit: OnExit = unheard
     clock: Clock = field(default_factory=SystemClock)
 
@@ -223,7 +232,7 @@ class JailSandboxes:
         if origin is None or not template.alive:
             raise SetupFailed("The snapshot is gone.")
         sandbox, ends = self._unborn(template.runtime)
-        ports = [PLATFORM_PORT] if self._settings.serve_platform is not None else []
+        ports = self._machine().ports()
         try:
             try:
                 body = await origin.copy(sandbox.id, ends, ports)
@@ -273,6 +282,7 @@ class JailSandboxes:
             network=self._network,
             code_root=self._code_root,
             serve_platform=self._settings.serve_platform,
+            take_datagram=self._settings.take_datagram,
         )
 
     def _forget(self, sandbox: Sandbox) -> None:
@@ -287,7 +297,7 @@ class JailSandboxes:
             "kind": "python",
             "uid": uid,
             "gid": uid,
-            "ports": [PLATFORM_PORT] if self._settings.serve_platform is not None else [],
+            "ports": self._machine().ports(),
             "limit_processes": "pids" not in self.groups.controllers() and not self._rootless,
         }
         if not runtime.startswith("python"):
@@ -353,7 +363,7 @@ class JailSandboxes:
         }
 
     def _wire_dialogue(self, link: Link) -> Dialogue:
-        return WireDialogue(link, self._awake)
+        return WireDialogue(link, self._awake, self._settings.clock)
 
     def _api_dialogue(self, link: Link) -> Dialogue:
         return ApiDialogue(link, self._settings.clock)

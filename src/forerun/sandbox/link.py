@@ -18,6 +18,7 @@ _LENGTH = struct.Struct("!I")
 _READ = 65536
 _LARGE_READ = 1 << 20
 _OUTPUT_READS = 64
+_LAST_READS = 16
 _MAX_FDS = 4
 
 OnFrame = Callable[[int, bytes, list[int]], None]
@@ -86,7 +87,9 @@ class Link:
 
     def finish(self) -> None:
         """Take in what is still in the buffers of a sandbox that ended, then close."""
-        if self._open:
+        for _ in range(_LAST_READS):
+            if not self._open:
+                break
             self._readable()
         self._end()
 

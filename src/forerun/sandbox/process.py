@@ -43,11 +43,15 @@ _MB = 1024 * 1024
 
 @dataclass(kw_only=True)
 class ProcessSettings:
-    """``data_dir`` holds each sandbox's private folder; ``endpoint_url`` is where functions find the platform."""
+    """``data_dir`` holds each sandbox's private folder; ``endpoint_url`` is where functions find the platform.
+
+    ``daemon`` is the address that they send segments of traces to.
+    """
 
     data_dir: Path
     interpreters: Mapping[str, Interpreter]
     endpoint_url: str | None = None
+    daemon: str | None = None
     on_exit: OnExit = unheard
     clock: Clock = field(default_factory=SystemClock)
 
@@ -121,7 +125,7 @@ class ProcessSandboxes:
             if not is_python:
                 body.runtime_api = await self._listen(sandbox)
                 body.program = self._program(runtime)
-            body.configure(self._libraries, self._settings.endpoint_url)
+            body.configure(self._libraries, self._settings)
             await sandbox.wait_ready(_READY_S)
         except BaseException:
             await sandbox.destroy()
@@ -158,7 +162,7 @@ class ProcessSandboxes:
         return [str(node), str(_RUNTIME / "nodejs" / "bootstrap.mjs")]
 
     def _wire_dialogue(self, link: Link) -> Dialogue:
-        return WireDialogue(link, self._awake)
+        return WireDialogue(link, self._awake, self._settings.clock)
 
     def _api_dialogue(self, link: Link) -> Dialogue:
         return ApiDialogue(link, self._settings.clock)
@@ -183,6 +187,7 @@ class ProcessBody:
         self.program: list[str] | None = None
         self._libraries = folder
         self._endpoint_url: str | None = None
+        self._daemon: str | None = None
         self._process = subprocess.Popen(  # noqa: S603  an interpreter of this machine, our own file
             [
                 interpreter.program,
@@ -205,10 +210,11 @@ class ProcessBody:
         self._pidfd = os.pidfd_open(self._process.pid)
         self._loop.add_reader(self._pidfd, self._ended)
 
-    def configure(self, libraries: Path, endpoint_url: str | None) -> None:
+    def configure(self, libraries: Path, settings: ProcessSettings) -> None:
         """Where the AWS SDK and the platform are."""
         self._libraries = libraries
-        self._endpoint_url = endpoint_url
+        self._endpoint_url = settings.endpoint_url
+        self._daemon = settings.daemon
 
     async def prepare(self, spec: SandboxSpec) -> tuple[bytes, list[int]]:
         """See ``live.Body``."""
@@ -219,6 +225,7 @@ class ProcessBody:
             runtime_dir=str(self._libraries),
             endpoint_url=self._endpoint_url,
             runtime_api=self.runtime_api,
+            daemon=self._daemon,
         )
         assignment["environment"].setdefault("TMPDIR", str(self._tmp))
         argv = self.program

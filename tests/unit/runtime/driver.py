@@ -9,9 +9,16 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
+
+from forerun.model import OutgoingCall
 from forerun.runtime import assignment as assignments
 from forerun.runtime import wire
 
+ROOT = "1-5759e988-bd862e3fe1be46a994272793"
+TRACE_ID = ROOT[2:].replace("-", "")
+SIGNED = "53995c3f42cd8ad8-1-10-0123456789abcdef"
+TRACE = f"Root={ROOT};Parent=53995c3f42cd8ad8;Sampled=1;Forerun={SIGNED}"
 SOURCE = Path(assignments.__file__).parents[2]
 STARTER = """
 import sys
@@ -60,6 +67,7 @@ class Driver:
         theirs.close()
         os.set_blocking(self.process.stdout.fileno(), False)
         self.logs = []
+        self.spans = {}
         given = {
             "handler": handler,
             "runtime": "python3.11",
@@ -96,10 +104,14 @@ class Driver:
     def receive(self, kind):
         while True:
             got, body = self.stream.receive()
-            if got != wire.LOG:
+            if got == wire.LOG:
+                self.logs.append(wire.split_log(body)[1])
+            elif got == wire.SPAN:
+                call = msgspec.json.decode(body, type=OutgoingCall)
+                self.spans.setdefault(call.span_id, []).append(call)
+            else:
                 assert got == kind
                 return body
-            self.logs.append(wire.split_log(body)[1])
 
     def inited(self):
         return json.loads(self.receive(wire.INITED))
@@ -121,6 +133,13 @@ class Driver:
     def invoke(self, event=None, **head):
         head, payload = self.invoke_raw(json.dumps(event).encode(), **head)
         return head.get("error"), json.loads(payload)
+
+    def monitored(self, event=None, *, trace=TRACE, **head):
+        """Invoke a monitored execution: what it returned, and the last word of each call it made."""
+        self.spans = {}
+        error, answer = self.invoke(event, monitored=True, trace_id=trace, **head)
+        assert error is None, answer
+        return answer, [told[-1] for told in self.spans.values()]
 
     def output(self):
         """What was printed so far; complete up to the last frame."""
