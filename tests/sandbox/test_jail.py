@@ -182,7 +182,7 @@ async def test_the_platform_is_served_inside_when_egress_allows(tmp_path: Path) 
     served: list[str] = []
     stopped: list[str] = []
 
-    async def serve(sock: Any, identity: str) -> Callable[[], None]:
+    async def serve(sock: Any, identity: str, _spec: object) -> Callable[[], None]:
         server = await asyncio.start_server(greet, sock=sock)
         served.append(identity)
 

@@ -2,7 +2,7 @@
 
 from forerun.sandbox.bytecode import make_pack, worth_compiling
 from forerun.sandbox.capabilities import Finding, can_jail, probe
-from forerun.sandbox.contract import OnExit, Pack, Sandbox, Sandboxes, ServePlatform
+from forerun.sandbox.contract import OnExit, Pack, Sandbox, Sandboxes, ServePlatform, TakeDatagram
 from forerun.sandbox.interpreters import (
     Interpreter,
     find_nodes,
@@ -34,6 +34,7 @@ __all__ = [
     "Sandbox",
     "Sandboxes",
     "ServePlatform",
+    "TakeDatagram",
     "can_jail",
     "end_lines",
     "find_nodes",

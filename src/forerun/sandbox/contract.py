@@ -128,6 +128,9 @@ def unheard(_: Sandbox) -> None:
     """The ``OnExit`` of who does not ask to hear of it."""
 
 
-# Takes over a listening socket inside a sandbox's network, to serve the platform's API to that sandbox (its id) alone;
-# returns what stops it.
-ServePlatform = Callable[[socket, str], Awaitable[Callable[[], None]]]
+# Takes over a listening socket inside a sandbox's network, to serve the platform's API to that sandbox alone (its id, and
+# the function that it has); returns what stops it.
+ServePlatform = Callable[[socket, str, SandboxSpec], Awaitable[Callable[[], None]]]
+
+# Takes a datagram that was sent to the X-Ray daemon's address in the sandbox of a function; never waits.
+TakeDatagram = Callable[[bytes, SandboxSpec], None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from forerun.model import Egress, SandboxSpec
 from forerun.runtime.assignment import (
@@ -12,24 +12,37 @@ from forerun.runtime.assignment import (
     environment_for,
     python_paths,
 )
+from forerun.runtime.jail import DAEMON_PORT
 
 if TYPE_CHECKING:
     from forerun.runtime.assignment import Assignment
 
 RUNTIME_API_PORT = 9001
+DAEMON_ADDRESS = f"127.0.0.1:{DAEMON_PORT}"
 PLATFORM_PORT = 4566
+
+
+class Folders(NamedTuple):
+    """Where code, layers and what the runtime brings are, as the function sees them."""
+
+    task_root: str = TASK_ROOT
+    layers_root: str = LAYERS_ROOT
+    runtime_dir: str = RUNTIME_DIR
 
 
 def assignment_for(
     spec: SandboxSpec,
     *,
-    task_root: str = TASK_ROOT,
-    layers_root: str = LAYERS_ROOT,
-    runtime_dir: str = RUNTIME_DIR,
+    folders: Folders | None = None,
     endpoint_url: str | None = f"http://127.0.0.1:{PLATFORM_PORT}",
     runtime_api: str | None = None,
+    daemon: str | None = None,
 ) -> Assignment:
-    """The assignment of ``spec``; without an egress to the platform there is no ``endpoint_url`` in it."""
+    """The assignment of ``spec``; without an egress to the platform there is no ``endpoint_url`` in it.
+
+    ``daemon`` is the address that segments of traces are sent to.
+    """
+    task_root, layers_root, runtime_dir = folders or Folders()
     layers = layers_root if spec.layers_dir is not None else None
     code_paths, library_paths = python_paths(
         spec.runtime,
@@ -70,5 +83,6 @@ def assignment_for(
         credentials=secrets,
         endpoint_url=None if spec.egress is Egress.NONE else endpoint_url,
         runtime_api=runtime_api,
+        daemon=daemon,
     )
     return assignment

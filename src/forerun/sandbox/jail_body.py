@@ -17,17 +17,25 @@ from forerun.errors import SetupFailed
 from forerun.model import Egress, SandboxSpec
 from forerun.runtime import syscalls
 from forerun.runtime.assignment import LAYERS_ROOT, TASK_ROOT
+from forerun.runtime.jail import DAEMON_PORT
 from forerun.runtime.wire import ASSIGN
 from forerun.sandbox.bytecode import packs_of
 from forerun.sandbox.cgroups import Groups
-from forerun.sandbox.contract import ServePlatform
+from forerun.sandbox.contract import ServePlatform, TakeDatagram
 from forerun.sandbox.endings import Exit
-from forerun.sandbox.environment import PLATFORM_PORT, RUNTIME_API_PORT, assignment_for
+from forerun.sandbox.environment import (
+    DAEMON_ADDRESS,
+    PLATFORM_PORT,
+    RUNTIME_API_PORT,
+    assignment_for,
+)
 from forerun.sandbox.network import OpenNetwork
 
 _READ_ONLY = syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
 _REMOVE_ATTEMPTS = 50
 _REMOVE_EVERY_S = 0.01
+_DATAGRAM = 65536
+_DATAGRAMS_AT_ONCE = 16
 
 
 class Uids:
@@ -63,6 +71,12 @@ class Machine:
     network: OpenNetwork
     code_root: Path | None
     serve_platform: ServePlatform | None
+    take_datagram: TakeDatagram | None = None
+
+    def ports(self) -> list[int]:
+        """Where something of the platform's is to be found inside each sandbox."""
+        ports = [PLATFORM_PORT] if self.serve_platform is not None else []
+        return [*ports, DAEMON_PORT] if self.take_datagram is not None else ports
 
 
 class JailBody:
@@ -85,9 +99,12 @@ class JailBody:
         self._uids, self._slot = machine.uids, slot
         self._code_root = machine.code_root
         self._serve_platform = machine.serve_platform
+        self._take_datagram = machine.take_datagram
+        self.daemon = None if machine.take_datagram is None else DAEMON_ADDRESS
         self._network = machine.network
         self._sockets: dict[int, socket.socket] = {}
         self._watched: socket.socket | None = None
+        self._daemon_socket: socket.socket | None = None
         self._owner = TaskOwner(name)
         self._stop_platform: Callable[[], None] | None = None
         self._now_file: Path | None = groups.memory_file(name)
@@ -106,7 +123,7 @@ class JailBody:
 
     async def prepare(self, spec: SandboxSpec) -> tuple[bytes, list[int]]:
         """See ``live.Body``. Raises ``SetupFailed``."""
-        await self.open_ways(spec.egress)
+        await self.open_ways(spec)
         folders = {TASK_ROOT: spec.code_dir}
         if spec.layers_dir is not None:
             folders[LAYERS_ROOT] = spec.layers_dir
@@ -125,7 +142,7 @@ class JailBody:
                 os.close(fd)
             raise SetupFailed(f"Attaching {folder}: {error}") from error
         runtime_api = None if spec.runtime.startswith("python") else f"127.0.0.1:{RUNTIME_API_PORT}"
-        assignment = assignment_for(spec, runtime_api=runtime_api)
+        assignment = assignment_for(spec, runtime_api=runtime_api, daemon=self.daemon)
         assignment["bytecode"] = [(pack.root, pack.place) for pack in packs]
         order: dict[str, Any] = {
             "mounts": {
@@ -138,12 +155,12 @@ class JailBody:
         }
         return json.dumps(order).encode(), fds
 
-    async def open_ways(self, egress: Egress) -> None:
-        """Let it reach what ``egress`` allows. Raises ``SetupFailed``."""
-        if egress is Egress.OPEN:
+    async def open_ways(self, spec: SandboxSpec) -> None:
+        """Let it reach what its egress allows. Raises ``SetupFailed``."""
+        if spec.egress is Egress.OPEN:
             await self._network.connect(self.pid)
         # Who connects meanwhile is accepted then.
-        asyncio.get_running_loop().call_soon(self._watch_platform, egress)
+        asyncio.get_running_loop().call_soon(self._watch, spec)
 
     def limit(self, spec: SandboxSpec) -> None:
         """See ``live.Body``."""
@@ -198,32 +215,52 @@ class JailBody:
             self._uids.give_back(self._slot)
             self._slot = -1
 
-    def _watch_platform(self, egress: Egress) -> None:
+    def _watch(self, spec: SandboxSpec) -> None:
+        self._watch_platform(spec)
+        sock = self._sockets.pop(DAEMON_PORT, None)
+        if sock is not None and self._take_datagram is not None:
+            sock.settimeout(0)
+            self._daemon_socket = sock
+            asyncio.get_running_loop().add_reader(
+                sock, self._read_datagrams, sock, self._take_datagram, spec
+            )
+
+    @staticmethod
+    def _read_datagrams(sock: socket.socket, take: TakeDatagram, spec: SandboxSpec) -> None:
+        for _ in range(_DATAGRAMS_AT_ONCE):
+            try:
+                data = sock.recv(_DATAGRAM)
+            except OSError:
+                return
+            take(data, spec)
+
+    def _watch_platform(self, spec: SandboxSpec) -> None:
         """Serve the platform's API inside from the first connection on: most functions never make one."""
         sock = self._sockets.pop(PLATFORM_PORT, None)
         if sock is None:
             return
-        if egress is Egress.NONE or self._serve_platform is None:
+        if spec.egress is Egress.NONE or self._serve_platform is None:
             sock.close()
             return
         self._watched = sock
-        asyncio.get_running_loop().add_reader(sock, self._first_connection)
+        asyncio.get_running_loop().add_reader(sock, self._first_connection, spec)
 
-    def _first_connection(self) -> None:
+    def _first_connection(self, spec: SandboxSpec) -> None:
         sock, self._watched = self._watched, None
         if sock is None or self._serve_platform is None:
             return
         asyncio.get_running_loop().remove_reader(sock)
-        self._owner.spawn(self._serve(self._serve_platform, sock), name="platform-api")
+        self._owner.spawn(self._serve(self._serve_platform, sock, spec), name="platform-api")
 
-    async def _serve(self, serve: ServePlatform, sock: socket.socket) -> None:
-        self._stop_platform = await serve(sock, self.name)
+    async def _serve(self, serve: ServePlatform, sock: socket.socket, spec: SandboxSpec) -> None:
+        self._stop_platform = await serve(sock, self.name, spec)
 
     def _unwatch(self) -> None:
-        sock, self._watched = self._watched, None
-        if sock is not None:
-            asyncio.get_running_loop().remove_reader(sock)
-            sock.close()
+        for sock in (self._watched, self._daemon_socket):
+            if sock is not None:
+                asyncio.get_running_loop().remove_reader(sock)
+                sock.close()
+        self._watched = self._daemon_socket = None
 
 
 def resident_bytes(pid: int, field: str) -> int:

@@ -28,7 +28,7 @@ from forerun.sandbox.api_dialogue import ApiDialogue
 from forerun.sandbox.contract import OnExit, Pack, Sandbox, unheard
 from forerun.sandbox.dialogue import Dialogue, WireDialogue
 from forerun.sandbox.endings import Exit
-from forerun.sandbox.environment import assignment_for
+from forerun.sandbox.environment import Folders, assignment_for
 from forerun.sandbox.interpreters import Interpreter, own_interpreter, runtimes_of
 from forerun.sandbox.jail_body import resident_bytes
 from forerun.sandbox.link import Link
@@ -220,9 +220,9 @@ class ProcessBody:
         """See ``live.Body``."""
         assignment = assignment_for(
             spec,
-            task_root=spec.code_dir,
-            layers_root=spec.layers_dir or str(self._folder),
-            runtime_dir=str(self._libraries),
+            folders=Folders(
+                spec.code_dir, spec.layers_dir or str(self._folder), str(self._libraries)
+            ),
             endpoint_url=self._endpoint_url,
             runtime_api=self.runtime_api,
             daemon=self._daemon,

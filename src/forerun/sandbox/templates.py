@@ -245,7 +245,7 @@ class CopyBody(JailBody):
 
     async def prepare(self, spec: SandboxSpec) -> tuple[bytes, list[int]]:
         """See ``live.Body``: what differs from the template."""
-        await self.open_ways(spec.egress)
+        await self.open_ways(spec)
         environment = assignment_for(spec)["environment"]
         own = {name: environment[name] for name in _OWN_VARIABLES if name in environment}
         return json.dumps({"environment": own, "log_stream": spec.log_stream}).encode(), []
