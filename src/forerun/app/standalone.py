@@ -12,6 +12,7 @@ from forerun.aio import Bounds, HttpServer, SystemClock, TaskOwner
 from forerun.api.application import Application, Limits, Routes
 from forerun.api.authentication import Authenticator
 from forerun.api.function_urls import UrlRoutes
+from forerun.api.inside import from_inside
 from forerun.api.keys import IdentityKeys
 from forerun.api.lambda_.invoke import Invocations
 from forerun.api.platform import PlatformRoutes
@@ -103,8 +104,9 @@ class Standalone:
             clock=clock,
             in_flight=settings.events.at_once,
         )
-        application = self._application(services, state, invoker, events)
+        application = self._make_application(services, state, invoker, events)
         # Functions that are finishing may still call the platform when nobody from outside may any more.
+        self._application = application
         self._outside = HttpServer(application, name="api", bounds=_bounds(self._settings.server))
         self._inside = HttpServer(application, name="api-inside")
         self._closers.append(lambda: self._inside.close(grace_s=0.0))
@@ -151,7 +153,7 @@ class Standalone:
     def _left(self) -> float:
         return max(0.0, self._drained_at - self._clock.monotonic())
 
-    def _application(
+    def _make_application(
         self, services: Services, state: State, invoker: Invoker, events: EventInvoker
     ) -> Application:
         settings, clock = self._settings, self._clock
@@ -179,7 +181,7 @@ class Standalone:
                 sandboxes=self._list_sandboxes,
                 invocations=state.invocations,
                 authorizer=services.authorizer,
-                more=self._watching.routes(),
+                more=self._watching.routes(services.estate.registry),
             ),
             packages=services.packages,
         )
@@ -195,9 +197,11 @@ class Standalone:
             health=lambda: b'{"status":"ok"}',
         )
 
-    async def _serve_inside(self, sock: socket.socket, _sandbox_id: str) -> Callable[[], None]:
-        """The platform's API on a socket inside a sandbox's network."""
-        server = await self._inside.listen(sock)
+    async def _serve_inside(
+        self, sock: socket.socket, _sandbox_id: str, spec: SandboxSpec
+    ) -> Callable[[], None]:
+        """The platform's API on a socket inside a sandbox's network, to whom it is known whose sandbox that is."""
+        server = await self._inside.listen(sock, from_inside(self._application, spec.account))
         return lambda: self._inside.forget(server)
 
     def _exited(self, sandbox: Sandbox) -> None:

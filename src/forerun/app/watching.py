@@ -4,10 +4,12 @@ import logging
 from collections.abc import Callable
 
 from forerun.aio import Clock
+from forerun.api.monitoring import MonitoringRoutes
 from forerun.api.platform import Route
 from forerun.api.traces import TraceRoutes
 from forerun.app.state import State
 from forerun.control.monitoring import Monitor
+from forerun.control.registry import Registry
 from forerun.errors import ForerunError
 from forerun.events import Bus
 from forerun.model import TraceContext
@@ -40,6 +42,7 @@ class Watching:
             state.traces, clock, days=watched.trace_days, max_bytes=watched.trace_bytes
         )
         self._state = state
+        self._clock = clock
 
     def start(self) -> None:
         """Begin to listen."""
@@ -58,9 +61,12 @@ class Watching:
         except ForerunError as error:
             log.warning("traces cannot be trimmed: %s", error.message)
 
-    def routes(self) -> dict[str, Route]:
+    def routes(self, registry: Registry) -> dict[str, Route]:
         """What can be asked under ``/forerun/``."""
-        return {**TraceRoutes(self._state.traces, self._state.invocations).routes()}
+        return {
+            **MonitoringRoutes(self.monitor, registry, self._clock).routes(),
+            **TraceRoutes(self._state.traces, self._state.invocations).routes(),
+        }
 
     def status(self) -> dict[str, object]:
         """How it is doing, for the status of the server."""

@@ -55,6 +55,11 @@ class Monitor:
         )
         self._counts: dict[str, Counts] = {}
 
+    @property
+    def enabled(self) -> bool:
+        """Whether any execution is monitored."""
+        return self._settings.enabled
+
     def recognise(
         self,
         headers: Mapping[bytes, bytes],
@@ -102,7 +107,7 @@ class Monitor:
                 weight = self._choose(function, now)
             elif origin.depth + 1 < self._settings.max_depth:
                 weight, depth = origin.weight, origin.depth + 1
-                self._selector.caused(now)
+                self._selector.caused((function.account, function.name), now)
             else:
                 # What it causes belongs to another trace, so that no loop makes a trace without end.
                 trace_id = parent_id = ""
@@ -133,8 +138,9 @@ class Monitor:
 
     def explain(self, function: FunctionVersion, now: float) -> dict[str, Any]:
         """Whether executions of a function are monitored, and why."""
-        key = (function.account, function.name)
-        decision = self._selector.decision(key, function.monitoring, now)
+        decision = self._selector.decision(
+            (function.account, function.name), function.monitoring, now
+        )
         enabled = self._settings.enabled
         return {
             "FunctionName": function.name,
@@ -143,6 +149,8 @@ class Monitor:
             "Reason": decision.reason if enabled else "monitoring.enabled is false",
             "CallsPerSecond": round(decision.rate, 3),
             "CallsPerHour": round(decision.calls_per_hour, 1),
+            "Executions": decision.executions,
+            "Monitored": decision.monitored,
         }
 
     def counts(self, account: str) -> dict[str, int]:

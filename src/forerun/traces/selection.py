@@ -25,12 +25,17 @@ Key = tuple[str, str]
 
 
 class Decision(NamedTuple):
-    """What holds for a function now: one in ``weight`` is monitored, 0 for none; ``rate`` is calls per second."""
+    """What holds for a function now: one in ``weight`` is monitored, 0 for none; ``rate`` is calls per second.
+
+    ``executions`` and how many of them were ``monitored`` count from when the function began to be remembered.
+    """
 
     weight: int
     reason: str
     rate: float
     calls_per_hour: float
+    executions: int
+    monitored: int
 
 
 class _Bucket:
@@ -56,11 +61,22 @@ class _Bucket:
 class _Function:
     """What is remembered of one function. ``calls`` counts those of the window that began at ``since``."""
 
-    __slots__ = ("began", "bucket", "calls", "carried", "hour", "one_in", "rate", "since")
+    __slots__ = (
+        "began",
+        "bucket",
+        "calls",
+        "carried",
+        "earlier",
+        "hour",
+        "monitored",
+        "one_in",
+        "rate",
+        "since",
+    )
 
     def __init__(self, now: float, per_s: float) -> None:
         self.began = self.since = now
-        self.calls = 0
+        self.calls = self.earlier = self.monitored = 0
         self.rate = 0.0
         self.hour = 0.0
         self.one_in = 1.0
@@ -76,6 +92,7 @@ class _Function:
         self.hour = (self.hour + self.calls) * math.exp(-elapsed / HOUR_S)
         # A rise counts at once; half of it, since single windows of few calls vary.
         self.one_in = max(1.0, max(self.rate, latest / 2) / per_s)
+        self.earlier += self.calls
         self.since, self.calls = now, 0
 
 
@@ -134,21 +151,15 @@ class Selector:
 
     def choose(self, key: Key, tag: str, now: float, chance: float) -> int:
         """For how many executions this one stands; 0 when it is not monitored. ``tag`` as of ``FunctionVersion``."""
-        known = self._known.get(key)
-        if known is None:
-            known = self._remember(key, now)
-        elif not 0.0 <= now - known.since < WINDOW_S:
-            known.roll(now, self._per_s)
-            self._known.move_to_end(key)
-        known.calls += 1
+        known = self._called(key, now)
         if tag != AUTO:
-            return _by_tag(tag, chance)
+            weight = _by_tag(tag, chance)
+            known.monitored += weight > 0
+            return weight
         if known.hour + known.calls < self._least:
             return 0
         one_in = max(known.one_in, known.calls / self._window)
-        everything = self._all
-        if not 0.0 <= now - everything.since < WINDOW_S:
-            everything.roll(now)
+        everything = self._current(now)
         everything.wanted += 1.0 / one_in
         scale = everything.scale
         if everything.wanted > self._total_window:
@@ -158,11 +169,10 @@ class Selector:
             return 0
         return self._take(known, number, now)
 
-    def caused(self, now: float) -> None:
+    def caused(self, key: Key, now: float) -> None:
         """An execution is monitored since one that caused it is: it counts against what all may have."""
-        everything = self._all
-        if not 0.0 <= now - everything.since < WINDOW_S:
-            everything.roll(now)
+        self._called(key, now).monitored += 1
+        everything = self._current(now)
         everything.caused += 1.0
         everything.bucket.refill(now)
         everything.bucket.take()
@@ -174,11 +184,16 @@ class Selector:
             known.roll(now, self._per_s)
         rate = max(known.rate, known.calls / WINDOW_S)
         hour = known.hour + known.calls
+        weight, reason = self._weigh(known, tag, hour)
+        executions = known.earlier + known.calls
+        return Decision(weight, reason, rate, hour, executions, known.monitored)
+
+    def _weigh(self, known: _Function, tag: str, hour: float) -> tuple[int, str]:
         if tag != AUTO:
-            return Decision(_weight_of(tag), f"the tag says {tag}", rate, hour)
-        if hour < self._least or (hour == 0.0 and self._least > 0):
+            return _weight_of(tag), f"the tag says {tag}"
+        if hour < self._least:
             reason = f"called less often than {self._least:g} times an hour (monitoring.min_calls_per_hour)"
-            return Decision(0, reason, rate, hour)
+            return 0, reason
         one_in = max(known.one_in, known.calls / self._window)
         number = min(MAX_WEIGHT, int(one_in * self._all.scale + 0.9))
         if number == 1:
@@ -190,7 +205,23 @@ class Selector:
             )
         else:
             reason = f"one in {number}, so that there are {self._per_s:g} a second (monitoring.function_per_s)"
-        return Decision(number, reason, rate, hour)
+        return number, reason
+
+    def _called(self, key: Key, now: float) -> _Function:
+        known = self._known.get(key)
+        if known is None:
+            known = self._remember(key, now)
+        elif not 0.0 <= now - known.since < WINDOW_S:
+            known.roll(now, self._per_s)
+            self._known.move_to_end(key)
+        known.calls += 1
+        return known
+
+    def _current(self, now: float) -> _Everything:
+        everything = self._all
+        if not 0.0 <= now - everything.since < WINDOW_S:
+            everything.roll(now)
+        return everything
 
     def _remember(self, key: Key, now: float) -> _Function:
         if len(self._known) >= self._most:
@@ -207,6 +238,7 @@ class Selector:
         own.take()
         total.take()
         self._all.roots += 1.0
+        known.monitored += 1
         weight = min(MAX_WEIGHT, number + known.carried)
         known.carried = 0
         return weight
