@@ -321,7 +321,7 @@ def _microseconds(seconds: float) -> int:
 def _mark(before: str, wanted: TraceFilter) -> _Mark:
     if before:
         started, _, id_ = before.partition(".")
-        if not (started.isdecimal() and id_.isdecimal() and len(before) < 50):
+        if not (before.isascii() and started.isdecimal() and id_.isdecimal() and len(before) < 50):
             raise InvalidInput(f"'{before[:64]}' is no marker of a list of traces")
         return _Mark(min(int(started), _NEWEST), min(int(id_), _NEWEST))
     # Numbers are positive: (until, 0) is below everything that starts at ``until``.
