@@ -15,6 +15,8 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "deploy": ("deploy", "Deploy a folder, a zip or a SAM template."),
     "invoke": ("invoke", "Call a function and print its result."),
     "invocations": ("invocations", "List a function's calls: start types and timings."),
+    "traces": ("traces", "List which executions caused each other."),
+    "trace": ("traces", "Show one trace as a waterfall, with its logs."),
     "logs": ("logs", "Print a function's log, or follow it."),
     "functions": ("functions", "List the functions."),
     "versions": ("functions", "List the versions of a function."),
