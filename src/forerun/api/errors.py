@@ -101,6 +101,8 @@ TABLE: dict[str, Mapping[type[ForerunError], tuple[str, int]]] = {
     "iam": _IAM,
     "sts": _STS,
     "logs": _LOGS,
+    # The platform's own pages under /forerun/ speak as the Lambda API does.
+    "forerun": _LAMBDA,
 }
 """Service name to error class to (code, status); a class without a row is answered as its nearest ancestor."""
 
