@@ -1,0 +1,37 @@
+// Everything that calls and is called in the account.
+import { useState } from "react";
+import type { ServiceMap } from "../api";
+import { useData } from "../client";
+import { count } from "../format";
+import Graph from "../parts/Graph";
+import { Empty, Search, Trouble } from "../parts/small";
+
+const name = (id: string) => id.replace(/^\w+:/, "");
+
+export default function MapView() {
+  const { data, error, again } = useData<ServiceMap>("map", 30);
+  const [filter, setFilter] = useState("");
+  if (error && !data) return <Trouble error={error} again={again} />;
+  if (!data) return <p className="wait">…</p>;
+  if (data.nodes.length === 0)
+    return <Empty title="Nothing has been seen calling anything." command="forerun invoke NAME">The map is drawn from monitored executions. Call a function that calls another one or a service.</Empty>;
+  return (
+    <section className="sheet" aria-label="Service map">
+      <header>
+        <div className="row">
+          <h1 className="vh">Map</h1>
+          <Search value={filter} onChange={setFilter} label="Find in the map" />
+          <span className="soft">{count(data.nodes.filter((node) => node.kind === "function").length)} functions, {count(data.nodes.filter((node) => node.kind === "service").length)} services, {count(data.edges.length)} calls</span>
+          {data.cut && <span className="tag warn">only the busiest are drawn</span>}
+        </div>
+        {data.cycles.length > 0 && (
+          <span className="warn" title={data.cycles.map((ids) => ids.map(name).join(" → ")).join("\n")}>
+            {data.cycles.length === 1 ? "a cycle: " : `${data.cycles.length} cycles, one: `}
+            {[...(data.cycles[0] ?? []), data.cycles[0]?.[0] ?? ""].map(name).join(" → ")}
+          </span>
+        )}
+      </header>
+      <Graph map={data} label="Service map" height="calc(100vh - 140px)" filter={filter} />
+    </section>
+  );
+}

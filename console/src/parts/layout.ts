@@ -1,0 +1,66 @@
+// Where things of a graph are drawn: dagre's layers, from callers on the left to callees on the right.
+import dagre from "@dagrejs/dagre";
+import type { MapEdge, MapNode, ServiceMap } from "../api";
+
+export interface PlacedNode {
+  node: MapNode;
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+}
+
+export interface PlacedEdge {
+  edge: MapEdge;
+  path: string;
+  label: { x: number; y: number };
+}
+
+export interface Plan {
+  nodes: PlacedNode[];
+  edges: PlacedEdge[];
+  width: number;
+  height: number;
+}
+
+export const NODE_HEIGHT = 46;
+
+const widthOf = (node: MapNode) => Math.min(230, Math.max(108, 30 + node.name.length * 7.1));
+
+/** A smooth way through dagre's points. */
+function curve(points: { x: number; y: number }[]): string {
+  const [start, ...rest] = points;
+  if (!start) return "";
+  let path = `M${start.x.toFixed(1)} ${start.y.toFixed(1)}`;
+  rest.forEach((point, i) => {
+    const next = rest[i + 1];
+    const end = next ? { x: (point.x + next.x) / 2, y: (point.y + next.y) / 2 } : point;
+    path += `Q${point.x.toFixed(1)} ${point.y.toFixed(1)} ${end.x.toFixed(1)} ${end.y.toFixed(1)}`;
+  });
+  return path;
+}
+
+export function place(map: ServiceMap): Plan {
+  const graph = new dagre.graphlib.Graph({ multigraph: true });
+  graph.setGraph({ rankdir: "LR", nodesep: 16, ranksep: 92, edgesep: 10, marginx: 24, marginy: 24, ...(map.nodes.length > 300 ? { ranker: "longest-path" } : {}) });
+  graph.setDefaultEdgeLabel(() => ({}));
+  const known = new Set(map.nodes.map((node) => node.id));
+  for (const node of map.nodes) graph.setNode(node.id, { width: widthOf(node), height: NODE_HEIGHT });
+  const edges = map.edges.filter((edge) => known.has(edge.from) && known.has(edge.to));
+  edges.forEach((edge, i) => graph.setEdge(edge.from, edge.to, { width: 34, height: 14, labelpos: "c" }, String(i)));
+  dagre.layout(graph);
+  const { width = 0, height = 0 } = graph.graph();
+  return {
+    width: Number.isFinite(width) ? width : 400,
+    height: Number.isFinite(height) ? height : 200,
+    nodes: map.nodes.map((node) => {
+      const { x, y, width, height } = graph.node(node.id);
+      return { node, x, y, width, height };
+    }),
+    edges: edges.map((edge, i) => {
+      const { points, x, y } = graph.edge(edge.from, edge.to, String(i)) as { points: { x: number; y: number }[]; x?: number; y?: number };
+      const middle = points[Math.floor(points.length / 2)] ?? { x: 0, y: 0 };
+      return { edge, path: curve(points), label: { x: x ?? middle.x, y: y ?? middle.y } };
+    }),
+  };
+}
