@@ -9,6 +9,7 @@ a database are calls of the outside service ``database``. What cannot be read is
 import csv
 import gzip
 import io
+import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -190,3 +191,33 @@ def truth(trees: Iterable[Node]) -> dict[str, Truth]:
             one.calls.update(called)
             one.calling.update(called.keys())
     return dict(known)
+
+
+def made(count: int, seed: int = 1) -> list[Node]:
+    """Trees of a shop that does not exist, for where there is no recording: loops, choices, calls at once."""
+    chance = random.Random(seed)
+
+    def leaf(service: str, ms: float) -> Node:
+        return Node(service, "get", chance.uniform(0.5, 1.5) * ms)
+
+    def after(steps: list[Step], node: Node, at_ms: float) -> float:
+        steps.append(Step(at_ms, at_ms + node.duration_ms + 1, node))
+        return steps[-1].end_ms
+
+    def visit() -> Node:
+        steps: list[Step] = []
+        end = after(steps, leaf("session", 5), 2.0)
+        for _ in range(chance.randrange(7)):
+            end = after(steps, leaf("stock", 4), end + 0.5)
+        if chance.random() < 0.6:
+            begins = end + 1
+            end = max(after(steps, leaf(name, 12), begins) for name in ("prices", "reviews"))
+        if chance.random() < 0.25:
+            below: list[Step] = []
+            done = after(below, leaf("stock", 4), 3.0)
+            if chance.random() < 0.5:
+                done = after(below, leaf("payment", 20), done + 1)
+            end = after(steps, Node("checkout", "order", done + 5, tuple(below)), end + 1)
+        return Node("shop", "visit", end + 3, tuple(steps))
+
+    return [visit() for _ in range(count)]

@@ -17,7 +17,11 @@ import urllib.request
 import boto3
 from botocore.config import Config
 
-_client = None
+# One client for all calls of a sandbox, made in init; nothing is tried again.
+CLIENT = boto3.client(
+    "lambda",
+    config=Config(retries={"total_max_attempts": 1}, max_pool_connections=64, read_timeout=120),
+)
 
 
 def handler(event, context):
@@ -84,7 +88,7 @@ def call(node, replay):
             with urllib.request.urlopen(address, timeout=60) as answer:
                 answer.read()
             return 0, 0
-        reply = client().invoke(
+        reply = CLIENT.invoke(
             FunctionName=replay.get("prefix", "") + node["service"],
             Payload=json.dumps({**node, "replay": replay}),
         )
@@ -95,17 +99,6 @@ def call(node, replay):
     except Exception as error:  # noqa: BLE001 counted and told
         print(f"{node['service']}: {type(error).__name__}: {error}")
         return 0, 1
-
-
-def client():
-    """One client for all calls of this sandbox; nothing is tried again."""
-    global _client  # noqa: PLW0603 a sandbox's own
-    if _client is None:
-        config = Config(
-            retries={"total_max_attempts": 1}, max_pool_connections=64, read_timeout=120
-        )
-        _client = boto3.client("lambda", config=config)
-    return _client
 
 
 def note(counts, result, lock):

@@ -5,6 +5,7 @@
 
 import io
 import json
+import threading
 import time
 import uuid
 import zipfile
@@ -12,6 +13,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+try:
+    from recording import Node
+except ImportError:  # Imported from outside of this folder.
+    from bench.recording import Node
 
 SOURCE = Path(__file__).with_name("replayer.py")
 
@@ -26,7 +32,7 @@ class Played:
     took_ms: float
 
 
-def services_of(trees: Iterable[Any]) -> list[str]:
+def services_of(trees: Iterable[Node]) -> list[str]:
     """Every service that executes something in these trees."""
     return sorted({node.service for tree in trees for node in tree.executions()})
 
@@ -50,7 +56,7 @@ def deploy(client: Any, role: str, names: Iterable[str], **options: Any) -> None
         )
 
 
-def event_of(node: Any, **replay: Any) -> dict[str, Any]:
+def event_of(node: Node, **replay: Any) -> dict[str, Any]:
     """The event that makes the replayer do what ``node`` did; ``replay`` are settings of the whole tree."""
     event: dict[str, Any] = {
         "service": node.service,
@@ -66,22 +72,28 @@ def event_of(node: Any, **replay: Any) -> dict[str, Any]:
     return {**event, "replay": replay} if replay else event
 
 
+_said = threading.local()
+
+
+def _say_trace(request: Any, **_: Any) -> None:
+    request.headers["X-Amzn-Trace-Id"] = _said.trace
+
+
 class Player:
-    """Plays trees through functions called ``prefix`` and the service; the trace id goes along in the request."""
+    """Plays trees through functions called ``prefix`` and the service, from any number of threads.
+
+    The trace id goes along in the request; ``replay`` are the other settings of the replayer.
+    """
 
     def __init__(self, client: Any, prefix: str = "", **replay: Any) -> None:
         self._client = client
         self._replay = {"prefix": prefix, **replay}
-        self._header = ""
-        client.meta.events.register("before-sign.lambda.Invoke", self._add_header)
+        client.meta.events.register("before-sign.lambda.Invoke", _say_trace, unique_id="trace")
 
-    def _add_header(self, request: Any, **_: Any) -> None:
-        request.headers["X-Amzn-Trace-Id"] = self._header
-
-    def play(self, tree: Any) -> Played:
+    def play(self, tree: Node) -> Played:
         """Run one tree and wait for its end."""
         begins, rest = f"{int(time.time()):08x}", uuid.uuid4().hex[:24]
-        self._header = f"Root=1-{begins}-{rest};Sampled=1"
+        _said.trace = f"Root=1-{begins}-{rest};Sampled=1"
         reply = self._client.invoke(
             FunctionName=self._replay["prefix"] + tree.service,
             Payload=json.dumps(event_of(tree, **self._replay)),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 import zipfile
 from pathlib import Path
@@ -133,18 +134,27 @@ class Server:
 
     def status(self) -> dict:
         """The platform's own account of itself (``GET /forerun/status``)."""
+        return self.ask("/forerun/status")
+
+    def ask(self, path: str) -> dict | None:
+        """One of the platform's own pages; ``None`` where there is nothing."""
         from botocore.auth import SigV4Auth
         from botocore.awsrequest import AWSRequest
         from botocore.credentials import Credentials
 
-        request = AWSRequest("GET", f"{self.endpoint}/forerun/status")
+        request = AWSRequest("GET", f"{self.endpoint}{path}")
         keys = Credentials(
             self.environment["AWS_ACCESS_KEY_ID"], self.environment["AWS_SECRET_ACCESS_KEY"]
         )
         SigV4Auth(keys, "forerun", self.environment["AWS_REGION"]).add_auth(request)
         made = urllib.request.Request(request.url, headers=dict(request.headers.items()))
-        with urllib.request.urlopen(made, timeout=10) as answer:
-            return json.load(answer)
+        try:
+            with urllib.request.urlopen(made, timeout=10) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            raise
 
     def wait_for_pool(self, runtime: str, timeout: float = 30.0) -> int:
         """Until as many unassigned sandboxes of a runtime wait as the platform wants; how many that are."""

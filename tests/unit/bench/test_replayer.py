@@ -4,7 +4,10 @@ import threading
 import time
 
 import pytest
-from bench import replayer
+
+with pytest.MonkeyPatch.context() as patch:
+    patch.setenv("AWS_DEFAULT_REGION", "eu-north-1")
+    from bench import replayer
 
 
 def step(at, end, service="s"):
@@ -58,7 +61,7 @@ def test_failures_of_callees_are_counted(monkeypatch):
         def invoke(self, **_):
             raise ConnectionError("gone")
 
-    monkeypatch.setattr(replayer, "_client", Client())
+    monkeypatch.setattr(replayer, "CLIENT", Client())
     result = replayer.handler({"service": "me", "steps": [step(0, 1), step(2, 3)]}, None)
     assert result["failed"] == 2
 
