@@ -17,6 +17,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "invocations": ("invocations", "List a function's calls: start types and timings."),
     "traces": ("traces", "List which executions caused each other."),
     "trace": ("traces", "Show one trace as a waterfall, with its logs."),
+    "findings": ("findings", "Say what is worth changing in a function."),
     "logs": ("logs", "Print a function's log, or follow it."),
     "functions": ("functions", "List the functions."),
     "versions": ("functions", "List the versions of a function."),
