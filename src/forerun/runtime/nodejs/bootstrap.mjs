@@ -19,15 +19,20 @@ import { describe, formatted, MalformedHandlerName, UnhandledPromiseRejection } 
 import { loadHandler } from "./handler.mjs";
 import { patchConsole, setRequest } from "./log.mjs";
 import { HIGH_WATER_MARK, STREAMING, offerStreaming, ResponseStream } from "./streaming.mjs";
+import { monitor } from "./tracing.mjs";
 
 const ASSIGNMENT_FD = 3;
 const API = "/2018-06-01/runtime/";
+const OWN_API = "/forerun/runtime/";
+const TAKEN = 202;
+const W3C_FIELDS = ["traceparent", "tracestate", "baggage"];
 const JSON_TYPE = "application/json";
 // The nodes of the API answer at once, except for the next invocation, which may be hours away.
 const ANSWER_MS = 60_000;
 
 let post;
 let getNext;
+let execute;
 let current;
 let whenIdle;
 
@@ -78,14 +83,22 @@ function connect(address) {
   }
 
   getNext = () => exchange(http.request({ ...target, method: "GET", path: `${API}invocation/next` }));
-  post = (name, body, headers) => {
+  const postTo = (path, body, headers) => {
     const data = Buffer.from(body);
     const all = { "Content-Type": JSON_TYPE, "Content-Length": data.length, ...headers };
-    const options = { ...target, method: "POST", path: API + name, headers: all, timeout: ANSWER_MS };
+    const options = { ...target, method: "POST", path, headers: all, timeout: ANSWER_MS };
     return exchange(http.request(options), data);
   };
+  post = (name, body, headers) => postTo(API + name, body, headers);
   post.open = (name, headers) =>
     http.request({ ...target, method: "POST", path: API + name, headers: { ...headers } });
+  execute = (invocation) => {
+    const report = async (body) => {
+      const { status } = await postTo(`${OWN_API}${invocation.id}/calls`, body, fence(invocation));
+      return status === TAKEN;
+    };
+    return monitor(invocation.headers, report, agent);
+  };
 }
 
 function fence(invocation) {
@@ -93,9 +106,15 @@ function fence(invocation) {
   return id ? { "Lambda-Runtime-Invocation-Id": id } : {};
 }
 
-function postError(invocation, error) {
+/** Headers of an answer: which invocation it is for, and what is left to tell of the calls that it made. */
+async function answering(invocation) {
+  const last = await invocation.execution?.close();
+  return { ...fence(invocation), ...last };
+}
+
+async function postError(invocation, error) {
   const { errorType, ...rest } = describe(error);
-  const headers = { "Lambda-Runtime-Function-Error-Type": encodeURI(errorType), ...fence(invocation) };
+  const headers = { "Lambda-Runtime-Function-Error-Type": encodeURI(errorType), ...(await answering(invocation)) };
   return post(`invocation/${invocation.id}/error`, JSON.stringify({ errorType, ...rest }), headers);
 }
 
@@ -125,8 +144,20 @@ function parseHeader(text, name) {
   }
 }
 
+/** The caller's client context, and the W3C trace context that the platform put into it. */
+function parseClientContext(text) {
+  const given = parseHeader(text, "ClientContext");
+  if (typeof given !== "object" || given === null || !("w3c" in given)) {
+    return { clientContext: given, w3c: {} };
+  }
+  const { w3c, ...rest } = given;
+  const fields = W3C_FIELDS.flatMap((name) => (typeof w3c?.[name] === "string" ? [[name, w3c[name]]] : []));
+  return { clientContext: Object.keys(rest).length > 0 ? rest : undefined, w3c: Object.fromEntries(fields) };
+}
+
 function makeContext(headers) {
   const deadline = Number(headers["lambda-runtime-deadline-ms"]);
+  const { clientContext, w3c } = parseClientContext(headers["lambda-runtime-client-context"]);
   return {
     callbackWaitsForEmptyEventLoop: true,
     functionVersion: process.env.AWS_LAMBDA_FUNCTION_VERSION,
@@ -134,12 +165,13 @@ function makeContext(headers) {
     memoryLimitInMB: process.env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
     logGroupName: process.env.AWS_LAMBDA_LOG_GROUP_NAME,
     logStreamName: process.env.AWS_LAMBDA_LOG_STREAM_NAME,
-    clientContext: parseHeader(headers["lambda-runtime-client-context"], "ClientContext"),
+    clientContext,
     identity: parseHeader(headers["lambda-runtime-cognito-identity"], "CognitoIdentity"),
     invokedFunctionArn: headers["lambda-runtime-invoked-function-arn"],
     awsRequestId: headers["lambda-runtime-aws-request-id"],
     tenantId: headers["lambda-runtime-aws-tenant-id"],
     getRemainingTimeInMillis: () => deadline - Date.now(),
+    w3c: () => ({ ...w3c }),
   };
 }
 
@@ -185,13 +217,15 @@ async function runBuffered(handler, invocation, event, context) {
   } finally {
     whenIdle = undefined;
   }
-  await post(`invocation/${invocation.id}/response`, body, fence(invocation));
+  const headers = invocation.execution ? await answering(invocation) : fence(invocation);
+  await post(`invocation/${invocation.id}/response`, body, headers);
 }
 
 async function runStreaming(handler, invocation, event, context) {
   const open = (headers) =>
     post.open(`invocation/${invocation.id}/response`, { ...headers, ...fence(invocation) });
-  const stream = new ResponseStream(open, handler[HIGH_WATER_MARK]);
+  const beforeEnd = () => invocation.execution?.close(false);
+  const stream = new ResponseStream(open, beforeEnd, handler[HIGH_WATER_MARK]);
   invocation.stream = stream;
   try {
     await Promise.race([handler(event, stream, context), stream.broken]);
@@ -222,6 +256,9 @@ async function serveOne(handler) {
   } catch (error) {
     await postError(invocation, error);
     return;
+  }
+  if (headers["forerun-monitored"]) {
+    invocation.execution = execute(invocation);
   }
   const run = handler[STREAMING] === "response" ? runStreaming : runBuffered;
   await run(handler, invocation, event, context);

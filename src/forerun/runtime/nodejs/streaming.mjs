@@ -12,15 +12,17 @@ const ERROR_BODY = "Lambda-Runtime-Function-Error-Body";
 /** A response under way; its request to the host begins with the first byte, so that an early failure is an error. */
 export class ResponseStream extends Writable {
   #open;
+  #beforeEnd;
   #request;
   #answered;
   #contentType = "application/octet-stream";
   #prelude;
 
-  /** `open(headers)` begins the request. */
-  constructor(open, highWaterMark) {
+  /** `open(headers)` begins the request; what `beforeEnd()` returns is waited for before it ends. */
+  constructor(open, beforeEnd, highWaterMark) {
     super({ highWaterMark: highWaterMark ?? 64 * 1024, decodeStrings: true });
     this.#open = open;
+    this.#beforeEnd = beforeEnd;
     /** Rejects when the host refuses the response or goes away. */
     this.broken = new Promise((_resolve, reject) => this.on("error", reject));
     this.broken.catch(() => {});
@@ -70,7 +72,13 @@ export class ResponseStream extends Writable {
 
   _final(done) {
     this.#start();
-    this.#request.end(() => done());
+    const end = () => this.#request.end(() => done());
+    const awaited = this.#beforeEnd();
+    if (awaited) {
+      awaited.then(end);
+    } else {
+      end();
+    }
   }
 
   /** The handler is done: end the response if it has not, and wait for the host's word. */
@@ -89,6 +97,7 @@ export class ResponseStream extends Writable {
     if (!this.#request) {
       return false;
     }
+    await this.#beforeEnd();
     if (!this.#request.writableEnded) {
       this.#request.addTrailers({
         [ERROR_TYPE]: encodeURI(errorType),
