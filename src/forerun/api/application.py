@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-from forerun.aio import BodyTooLarge, BodyTooSlow, Receive, Scope, Send, read_body
+from forerun.aio import App, BodyTooLarge, BodyTooSlow, Receive, Scope, Send, read_body
 from forerun.api.authentication import Authenticator
 from forerun.api.caller import Caller
 from forerun.api.errors import api_error
@@ -47,6 +47,9 @@ INVOKE = b"/2015-03-31/functions/"
 STREAM = b"/2021-11-15/functions/"
 PLATFORM = b"/forerun/"
 URLS = b"/lambda-url/"
+HEALTH = b"/health"
+CONSOLE = b"/console"
+BESIDE = (HEALTH, CONSOLE)
 HASH_OFF_LOOP_BYTES = 256 * 1024
 PAYLOAD_BYTES = 8 * 1024 * 1024
 STRANGERS_BYTES = 1024 * 1024
@@ -60,13 +63,17 @@ class Limits(NamedTuple):
 
 
 class Routes(NamedTuple):
-    """Everything the application can answer; ``operations`` is service name to operation name to handler."""
+    """Everything the application can answer; ``operations`` is service name to operation name to handler.
+
+    ``console`` serves what is below ``/console``.
+    """
 
     operations: Mapping[str, Mapping[str, Handler]]
     invocations: Invocations
     urls: UrlRoutes
     platform: PlatformRoutes
     packages: PackageLinks
+    console: App | None = None
 
 
 class Application:
@@ -95,8 +102,8 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         path: bytes = scope["raw_path"]
-        if path == b"/health":
-            await send_response(send, Response(200, _JSON, self._health()))
+        if path.startswith(BESIDE) and (app := self._beside(scope, path)) is not None:
+            await app(scope, receive, send)
             return
         request_id = str(uuid.uuid4())
         limit = self._body_limit(scope, path)
@@ -129,6 +136,18 @@ class Application:
         else:
             if response is not None:
                 await send_response(send, response)
+
+    def _beside(self, scope: Scope, path: bytes) -> App | None:
+        """What serves a request that is not signed for a service: the health check, the console."""
+        if path == HEALTH:
+            return self._tell_health
+        if not (path == CONSOLE or path.startswith(CONSOLE + b"/")):
+            return None
+        host = dict(scope["headers"]).get(b"host", b"")
+        return None if self._is_function_url(path, host) else self._routes.console
+
+    async def _tell_health(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        await send_response(send, Response(200, _JSON, self._health()))
 
     def _is_function_url(self, path: bytes, host: bytes) -> bool:
         """Whether a request is for a function's URL, by its path form or its host form."""

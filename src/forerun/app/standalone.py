@@ -17,6 +17,7 @@ from forerun.api.keys import IdentityKeys
 from forerun.api.lambda_.invoke import Invocations
 from forerun.api.platform import PlatformRoutes
 from forerun.api.sigv4 import Verifier
+from forerun.app.console import Sources, make_console
 from forerun.app.machine import make_sandboxes
 from forerun.app.maintenance import Maintenance
 from forerun.app.services import Services, make_services
@@ -104,7 +105,7 @@ class Standalone:
             clock=clock,
             in_flight=settings.events.at_once,
         )
-        application = self._make_application(services, state, invoker, events)
+        application = self._make_application(services, state, invoker, events, recorder)
         # Functions that are finishing may still call the platform when nobody from outside may any more.
         self._application = application
         self._outside = HttpServer(application, name="api", bounds=_bounds(self._settings.server))
@@ -126,7 +127,7 @@ class Standalone:
         maintenance = Maintenance(settings.retention, state, services, clock, sweep=watching.sweep)
         self._owner.spawn(maintenance.run(), name="maintenance")
         await self._outside.listen(self._listener)
-        self._closers.append(lambda: self._outside.close(grace_s=self._left()))
+        self._closers.append(self._close_outside)
 
     def _watch(self, state: State) -> Watching:
         self._watching = Watching(self._settings, state, self._clock, running=self._monitored)
@@ -150,14 +151,26 @@ class Standalone:
                 log.exception("closing was not clean")
         self._listener.close()
 
+    async def _close_outside(self) -> None:
+        self._console.close()
+        await self._outside.close(grace_s=self._left())
+
     def _left(self) -> float:
         return max(0.0, self._drained_at - self._clock.monotonic())
 
     def _make_application(
-        self, services: Services, state: State, invoker: Invoker, events: EventInvoker
+        self,
+        services: Services,
+        state: State,
+        invoker: Invoker,
+        events: EventInvoker,
+        recorder: Recorder,
     ) -> Application:
         settings, clock = self._settings, self._clock
         keys = IdentityKeys(services.identities)
+        sources = Sources(self._watching.bus, recorder, lambda: routes.platform)
+        about = {"host": self._agent.name, "monitoring": settings.monitoring.enabled}
+        self._console = make_console(services, state, sources, clock, about=about)
         routes = Routes(
             operations=services.operations,
             invocations=Invocations(
@@ -181,9 +194,13 @@ class Standalone:
                 sandboxes=self._list_sandboxes,
                 invocations=state.invocations,
                 authorizer=services.authorizer,
-                more=self._watching.routes(services.estate.registry),
+                more={
+                    **self._watching.routes(services.estate.registry),
+                    "console-link": self._console.link,
+                },
             ),
             packages=services.packages,
+            console=self._console,
         )
         return Application(
             routes,

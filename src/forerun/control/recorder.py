@@ -6,7 +6,7 @@ records that somebody waits for (``on_stored``): those are bounded by their owne
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from forerun.aio import TaskOwner
@@ -19,6 +19,10 @@ log = logging.getLogger("forerun.recorder")
 BATCH = 1_000
 BOUND = 50_000
 WAIT_S = 0.05
+
+
+Written = tuple[InvocationRecord, Sequence[LogLine]]
+Listener = Callable[[Sequence[Written]], None]
 
 
 class _Item(NamedTuple):
@@ -38,7 +42,12 @@ class Recorder:
         self._items: list[_Item] = []
         self._wake = asyncio.Event()
         self._owner = TaskOwner("recorder")
+        self._listeners: list[Listener] = []
         self.dropped = 0
+
+    def listen(self, listener: Listener) -> None:
+        """Call ``listener`` with the records and lines of each batch once they are stored; it returns at once."""
+        self._listeners.append(listener)
 
     def start(self) -> None:
         """Begin to write."""
@@ -79,6 +88,7 @@ class Recorder:
 
     async def _write(self) -> None:
         batch, self._items = self._items[:BATCH], self._items[BATCH:]
+        written = [(item.record, item.lines()) for item in batch]
         try:
             await self._invocations.append([item.record for item in batch])
             await self._logs.append(
@@ -89,8 +99,8 @@ class Recorder:
                         stream=item.stream,
                         lines=lines,
                     )
-                    for item in batch
-                    if (lines := item.lines())
+                    for item, (_, lines) in zip(batch, written, strict=True)
+                    if lines
                 ]
             )
         except ForerunError as error:
@@ -100,3 +110,5 @@ class Recorder:
         for item in batch:
             if item.on_stored is not None:
                 item.on_stored()
+        for listener in self._listeners:
+            listener(written)

@@ -217,6 +217,20 @@ class FunctionStore:
             )
         return [self._version(row) for row in rows]
 
+    async def overview(
+        self, account: str, after: str, limit: int
+    ) -> list[tuple[FunctionVersion, dict[str, str]]]:
+        """``$LATEST`` and tags of functions whose names follow ``after``; environments are left closed, hence empty."""
+        rows = await self._db.fetch(
+            "SELECT v.config, f.tags FROM function_versions v"
+            " JOIN functions f ON f.account = v.account AND f.name = v.name"
+            " WHERE v.account = $1 AND v.name > $2 AND v.number = 0 ORDER BY v.name LIMIT $3",
+            account,
+            after,
+            limit,
+        )
+        return [(_CONFIG.decode(config), _TAGS.decode(tags)) for config, tags in rows]
+
     async def versions(
         self, account: str, name: str, after: int, limit: int, *, newest_first: bool = False
     ) -> list[VersionRecord]:
