@@ -17,6 +17,10 @@ except ImportError:  # Imported from outside of this folder.
     from bench.recording import Node, Step
 
 
+# Two recorded calls that met for less may as well not have met.
+OVERLAP_MS = 1.0
+
+
 @dataclass
 class Agreement:
     """Counts over all trees. ``stretch`` has, of each execution, how long it took and how long it should have, in ms."""
@@ -143,7 +147,7 @@ def _compare_pair(
     if one.end_ms <= two.at_ms:
         into.sequences += 1
         into.sequences_kept += known and first.end_ms <= second.at_ms
-    else:
+    elif min(one.end_ms, two.end_ms) - two.at_ms >= OVERLAP_MS:
         into.overlaps += 1
         into.overlaps_kept += known and first.end_ms > second.at_ms and second.end_ms > first.at_ms
 
