@@ -23,7 +23,7 @@ ROOM_BYTES = 64 << 20
 _ROW_BYTES = 200
 _AT_ONCE = 16
 _LARGE = 256
-_PER_TRANSACTION = 2_000
+_PER_TRANSACTION = 500
 # So often between two looks at the size, in parts of what traces may take.
 _PARTS = 32
 _DAY_S = 86_400.0
