@@ -32,8 +32,6 @@ export interface PulseRow {
   p50: number;
   p95: number;
   starts: Partial<Record<Start, number>>;
-  /** Calls in each of the last ten seconds, oldest first. */
-  recent: number[];
 }
 
 export interface Pulse {
@@ -255,6 +253,12 @@ export interface Invocation {
   response_bytes: number;
   trace_id: string;
   timings: Timings;
+}
+
+/** `platform/invocations?FunctionName=`; `NextMarker` continues the list. */
+export interface InvocationPage {
+  Invocations: Invocation[];
+  NextMarker?: string;
 }
 
 export interface LogEvent {

@@ -3,6 +3,7 @@ import { useCallback, useEffect, useRef, useState } from "react";
 
 const API = "/console/api/";
 const DEADLINE_MS = 20_000;
+const AGAIN_MS = 3_000;
 
 export class Refusal extends Error {
   constructor(
@@ -13,17 +14,7 @@ export class Refusal extends Error {
   }
 }
 
-type Answerer = (path: string, body?: unknown) => Promise<unknown>;
-type Streamer = (path: string, take: (event: unknown) => void) => () => void;
-
-// In development made-up data takes the server's place.
-let fake: { answer: Answerer; stream: Streamer } | undefined;
-export const pretend = (answer: Answerer, stream: Streamer) => {
-  fake = { answer, stream };
-};
-
 export async function ask<T>(path: string, body?: unknown): Promise<T> {
-  if (fake) return (await fake.answer(path, body)) as T;
   const headers: Record<string, string> = { accept: "application/json" };
   if (body !== undefined) Object.assign(headers, { "content-type": "application/json", "x-forerun-console": "1" });
   let answer: Response;
@@ -88,24 +79,42 @@ export function useData<T>(path: string | null, everyS = 0): Data<T> {
   return { data: own ? state.data : undefined, error: own ? state.error : undefined, again };
 }
 
-/** Takes events as they come; the browser connects again by itself. Tells whether the stream is open. */
-export function useStream<T>(path: string | null, take: (event: T) => void): boolean {
+/**
+ * Takes events as they come, and tells whether the stream is open. It is open only while the page is seen: a browser has
+ * few connections to one server, and pages in the background would hold them all.
+ */
+export function useStream<T>(path: string, take: (event: T) => void): boolean {
   const [open, setOpen] = useState(false);
   const current = useRef(take);
   current.current = take;
   useEffect(() => {
-    if (path === null) return;
-    if (fake) {
-      setOpen(true);
-      return fake.stream(path, (event) => current.current(event as T));
-    }
-    const source = new EventSource(API + path);
-    source.onopen = () => setOpen(true);
-    source.onerror = () => setOpen(false);
-    source.onmessage = (event) => current.current(JSON.parse(event.data as string) as T);
-    return () => {
+    let source: EventSource | undefined;
+    let timer = 0;
+    const connect = () => {
+      window.clearTimeout(timer);
+      source?.close();
+      source = undefined;
       setOpen(false);
-      source.close();
+      if (document.hidden) return;
+      const fresh = new EventSource(API + path);
+      source = fresh;
+      fresh.onopen = () => setOpen(true);
+      fresh.onerror = () => {
+        setOpen(false);
+        // Refused, not interrupted: the browser does not try again by itself.
+        if (fresh.readyState === EventSource.CLOSED) {
+          ask("me").catch(() => undefined);
+          timer = window.setTimeout(connect, AGAIN_MS);
+        }
+      };
+      fresh.onmessage = (event) => current.current(JSON.parse(event.data as string) as T);
+    };
+    connect();
+    document.addEventListener("visibilitychange", connect);
+    return () => {
+      document.removeEventListener("visibilitychange", connect);
+      window.clearTimeout(timer);
+      source?.close();
     };
   }, [path]);
   return open;

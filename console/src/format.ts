@@ -4,6 +4,7 @@ const thin = "\u2009";
 
 export function ms(value: number | null | undefined): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
+  if (value < 0.005) return `0${thin}ms`;
   if (value < 0.95) return `${value.toFixed(2)}${thin}ms`;
   if (value < 9.95) return `${value.toFixed(1)}${thin}ms`;
   if (value < 999.5) return `${Math.round(value)}${thin}ms`;

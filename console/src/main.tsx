@@ -65,13 +65,8 @@ function Console() {
   );
 }
 
-async function start() {
-  if (import.meta.env.MODE === "fixtures") (await import("./fixtures/server")).install();
-  createRoot(document.getElementById("root") as HTMLElement).render(
-    <StrictMode>
-      <Console />
-    </StrictMode>,
-  );
-}
-
-void start();
+createRoot(document.getElementById("root") as HTMLElement).render(
+  <StrictMode>
+    <Console />
+  </StrictMode>,
+);

@@ -44,7 +44,7 @@ export default function Host() {
           </p>
         </div>
         <dl className="facts">
-          <Fact name="Sandboxes">{count(Object.values(status.sandboxes).reduce((a, b) => a + b, 0))} <small>{Object.entries(status.sandboxes).map(([state, n]) => `${n} ${state}`).join(", ")}</small></Fact>
+          <Fact name="Sandboxes">{count(Object.values(status.sandboxes).reduce((a, b) => a + b, 0))} <small>{Object.entries(status.sandboxes).filter(([, n]) => n).map(([state, n]) => `${n} ${state}`).join(", ")}</small></Fact>
           <Fact name="Waiting for memory"><span className={status.waiting ? "warn" : ""}>{status.waiting}</span></Fact>
           <Fact name="Destroyed">{count(status.destroyed)}</Fact>
           <Fact name="Could not be made"><span className={status.failed ? "bad" : ""}>{count(status.failed)}</span></Fact>

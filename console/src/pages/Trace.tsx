@@ -38,8 +38,8 @@ function Detail({ trace, node, logs, toggle }: { trace: Trace; node: TraceNode |
         </dl>
       )}
       <dl className="attributes">
-        {known.map(([name, value]) => <div key={name}><dt>{name}</dt><dd className="mono">{String(value)}</dd></div>)}
-        <div><dt>span</dt><dd className="mono">{node.span_id} · {node.source}</dd></div>
+        {known.map(([name, value]) => <div key={name} className="row between"><dt title={name}>{name.replace(/^forerun\./, "")}</dt><dd className="mono">{String(value)}</dd></div>)}
+        <div className="row between"><dt>span</dt><dd className="mono">{node.span_id} {node.source}</dd></div>
       </dl>
     </aside>
   );
@@ -95,7 +95,7 @@ export default function TraceView({ id }: { id: string }) {
   }, [young, trace, error, again]);
 
   const below = useMemo(() => new Map([...lines].map(([key, events]) => {
-    const wrapped = (events ?? []).reduce((sum, each) => sum + Math.max(1, Math.ceil(each.text.length / 110), each.text.trimEnd().split("\n").length), 0);
+    const wrapped = (events ?? []).reduce((sum, each) => sum + each.text.trimEnd().split("\n").reduce((n, line) => n + Math.max(1, Math.ceil((line.length + 5 * (line.split("\t").length - 1)) / 92)), 0), 0);
     const height = events?.length ? Math.min(MOST_HEIGHT, wrapped * LINE + 18) : 38;
     const content = events === null ? <p className="faint" style={{ padding: 9 }}>…</p> : events.length === 0 ? <p className="faint" style={{ padding: 9 }}>It wrote nothing, or its log is no longer kept.</p>
       : <div className="logs"><LogLines lines={events} /></div>;

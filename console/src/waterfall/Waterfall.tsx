@@ -1,6 +1,6 @@
 // A trace over time: one row for each span, the bars in one drawing; zoomed by wheel, drag and keys.
 import { useEffect, useLayoutEffect, useMemo, useRef, useState, type KeyboardEvent, type PointerEvent, type ReactNode } from "react";
-import type { Trace } from "../api";
+import type { Trace, TraceNode } from "../api";
 import { ms } from "../format";
 import { criticalPath, isExecution, rowsOf, shifted, ticks, zoomed, type Row, type Window } from "./rows";
 import "../style/waterfall.css";
@@ -15,6 +15,12 @@ interface Props {
   /** What is shown below a row, of a height in pixels. */
   below: Map<string, { height: number; content: ReactNode }>;
   toggleLogs: (row: Row) => void;
+}
+
+/** Whom a call was for, where its name does not say so. */
+function target({ attributes, name }: TraceNode): string {
+  const whom = String(attributes["faas.invoked_name"] ?? attributes["server.address"] ?? "");
+  return name.includes(whom) ? "" : whom;
 }
 
 function bar(row: Row, trace: Trace, x: (seconds: number) => number, y: number, critical: boolean) {
@@ -179,7 +185,7 @@ export function Waterfall({ trace, chosen, choose, below, toggleLogs }: Props) {
                     {row.below ? (
                       <button type="button" className="fold" tabIndex={-1} aria-label={row.folded ? "Unfold" : "Fold"} onClick={(event) => { event.stopPropagation(); fold(row, !row.folded); }}>{row.folded ? "▸" : "▾"}</button>
                     ) : <span className="fold" />}
-                    <span className="clip name">{node.name}</span>
+                    <span className="clip name">{node.name}{node.kind === "client" && <span className="faint"> {target(node)}</span>}</span>
                     {node.caused_by && <span className="faint" title="through somebody who did not report a span">⤳</span>}
                     {node.source !== "forerun" && node.source && <span className="tag">{node.source}</span>}
                     {node.attributes["forerun.start_type"] && isExecution(node) && <i className="dot" data-start={String(node.attributes["forerun.start_type"])} title={String(node.attributes["forerun.start_type"])} />}

@@ -1,16 +1,11 @@
 // The latest calls of a function, with the steps that each went through.
 import { useCallback, useMemo, useState } from "react";
-import type { Invocation, Timings } from "../../api";
+import type { Invocation, InvocationPage, Timings } from "../../api";
 import { ask, query, useData } from "../../client";
 import { clock, ms } from "../../format";
 import { List, type Column } from "../../parts/List";
 import { Empty, Sheet, StartName, StatusTag, Trouble } from "../../parts/small";
 import { Link, paths } from "../../route";
-
-interface Page {
-  invocations: Invocation[];
-  next: string | null;
-}
 
 const STEPS: [keyof Timings, string, string][] = [
   ["admitted", "admitted", "--line-strong"],
@@ -70,23 +65,23 @@ const COLUMNS: Column<Invocation>[] = [
 
 export function Invocations({ name }: { name: string }) {
   const [status, setStatus] = useState("");
-  const path = query("invocations", { name, status, limit: 200 });
-  const { data, error, again } = useData<Page>(path, 3);
-  const [older, setOlder] = useState<{ path: string; rows: Invocation[]; next: string | null }>();
+  const path = query("platform/invocations", { FunctionName: name, Status: status, MaxItems: 200 });
+  const { data, error, again } = useData<InvocationPage>(path, 3);
+  const [older, setOlder] = useState<{ path: string; rows: Invocation[]; next: string | undefined }>();
   const more = older?.path === path ? older : undefined;
   const items = useMemo(() => {
     const known = new Set<string>();
-    return [...(data?.invocations ?? []), ...(more?.rows ?? [])].filter((row) => {
+    return [...(data?.Invocations ?? []), ...(more?.rows ?? [])].filter((row) => {
       const key = `${row.request_id}.${row.attempt}`;
       return known.has(key) ? false : known.add(key);
     });
   }, [data, more]);
-  const next = more ? more.next : data?.next;
+  const next = more ? more.next : data?.NextMarker;
   const onEnd = useCallback(() => {
     if (!next) return;
-    void ask<Page>(query("invocations", { name, status, limit: 200, before: next })).then((page) =>
-      setOlder((old) => ({ path, rows: [...(old?.path === path ? old.rows : []), ...page.invocations], next: page.next })));
-  }, [name, next, path, status]);
+    void ask<InvocationPage>(`${path}&Marker=${next}`).then((page) =>
+      setOlder((old) => ({ path, rows: [...(old?.path === path ? old.rows : []), ...page.Invocations], next: page.NextMarker })));
+  }, [next, path]);
   if (error && !data) return <Trouble error={error} again={again} />;
   return (
     <Sheet title="Invocations" aside={
