@@ -22,7 +22,7 @@ INSERT INTO segments (id, trace_id, account, function, started, duration, status
 VALUES {values}
 """
 _OF_TRACE = """
-SELECT id, body FROM segments WHERE trace_id = $1 AND account = $2 AND id > $3 ORDER BY id LIMIT $4
+SELECT id, spans, body FROM segments WHERE trace_id = $1 AND account = $2 AND id > $3 ORDER BY id LIMIT $4
 """
 _HEADS = """
 SELECT started, id, duration, status, root, spans, function FROM segments
@@ -51,6 +51,7 @@ FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()
 """
 _CHUNK = 1_000
 _PAGE = 64
+_FEW = 500
 _NEWEST = (1 << 63) - 1
 _LATEST_US = 1 << 52
 # By how bad it is, so that the worst of a trace is its greatest number.
@@ -151,16 +152,20 @@ class TraceStore:
         Reading ends with the segment that makes it ``most`` spans or more. Of spans with one id the platform's own
         wins, then one that ended, then the later one.
         """
-        key, spans, last = _trace_key(trace_id), list[Span](), 0
-        while True:
+        key, bodies, count, last = _trace_key(trace_id), list[bytes](), 0, 0
+        while count < most:
             rows = await self._db.fetch(_OF_TRACE, key, account, last, _PAGE)
-            for _, body in rows:
-                spans += unpack_segment(body)[2]
-                if len(spans) >= most:
-                    return distinct_spans(spans)
+            for last, spans, body in rows:  # noqa: B007 the next page begins behind it
+                count += spans
+                bodies.append(body)
+                if count >= most:
+                    break
             if len(rows) < _PAGE:
-                return distinct_spans(spans)
-            last = rows[-1][0]
+                break
+        # Large ones are read beside the loop, which answers calls meanwhile.
+        if count <= _FEW:
+            return _spans(bodies)
+        return await asyncio.to_thread(_spans, bodies)
 
     async def summaries(
         self,
@@ -196,7 +201,8 @@ class TraceStore:
     async def segments_since(self, id_: int, *, limit: int = 1000) -> list[tuple[int, Segment]]:
         """At most ``limit`` segments of all accounts that arrived after the one numbered ``id_`` (0: from the first)."""
         rows = await self._db.fetch(_SINCE, id_, limit)
-        return [(row[0], _segment(row)) for row in rows]
+        segments = await asyncio.to_thread(_segments, rows)
+        return [(row[0], segment) for row, segment in zip(rows, segments, strict=True)]
 
     async def between(
         self, account: str, since: float, until: float, *, limit: int = 10_000
@@ -205,7 +211,7 @@ class TraceStore:
         rows = await self._db.fetch(
             _BETWEEN, account, _microseconds(since), _microseconds(until), limit
         )
-        return [_segment(row) for row in rows]
+        return await asyncio.to_thread(_segments, rows)
 
     async def size(self) -> int:
         """Bytes that the database uses; what was removed is used again and not counted."""
@@ -286,6 +292,14 @@ def _summary(key: bytes, rows: list[Row]) -> TraceSummary:
         segments=len(rows),
         spans=sum(row[5] for row in rows),
     )
+
+
+def _spans(bodies: list[bytes]) -> list[Span]:
+    return distinct_spans(span for body in bodies for span in unpack_segment(body)[2])
+
+
+def _segments(rows: list[Row]) -> list[Segment]:
+    return [_segment(row) for row in rows]
 
 
 def _segment(row: Row) -> Segment:
