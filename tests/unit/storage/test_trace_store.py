@@ -1,9 +1,12 @@
 """Segments in their database: kept as they come, found by id, function and time, bounded by age and size."""
 
+import asyncio
+import tempfile
 import zlib
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fakes.clock import FakeClock
 
@@ -306,6 +309,68 @@ def test_any_segment_survives_its_bytes(spans, version):
 def test_bytes_that_are_no_segment_are_a_clear_failure(body):
     with pytest.raises(StorageFailed):
         unpack_segment(body)
+
+
+few = st.integers(0, 3)
+heads = st.tuples(few, few, st.integers(0, 5), st.integers(0, 3), st.sampled_from(SpanStatus))
+filters = st.builds(
+    TraceFilter,
+    function=st.sampled_from(["", "f0", "f1"]),
+    since=st.sampled_from([0.0, T0 + 1, T0 + 3]),
+    until=st.sampled_from([0.0, T0 + 2, T0 + 4]),
+    errors=st.booleans(),
+    min_duration_s=st.sampled_from([0.0, 1.0, 2.0]),
+)
+
+
+def fits(kept: Segment, wanted: TraceFilter) -> bool:
+    first = kept.spans[0]
+    return (
+        wanted.function in ("", kept.function)
+        and first.started >= wanted.since
+        and (not wanted.until or first.started < wanted.until)
+        and (not wanted.errors or first.status is not SpanStatus.OK)
+        and max(0.0, first.ended - first.started) >= wanted.min_duration_s
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(heads, max_size=25), filters, st.integers(1, 4))
+def test_every_list_is_what_looking_at_each_would_give(given_heads, wanted, limit):
+    segments = [
+        segment(
+            span(f"{n:02}", trace_id=trace_of(trace), at=at, for_s=float(long), status=status),
+            trace_id=trace_of(trace),
+            function=f"f{function}",
+        )
+        for n, (trace, function, offset, long, status) in enumerate(given_heads)
+        for at in (T0 + offset,)
+    ]
+
+    async def listed() -> list[str]:
+        with tempfile.TemporaryDirectory() as folder:
+            db = await open_sqlite(Path(folder) / "traces.db", migrations=TRACES)
+            store = TraceStore(db, FakeClock(T0))
+            await store.append(segments)
+            found, before = [], ""
+            while True:
+                page = await store.summaries(ACCOUNT, wanted, limit=limit, before=before)
+                assert len(page.traces) <= limit
+                found += [each.trace_id for each in page.traces]
+                before = page.before
+                if not before:
+                    break
+            await db.close()
+            return found
+
+    newest: dict[str, float] = {}
+    for each in segments:
+        if fits(each, wanted):
+            at = each.spans[0].started
+            newest[each.trace_id] = max(at, newest.get(each.trace_id, 0.0))
+    found = asyncio.run(listed())
+    assert sorted(found) == sorted(newest)
+    assert [newest[each] for each in found] == sorted(newest.values(), reverse=True)
 
 
 def test_the_dictionary_that_rows_were_written_with_is_still_the_same():
