@@ -5,9 +5,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup clients node demo test test-fast lint format bench docs locks clean
+.PHONY: setup console clients node npm browser demo test test-fast lint format bench docs locks clean
 
-setup: .venv/.ready
+setup: .venv/.ready console
 
 .venv/.ready: requirements/dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -17,6 +17,14 @@ setup: .venv/.ready
 	$(BIN)/python $(PIP) --require-hashes -r requirements/dev.lock
 	$(BIN)/python $(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# The console's pages, out of console/ into the package. Without npm there are none, and the server works all the same.
+PAGES := src/forerun/console/assets/index.html
+
+console: $(PAGES)
+
+$(PAGES): $(shell find console -path console/node_modules -prune -o -type f -print) | npm
+	@! command -v npm >/dev/null || { cd console && npm ci --silent && npm run --silent build -- --logLevel warn; }
 
 # The AWS tools that conformance tests drive want other versions of botocore than we do. Their lock is complete, and
 # --no-deps is needed: pip 23 does not see that a pinned package meets a requirement with extras.
@@ -30,11 +38,17 @@ clients: .venv-clients/.ready
 node:
 	@command -v node >/dev/null || sh .ci/install-node
 
+npm: node
+	@command -v npm >/dev/null || sh .ci/install-npm
+
+browser:
+	@command -v chromium >/dev/null || sh .ci/install-chromium
+
 # make demo KEEP=1 leaves the server running; DEMO_DIR=... keeps its data.
 demo: setup node
 	$(BIN)/python examples/demo.py $(if $(KEEP),--keep)
 
-test: setup clients node
+test: setup clients node browser
 	$(BIN)/pytest -n auto
 
 # Without real processes and foreign clients: seconds.
@@ -46,6 +60,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	cd console && npm run --silent check
 
 format: setup
 	$(BIN)/ruff check --fix .
@@ -70,4 +85,5 @@ locks: setup
 	  --python-version 3.11 --group conformance -o requirements/clients.lock
 
 clean:
+	rm -rf console/node_modules src/forerun/console/assets
 	rm -rf .venv .venv-clients .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
