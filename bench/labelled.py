@@ -315,7 +315,7 @@ def waits_a_third_of_its_time(run: Execution, _: random.Random) -> None:
 
 
 @scenario()
-def waits_and_works_at_once(run: Execution, _: random.Random) -> None:
+def waits_only_briefly(run: Execution, _: random.Random) -> None:
     run.work(10)
     run.call("slow:80", ms=25)
 
@@ -326,7 +326,8 @@ def waits_and_works_at_once(run: Execution, _: random.Random) -> None:
 @scenario(Kind.MEMORY_LARGE)
 def much_memory_for_little(run: Execution, chance: random.Random) -> None:
     run.memory_mb, run.used_mb = 1024, chance.randrange(60, 120)
-    run.work(30)
+    run.work(5)
+    run.call("users:80", ms=30)
 
 
 @scenario()
@@ -349,9 +350,23 @@ def memory_nearly_used_up(run: Execution, chance: random.Random) -> None:
 
 
 @scenario(Kind.MEMORY_SMALL)
-def computes_with_little_memory(run: Execution, chance: random.Random) -> None:
+def computes_long_with_little_memory(run: Execution, chance: random.Random) -> None:
     run.memory_mb, run.used_mb = 256, chance.randrange(140, 180)
-    run.work(300)
+    run.work(900)
+
+
+@scenario(Kind.MEMORY_SMALL)
+def is_held_to_its_share(run: Execution, chance: random.Random) -> None:
+    run.memory_mb, run.used_mb = 256, chance.randrange(140, 180)
+    run.work(100)
+    run.pause(run.cpu_ms * 5.5)
+
+
+@scenario()
+def sleeps(run: Execution, chance: random.Random) -> None:
+    run.memory_mb, run.used_mb = 256, chance.randrange(140, 180)
+    run.work(60)
+    run.pause(1000)
 
 
 @scenario()

@@ -19,8 +19,8 @@ from forerun.profiles.profile import FUNCTION, CalleeProfile, Profile
 ALWAYS = 0.95
 ALWAYS_LOW = 0.85
 # What a call costs beside the work of the callee; less than this is not worth a change.
-GAIN_MS = 2.0
-GAIN_SHARE = 0.02
+GAIN_MS = 5.0
+GAIN_SHARE = 0.05
 
 
 def always_called(known: Known) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from forerun.profiles.profile import CalleeProfile
 
 # Answers that a program may ask for: not there, not changed, somebody was quicker, condition not met.
 EXPECTED = frozenset({"304", "404", "409", "410", "412"})
-# One call in twenty; below that they are what networks do.
+# One call in twenty, surely; below that they are what networks do.
 ERROR_SHARE = 0.05
 # So many were seen, weights left aside.
 ERRORS = 10.0
@@ -32,9 +32,10 @@ def callee_errors(known: Known) -> Iterator[Finding]:
     failed = {callee.key: _failed(callee) for callee in profile.callees}
     together = sum(failed.values())
     for callee in known.called():
-        part, share = ratio(failed[callee.key], together), ratio(failed[callee.key], callee.calls)
+        part = ratio(failed[callee.key], together)
+        share = known.share_of_calls(failed[callee.key], callee)
         seen = known.per_execution(failed[callee.key]) * profile.sampled
-        if part < CONCENTRATED or share < ERROR_SHARE or seen < ERRORS:
+        if part < CONCENTRATED or share.low < ERROR_SHARE or seen < ERRORS:
             continue
         commonest = max(
             callee.errors, key=lambda name: 0.0 if name in EXPECTED else callee.errors[name]
@@ -42,10 +43,10 @@ def callee_errors(known: Known) -> Iterator[Finding]:
         lost = known.per_execution(failed[callee.key]) * callee.latency_ms.mean
         yield known.finding(
             Kind.ERRORS,
-            f"{percent(share)} of the calls of {named(callee)} by {profile.function} fail, mostly with {commonest}",
+            f"{percent(share.value)} of the calls of {named(callee)} by {profile.function} fail, mostly with {commonest}",
             Confidence.HIGH,
             [
-                share_measure("calls that fail", share),
+                share_measure("calls that fail", share.value, share.low, share.high),
                 share_measure("of all failed calls that are to it", part),
                 *(
                     Measure(name, count, "calls")

@@ -5,7 +5,8 @@ from enum import StrEnum
 
 import msgspec
 
-from forerun.profiles.profile import FUNCTION, CalleeProfile, Profile
+from forerun.profiles.likelihood import likelihood
+from forerun.profiles.profile import FUNCTION, CalleeProfile, Likelihood, Profile
 
 # With fewer executions a share of 10 % may be chance: its interval of 95 % reaches from 3 to 30 %.
 AT_LEAST = 20
@@ -123,6 +124,11 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     def per_execution(self, amount: float) -> float:
         """What is an average over all executions, from a sum over them."""
         return ratio(amount, self.profile.executions)
+
+    def share_of_calls(self, part: float, callee: CalleeProfile) -> Likelihood:
+        """``part`` of the calls of a callee, as sure as the calls that were really seen make it."""
+        seen = self.per_execution(callee.calls) * self.profile.sampled
+        return likelihood(part, callee.calls, ratio(callee.calls * callee.calls, seen))
 
     def saves_ms(self, amount: float, how: str) -> Gain:
         """``amount`` milliseconds of each execution, on average."""

@@ -1,5 +1,6 @@
 """Calls of one kind in a row, one for each item: the loop that is known as N+1."""
 
+import re
 from collections.abc import Iterator
 
 from forerun.profiles.findings.finding import (
@@ -21,6 +22,8 @@ LENGTH = 5.0
 EXECUTIONS = 0.1
 GAIN_MS = 10.0
 GAIN_SHARE = 0.1
+# Pages of a list look the same but for where they begin: no item is named in them.
+_PAGES = re.compile(r"GET [^*]*\Z|(List|Scan|Query|Search|Describe|BatchGet)[A-Za-z0-9]*\Z")
 # A number of calls that differs by so much from one execution to the other follows the data.
 SPREAD = 1.5
 
@@ -47,7 +50,11 @@ def _told(known: Known, callee: CalleeProfile, run: Run) -> Iterator[Finding]:
     )
     if gain.amount < GAIN_MS or gain.share < GAIN_SHARE:
         return
-    varies = run.length.p95 >= SPREAD * run.length.p50
+    confidence = Confidence.MEDIUM
+    if _PAGES.match(run.template):
+        confidence = Confidence.LOW
+    elif run.length.p95 >= SPREAD * run.length.p50:
+        confidence = Confidence.HIGH
     way = (
         "Let it take all items in one call, or call it for all at once"
         if callee.kind == FUNCTION
@@ -56,7 +63,7 @@ def _told(known: Known, callee: CalleeProfile, run: Run) -> Iterator[Finding]:
     yield known.finding(
         Kind.LOOP,
         f"{profile.function} calls {named(callee)} {length:.0f} times in a row ({run.template})",
-        Confidence.HIGH if varies else Confidence.MEDIUM,
+        confidence,
         [
             share_measure("executions with the loop", often),
             Measure("calls in a row, mean", length, "calls"),

@@ -35,8 +35,13 @@ NEAR = 0.9
 # Computes most of the time, so that the processor decides how long it takes.
 COMPUTES = 0.5
 COMPUTED_MS = 50.0
-# Uses so many times the share it is sure of: what it loses when the machine is busy.
+# How far from the share it is sure of a function may be that is held to it.
+HELD = 0.3
+# Whoever waits for callees longer than this is not held up by the processor.
+WAITS = 0.3
+# Uses so many times the share it is sure of, for so long: what it loses when the machine is busy.
 BORROWED = 2.0
+BORROWED_MS = 500.0
 
 
 def memory_too_large(known: Known) -> Iterator[Finding]:
@@ -86,8 +91,14 @@ def memory_too_small(known: Known) -> Iterator[Finding]:
         yield _nearly_used_up(known, used)
         return
     sure_of = min(1.0, memory.configured_mb / MB_PER_CPU)
-    computes = profile.cpu_share >= COMPUTES and profile.cpu_ms.p50 >= COMPUTED_MS
-    if computes and profile.cpu_share >= BORROWED * sure_of:
+    if profile.cpu_ms.p50 < COMPUTED_MS or sure_of >= 1:
+        return
+    near = abs(profile.cpu_share - sure_of) <= HELD * sure_of
+    if near and profile.waiting_share <= WAITS and profile.cpu_share < COMPUTES:
+        yield _held(known, sure_of)
+    elif (
+        profile.cpu_share >= max(COMPUTES, BORROWED * sure_of) and profile.cpu_ms.p50 >= BORROWED_MS
+    ):
         yield _borrowing(known, sure_of)
 
 
@@ -117,21 +128,31 @@ def _nearly_used_up(known: Known, used: float) -> Finding:
     )
 
 
+def _held(known: Known, sure_of: float) -> Finding:
+    profile = known.profile
+    waited = profile.waiting_share * profile.duration_ms.mean
+    lost = profile.duration_ms.mean - waited - profile.cpu_ms.mean
+    return known.finding(
+        Kind.MEMORY_SMALL,
+        f"{profile.function} gets {percent(profile.cpu_share)} of a processor, which is what its memory is sure of",
+        Confidence.MEDIUM,
+        _processor(known, sure_of),
+        known.saves_ms(lost, "mean duration less CPU time and less what callees were waited for"),
+        advice="Set MemorySize higher, 1792 for a whole processor: it waits for its turn on a busy machine.",
+        condition="It does not sleep, and does not wait for disks or for callees that are not seen.",
+    )
+
+
 def _borrowing(known: Known, sure_of: float) -> Finding:
-    profile, memory = known.profile, known.profile.memory
+    profile = known.profile
     slower = profile.cpu_ms.mean * (1 / sure_of - 1)
     proposed = _size(min(1.0, profile.cpu_share) * MB_PER_CPU)
     return known.finding(
         Kind.MEMORY_SMALL,
         f"{profile.function} computes with {percent(profile.cpu_share)} of a processor "
         f"and is sure of {percent(sure_of)}",
-        Confidence.MEDIUM,
-        [
-            share_measure("of a processor used while it runs", profile.cpu_share),
-            share_measure(f"of a processor that {memory.configured_mb} MB are sure of", sure_of),
-            Measure("CPU time, median", profile.cpu_ms.p50, "ms"),
-            Measure("duration, median", profile.duration_ms.p50, "ms"),
-        ],
+        Confidence.LOW,
+        _processor(known, sure_of),
         Gain(
             amount=slower,
             unit="ms",
@@ -142,6 +163,19 @@ def _borrowing(known: Known, sure_of: float) -> Finding:
         advice=f"Set MemorySize to {proposed}: on a busy machine it now takes up to {ms(slower)} longer.",
         condition="The machine is busy at times; on an idle one it may use more than its share.",
     )
+
+
+def _processor(known: Known, sure_of: float) -> list[Measure]:
+    profile = known.profile
+    return [
+        share_measure("of a processor used while it runs", profile.cpu_share),
+        share_measure(
+            f"of a processor that {profile.memory.configured_mb} MB are sure of", sure_of
+        ),
+        share_measure("of its time spent waiting for callees", profile.waiting_share),
+        Measure("CPU time, median", profile.cpu_ms.p50, "ms"),
+        Measure("duration, median", profile.duration_ms.p50, "ms"),
+    ]
 
 
 def _size(least_mb: float) -> int:

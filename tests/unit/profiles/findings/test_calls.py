@@ -142,10 +142,16 @@ def test_repetitions_that_are_none(made):
 
 
 def looping(
-    name="db:5432", length=10.0, tail=2.0, ms=100.0, executions=800.0, critical=0.6
+    name="db:5432",
+    template="GET /items/*",
+    length=10.0,
+    tail=2.0,
+    ms=100.0,
+    executions=800.0,
+    critical=0.6,
 ) -> Profile:
     run = Run(
-        template="GET /items/*",
+        template=template,
         executions=executions,
         length=spread(length, executions, tail),
         ms=spread(ms, executions),
@@ -165,6 +171,16 @@ def test_loops_are_found():
 def test_a_loop_of_constant_length_is_less_sure():
     assert found(Kind.LOOP, looping(tail=1.0)).confidence is Confidence.MEDIUM
     assert "all items in one call" in found(Kind.LOOP, looping("B")).advice
+
+
+@pytest.mark.parametrize("template", ["GET /items", "Scan", "ListObjectsV2", "Query"])
+def test_what_may_be_pages_of_a_list_is_a_candidate(template):
+    assert found(Kind.LOOP, looping(template=template)).confidence is Confidence.LOW
+
+
+@pytest.mark.parametrize("template", ["GetItem", "Invoke", "POST /items", "GET /*/items"])
+def test_what_names_an_item_is_no_page(template):
+    assert found(Kind.LOOP, looping(template=template)).confidence is Confidence.HIGH
 
 
 @pytest.mark.parametrize(

@@ -54,19 +54,37 @@ def test_memory_that_is_nearly_used_up():
     assert found(Kind.MEMORY_SMALL, remembering(256, 220)) is None
 
 
-def test_a_function_that_computes_wants_a_share_of_a_processor():
-    made = remembering(256, 100, cpu_share=0.9, cpu_ms=spread(180.0))
+def test_a_function_that_computes_long_wants_a_share_of_a_processor():
+    made = remembering(256, 100, cpu_share=0.9, cpu_ms=spread(600.0))
     finding = found(Kind.MEMORY_SMALL, made)
+    assert finding.confidence is Confidence.LOW
     assert "is sure of 14 %" in finding.title
     assert "MemorySize to 1792:" in finding.advice
-    assert finding.gain.amount == pytest.approx(180 * (1769 / 256 - 1))
-    for near in ({"cpu_share": 0.49}, {"cpu_ms": spread(40.0)}):
-        seen = {"cpu_share": 0.9, "cpu_ms": spread(180.0), **near}
-        assert found(Kind.MEMORY_SMALL, remembering(256, 100, **seen)) is None
-    assert (
-        found(Kind.MEMORY_SMALL, remembering(1024, 500, cpu_share=0.9, cpu_ms=spread(180.0)))
-        is None
-    )
+    assert finding.gain.amount == pytest.approx(600 * (1769 / 256 - 1))
+
+
+def test_a_function_that_is_held_to_its_share():
+    held = {"cpu_share": 0.15, "cpu_ms": spread(90.0), "duration_ms": spread(600.0)}
+    finding = found(Kind.MEMORY_SMALL, remembering(256, 100, **held, waiting_share=0.1))
+    assert finding.confidence is Confidence.MEDIUM
+    assert finding.gain.amount == pytest.approx(600 - 60 - 90)
+    assert found(Kind.MEMORY_SMALL, remembering(256, 100, **held, waiting_share=0.4)) is None
+
+
+@pytest.mark.parametrize(
+    ("configured", "more"),
+    [
+        (256, {"cpu_share": 0.9, "cpu_ms": spread(400.0)}),
+        (256, {"cpu_share": 0.4, "cpu_ms": spread(600.0)}),
+        (1024, {"cpu_share": 0.9, "cpu_ms": spread(600.0)}),
+        (2048, {"cpu_share": 1.0, "cpu_ms": spread(600.0)}),
+        (256, {"cpu_share": 0.08, "cpu_ms": spread(90.0)}),
+        (256, {"cpu_share": 0.15, "cpu_ms": spread(40.0)}),
+    ],
+    ids=["short", "no-bound", "enough", "whole", "sleeps", "little"],
+)
+def test_processors_that_are_right(configured, more):
+    assert found(Kind.MEMORY_SMALL, remembering(configured, configured / 2, **more)) is None
 
 
 # Init
@@ -132,7 +150,7 @@ def test_errors_of_one_callee():
 @pytest.mark.parametrize(
     "made",
     [
-        failing(errors={"500": 40.0}),
+        failing(errors={"500": 60.0}),
         failing(errors={"404": 900.0}),
         profile(callees=[always(name, errors={"500": 200.0}) for name in ("B", "C")]),
         profile(callees=[callee(calls=20.0, errors={"500": 9.0})]),
