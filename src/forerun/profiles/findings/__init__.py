@@ -38,6 +38,7 @@ __all__ = [
     "Kind",
     "Measure",
     "findings",
+    "rank",
 ]
 
 RULES: tuple[Rule, ...] = (
