@@ -93,7 +93,8 @@ class Monitor:
         """``origin`` with a trace, so that all attempts of an event are of one."""
         if origin.trace_id:
             return origin
-        return msgspec.structs.replace(origin, trace_id=self._new_trace(now))
+        drawn = f"{self._random.getrandbits(96):024x}"
+        return msgspec.structs.replace(origin, trace_id=_dated(now, drawn))
 
     def begin(self, function: FunctionVersion, origin: Origin, now: float) -> TraceContext:
         """Where one attempt stands in its trace; ``now`` in epoch seconds."""
@@ -112,9 +113,10 @@ class Monitor:
                 # What it causes belongs to another trace, so that no loop makes a trace without end.
                 trace_id = parent_id = ""
                 counts.too_deep += 1
-        span_id = f"{self._random.getrandbits(64):016x}"
+        drawn = f"{self._random.getrandbits(160):040x}"
+        span_id = drawn[24:]
         if not trace_id:
-            trace_id = self._new_trace(now)
+            trace_id = _dated(now, drawn[:24])
         if weight:
             counts.monitored += 1
             signed = self._signer.sign(trace_id, Signed(span_id, depth, weight), function.account)
@@ -168,5 +170,7 @@ class Monitor:
             counts = self._counts[account] = Counts()
         return counts
 
-    def _new_trace(self, now: float) -> str:
-        return f"{int(now) & 0xFFFFFFFF:08x}{self._random.getrandbits(96):024x}"
+
+def _dated(now: float, drawn: str) -> str:
+    """A trace id as X-Ray makes them: when it began, and chance."""
+    return f"{int(now) & 0xFFFFFFFF:08x}{drawn}"
