@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterable, Iterator
 
-from labelled import ACCOUNT, BEGIN, PLATFORM
+from imagined import ACCOUNT, BEGIN, PLATFORM
 from recording import Node
 
 from forerun.events import ExecutionEnded
