@@ -1,6 +1,7 @@
 """Executions that are told step by step, and the events that the platform would tell of them."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from forerun.events import ExecutionEnded
@@ -12,6 +13,7 @@ from forerun.model import (
     Timings,
     TraceContext,
 )
+from forerun.profiles.findings import Kind
 
 ACCOUNT = "000000000001"
 PLATFORM = "127.0.0.1:4566"
@@ -112,3 +114,17 @@ class Execution:
         return ExecutionEnded(
             record=record, context=context, region="r", calls=self.calls, cpu_ms=self.cpu_ms
         )
+
+
+Play = Callable[[Execution, random.Random], None]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """``others`` are functions that A calls, and what they do."""
+
+    name: str
+    play: Play
+    true: frozenset[Kind]
+    also: frozenset[Kind] = frozenset()
+    others: tuple[tuple[str, Play], ...] = ()

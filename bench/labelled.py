@@ -6,33 +6,18 @@ is ``also`` true is no mistake when it is found, and none when it is not.
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from forerun.events import ExecutionEnded
 from forerun.profiles.findings import Kind
 
 try:
-    from imagined import BEGIN, PLATFORM, Execution
+    from imagined import BEGIN, PLATFORM, Execution, Play, Scenario
 except ImportError:  # Imported from outside of this folder.
-    from bench.imagined import BEGIN, PLATFORM, Execution
+    from bench.imagined import BEGIN, PLATFORM, Execution, Play, Scenario
 
 __all__ = ["PLATFORM", "SCENARIOS", "Scenario", "events_of"]
 
 LIMIT_MS = 3000.0
-
-Play = Callable[[Execution, random.Random], None]
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """``others`` are functions that A calls, and what they do."""
-
-    name: str
-    play: Play
-    true: frozenset[Kind]
-    also: frozenset[Kind] = frozenset()
-    others: tuple[tuple[str, Play], ...] = ()
-
 
 SCENARIOS: list[Scenario] = []
 
