@@ -1,0 +1,242 @@
+"""One attempt: what the sandbox is given of its trace, and what is told of it."""
+
+import json
+
+import pytest
+
+from forerun.aio import SystemClock
+from forerun.control.invoke import Invocation, Invoker
+from forerun.control.monitoring import Monitor
+from forerun.control.registry import Resolved
+from forerun.errors import SetupFailed, Throttled
+from forerun.events import Bus, ExecutionBegan, ExecutionEnded
+from forerun.host import Run
+from forerun.model import (
+    FunctionVersion,
+    InitFailure,
+    LoggingConfig,
+    Origin,
+    Outcome,
+    OutgoingCall,
+    StartType,
+)
+from forerun.scheduling import Admission
+from forerun.settings import MonitoringSettings
+from forerun.traces import NOTHING
+
+ACCOUNT = "1" * 12
+TRACE, SPAN = "5759e988bd862e3fe1be46a994272793", "53995c3f42cd8ad8"
+W3C = Origin(trace_id=TRACE, parent_id=SPAN, tracestate="a=1", baggage="k=v", w3c=True)
+CALLS = [OutgoingCall(span_id="ab" * 8, started=1.0, ended=2.0)]
+
+
+class FakeHost:
+    name = "here"
+
+    def __init__(self, outcome, told):
+        self.outcome = outcome
+        self.told = told
+        self.calls = []
+
+    async def run(self, spec, call, timings):
+        self.calls.append(call)
+        self.told.append("run")
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return Run(
+            outcome=self.outcome,
+            start_type=StartType.WARM,
+            sandbox_id="s",
+            isolation="process",
+            placement="",
+            log_stream="",
+        )
+
+
+class FakeRecorder:
+    def __init__(self):
+        self.records = []
+
+    def add(self, record, *_rest):
+        self.records.append(record)
+
+
+class FakeTrees:
+    def path(self, digest):
+        return f"/{digest}"
+
+
+class ListeningBus(Bus):
+    def __init__(self):
+        super().__init__()
+        self.told = []
+
+    def tell(self, event):
+        self.told.append(event)
+
+
+class Rig:
+    def __init__(self, outcome=None, **settings):
+        self.bus = ListeningBus()
+        self.host = FakeHost(outcome or Outcome(payload=b"1", calls=CALLS), self.bus.told)
+        self.recorder = FakeRecorder()
+        self.invoker = Invoker(
+            admission=Admission(10),
+            host=self.host,
+            recorder=self.recorder,
+            monitor=Monitor(MonitoringSettings(**settings), key=b"k" * 32, running={}.get),
+            bus=self.bus,
+            trees=FakeTrees(),
+            clock=SystemClock(),
+        )
+
+    async def run(self, *, runtime="python3.11", monitoring="auto", **changes):
+        values = {"request_id": "r", "payload": b"{}", "received": 1.0}
+        return await self.invoker.run(
+            Resolved(function=function(runtime, monitoring), qualifier=None, invoked_arn="arn"),
+            Invocation(**(values | changes)),
+        )
+
+
+def function(runtime, monitoring):
+    return FunctionVersion(
+        account=ACCOUNT,
+        region="us-home-1",
+        name="f",
+        version="7",
+        sandbox_key="f",
+        revision_id="r",
+        runtime=runtime,
+        handler="a.b",
+        role="",
+        code_sha256="",
+        code_digest="d",
+        code_size=1,
+        monitoring=monitoring,
+        logging=LoggingConfig(group="/aws/lambda/f"),
+    )
+
+
+async def test_a_monitored_run_is_told_before_and_after():
+    rig = Rig()
+    reply = await rig.run()
+    began, ran, ended = rig.bus.told
+    assert isinstance(began, ExecutionBegan)
+    assert ran == "run"
+    assert isinstance(ended, ExecutionEnded)
+    assert (began.account, began.name, began.version, began.request_id) == (ACCOUNT, "f", "7", "r")
+    assert began.context is ended.context is reply.context
+    assert (ended.record, ended.region, ended.calls) == (reply.record, "us-home-1", CALLS)
+    assert ended.record.status == "success"
+    assert ended.record.response_bytes == 1
+
+
+async def test_a_run_that_is_not_monitored_is_told_when_it_ended():
+    rig = Rig()
+    await rig.run(monitoring="off")
+    ran, ended = rig.bus.told
+    assert (ran, ended.context.monitored) == ("run", False)
+    [call] = rig.host.calls
+    assert (call.monitored, call.context) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "raised"),
+    [
+        (Throttled("no", reason="x"), "throttled", Throttled),
+        (SetupFailed("no"), "error", SetupFailed),
+        (InitFailure(payload=b"{}", error_type="E", duration_ms=1.0), "error", None),
+        (
+            Outcome(payload=b"{}", error="Unhandled", error_type="E", status="timeout"),
+            "timeout",
+            None,
+        ),
+    ],
+    ids=["throttled", "no sandbox", "init", "timeout"],
+)
+async def test_failures_and_refusals_are_told_as_well(outcome, status, raised):
+    rig = Rig(outcome)
+    if raised:
+        with pytest.raises(raised):
+            await rig.run()
+    else:
+        await rig.run()
+    ended = rig.bus.told[-1]
+    assert isinstance(ended, ExecutionEnded)
+    assert ended.record.status == status
+    assert [ended.record] == rig.recorder.records
+
+
+async def test_refused_before_it_began_it_only_ended():
+    rig = Rig()
+    rig.invoker._admission.reserve(ACCOUNT, "f", 0)
+    with pytest.raises(Throttled):
+        await rig.invoker.run(
+            Resolved(
+                function=function("python3.11", "on"), qualifier=None, invoked_arn="a", reserved=0
+            ),
+            Invocation(request_id="r", payload=b"", received=1.0),
+        )
+    [ended] = rig.bus.told
+    assert (ended.record.status, ended.context.monitored) == ("throttled", True)
+
+
+async def test_the_sandbox_is_given_the_signed_header_and_the_record_is_not():
+    rig = Rig()
+    reply = await rig.run(origin=W3C)
+    [call] = rig.host.calls
+    assert call.monitored
+    assert call.context is reply.context
+    assert call.trace_id == reply.context.header
+    assert "Forerun=" in call.trace_id
+    assert (call.tracestate, call.baggage) == ("a=1", "k=v")
+    assert reply.record.trace_id == call.trace_id.partition(";Forerun=")[0]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "monitoring", "origin", "given", "members"),
+    [
+        ("python3.11", "off", NOTHING, None, None),
+        ("python3.11", "off", NOTHING, '{"custom":{}}', {"custom"}),
+        ("python3.11", "on", NOTHING, None, {"w3c"}),
+        ("python3.11", "off", W3C, None, {"w3c"}),
+        ("python3.11", "on", NOTHING, '{"custom":{}}', {"custom", "w3c"}),
+        ("nodejs22.x", "on", NOTHING, None, {"w3c"}),
+        ("provided.al2023", "on", W3C, None, None),
+        ("provided.al2023", "on", NOTHING, '{"custom":{}}', {"custom", "w3c"}),
+    ],
+    ids=[
+        "nothing to say",
+        "the caller's own",
+        "monitored",
+        "the caller's trace",
+        "both",
+        "node",
+        "a program without context",
+        "a program with context",
+    ],
+)
+async def test_w3c_is_handed_in_where_no_handler_sees_it_as_client_context(
+    runtime, monitoring, origin, given, members
+):
+    rig = Rig()
+    await rig.run(runtime=runtime, monitoring=monitoring, origin=origin, client_context=given)
+    [call] = rig.host.calls
+    if members is None:
+        assert call.client_context is None
+    else:
+        read = json.loads(call.client_context)
+        assert set(read) == members
+        if "w3c" in members:
+            assert read["w3c"]["traceparent"][3:35] == call.trace_id[7:15] + call.trace_id[16:40]
+
+
+@pytest.mark.parametrize("given", ["[1]", '"x"', "7", '{"n":1e400,"n2":12345678901234567890123}'])
+async def test_a_client_context_is_not_spoiled(given):
+    rig = Rig()
+    await rig.run(client_context=given)
+    [call] = rig.host.calls
+    if given.startswith("{"):
+        assert '"n":1e400,"n2":12345678901234567890123' in call.client_context
+    else:
+        assert call.client_context == given
