@@ -19,7 +19,7 @@ import { describe, formatted, MalformedHandlerName, UnhandledPromiseRejection } 
 import { loadHandler } from "./handler.mjs";
 import { patchConsole, setRequest } from "./log.mjs";
 import { HIGH_WATER_MARK, STREAMING, offerStreaming, ResponseStream } from "./streaming.mjs";
-import { monitor } from "./tracing.mjs";
+import { monitor, prepare } from "./tracing.mjs";
 
 const ASSIGNMENT_FD = 3;
 const API = "/2018-06-01/runtime/";
@@ -29,12 +29,15 @@ const W3C_FIELDS = ["traceparent", "tracestate", "baggage"];
 const JSON_TYPE = "application/json";
 // The nodes of the API answer at once, except for the next invocation, which may be hours away.
 const ANSWER_MS = 60_000;
+// How long nobody has come before what can wait is loaded.
+const LEISURE_MS = 30;
 
 let post;
 let getNext;
 let execute;
 let current;
 let whenIdle;
+const agent = new http.Agent({ keepAlive: true, maxSockets: 2, noDelay: true });
 
 function readAssignment() {
   return new Promise((resolve, reject) => {
@@ -68,7 +71,6 @@ function takeAssignment(assignment) {
 
 function connect(address) {
   const colon = address.lastIndexOf(":");
-  const agent = new http.Agent({ keepAlive: true, maxSockets: 2, noDelay: true });
   const target = { host: address.slice(0, colon), port: Number(address.slice(colon + 1)), agent };
 
   async function exchange(request, body) {
@@ -295,7 +297,9 @@ function watchProcess() {
 }
 
 async function main() {
+  const leisure = setTimeout(prepare, LEISURE_MS, agent);
   takeAssignment(await readAssignment());
+  clearTimeout(leisure);
   connect(process.env.AWS_LAMBDA_RUNTIME_API);
   patchConsole(process.env.AWS_LAMBDA_LOG_FORMAT, process.env.AWS_LAMBDA_LOG_LEVEL);
   offerStreaming();

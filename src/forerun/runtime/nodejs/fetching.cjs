@@ -3,30 +3,28 @@
  *
  * Subscribing does not load it: a function that never fetches pays nothing.
  */
-import { subscribe } from "node:diagnostics_channel";
+"use strict";
 
-import { current, HEADERS } from "./calls.mjs";
+const { subscribe } = require("node:diagnostics_channel");
+
+const watching = require("./calls.cjs");
 
 const calls = new WeakMap();
 const counted = new WeakSet();
 let connecting = false;
 
 /** Whether the connection that is being opened is undici's. */
-export function isFetchConnecting() {
+function isFetchConnecting() {
   return connecting;
 }
 
 /** Watch requests. */
-export function watchFetches() {
-  on("undici:request:create", ({ request }) => {
-    if (current !== undefined) {
-      begun(request);
-    }
-  });
-  on("undici:request:headers", ({ request, response }) => calls.get(request)?.answer(response.statusCode));
-  on("undici:request:trailers", ({ request }) => calls.get(request)?.end());
-  on("undici:request:error", ({ request, error }) => calls.get(request)?.fail(error));
-  on("undici:client:beforeConnect", () => {
+function watchFetches() {
+  subscribe("undici:request:create", watchFetch);
+  subscribe("undici:request:headers", ({ request, response }) => calls.get(request)?.answer(response.statusCode));
+  subscribe("undici:request:trailers", ({ request }) => calls.get(request)?.end());
+  subscribe("undici:request:error", ({ request, error }) => calls.get(request)?.fail(error));
+  subscribe("undici:client:beforeConnect", () => {
     // It connects before anything else can run.
     connecting = true;
     queueMicrotask(() => {
@@ -35,15 +33,16 @@ export function watchFetches() {
   });
 }
 
-/** What a subscriber throws would become an uncaught exception of the function. */
-function on(channel, act) {
-  subscribe(channel, (message) => {
-    try {
-      act(message);
-    } catch {
-      // A form of undici that is not known: its requests are not watched.
-    }
-  });
+/** Watch a request that undici tells of, unless it is watched already. */
+function watchFetch({ request }) {
+  if (watching.current === undefined || calls.has(request)) {
+    return;
+  }
+  try {
+    begun(request);
+  } catch {
+    // A form of undici that is not known: its requests are not watched.
+  }
 }
 
 function begun(request) {
@@ -52,12 +51,12 @@ function begun(request) {
   const given = {};
   for (const [name, value] of lines) {
     const key = String(name).toLowerCase();
-    if (HEADERS.has(key)) {
+    if (watching.HEADERS.has(key)) {
       given[key] = String(value);
     }
   }
   const place = /:\d+$/.test(host) ? host : `${host}:${protocol === "https:" ? 443 : 80}`;
-  const { call, taken, added } = current.request(request.method, place, request.path, given);
+  const { call, taken, added } = watching.current.request(request.method, place, request.path, given);
   calls.set(request, call);
   if (lines.some(([name]) => taken.includes(String(name).toLowerCase()))) {
     remove(request, taken);
@@ -115,3 +114,5 @@ function countReceived(prototype) {
     return onData.call(this, chunk);
   };
 }
+
+module.exports = { isFetchConnecting, watchFetch, watchFetches };

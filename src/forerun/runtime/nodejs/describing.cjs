@@ -3,6 +3,8 @@
  *
  * The rules are those of the Python runtime (`describing.py`).
  */
+"use strict";
+
 const MAX_PATH = 256;
 const MAX_NAME = 128;
 // A piece between separators that is an id: a number, a UUID, long hexadecimal, or long letters mixed with digits.
@@ -26,7 +28,7 @@ const LAMBDA_OPERATIONS = {
 };
 
 /** `target` without its query, with `*` for ids; paths of the Lambda API are kept, as they name functions. */
-export function maskedPath(target) {
+function maskedPath(target) {
   let path = target.split(/[?#]/, 1)[0];
   path = (path.startsWith("/") ? path : `/${path}`).slice(0, MAX_PATH * 4);
   if (!LAMBDA.test(path)) {
@@ -37,7 +39,7 @@ export function maskedPath(target) {
 }
 
 /** The service that an AWS request is signed for, by its header or its query; empty for other requests. */
-export function signingName(authorization, target) {
+function signingName(authorization, target) {
   if (authorization.startsWith("AWS4-")) {
     return SCOPE.exec(authorization)?.[1] ?? "";
   }
@@ -46,7 +48,7 @@ export function signingName(authorization, target) {
 }
 
 /** What a request to `service` asks for, where that can be seen without its body; `named` is `X-Amz-Target`. */
-export function operationOf(service, method, target, named) {
+function operationOf(service, method, target, named) {
   if (!service) {
     return "";
   }
@@ -62,6 +64,8 @@ export function operationOf(service, method, target, named) {
 }
 
 /** The member `Action` of a form: AWS's older services are asked by it, in the query or in the body. */
-export function actionIn(form) {
+function actionIn(form) {
   return ACTION.exec(form)?.[1] ?? "";
 }
+
+module.exports = { maskedPath, signingName, operationOf, actionIn };

@@ -1,22 +1,23 @@
 /** Requests of `node:http2`, as gRPC and some clients of the AWS SDK make them. */
-import { createRequire } from "node:module";
-import { Duplex } from "node:stream";
+"use strict";
 
-import { current, HEADERS } from "./calls.mjs";
+const { Duplex } = require("node:stream");
+
+const watching = require("./calls.cjs");
 
 let isWatched = false;
 
 /** Watch HTTP/2 sessions, if the function has loaded the module; it is not loaded for this. Says whether it is. */
-export function watchSessions() {
+function watchSessions() {
   if (isWatched || !process.moduleLoadList?.includes("NativeModule http2")) {
     return isWatched;
   }
   isWatched = true;
   try {
-    const prototype = sessionPrototype(createRequire(import.meta.url)("node:http2"));
+    const prototype = sessionPrototype(require("node:http2"));
     const { request } = prototype;
     const value = function (headers, options) {
-      const begun = current === undefined ? undefined : edited(headers);
+      const begun = watching.current === undefined ? undefined : edited(headers);
       const stream = request.call(this, begun?.headers ?? headers, options);
       if (begun) {
         watchStream(stream, begun.call);
@@ -31,7 +32,7 @@ export function watchSessions() {
 }
 
 /** Whether the connection that is being opened is a session's: nothing but the stack tells. */
-export function isSessionConnecting() {
+function isSessionConnecting() {
   return String(new Error().stack).includes("node:internal/http2/");
 }
 
@@ -52,11 +53,11 @@ function edited(headers) {
     const given = {};
     for (const [name, value] of entries) {
       const key = name.toLowerCase();
-      if (HEADERS.has(key) || key.startsWith(":")) {
+      if (watching.HEADERS.has(key) || key.startsWith(":")) {
         given[key] = String(value);
       }
     }
-    const { call, taken, added } = current.request(given[":method"] ?? "GET", "", given[":path"] ?? "/", given);
+    const { call, taken, added } = watching.current.request(given[":method"] ?? "GET", "", given[":path"] ?? "/", given);
     const kept = entries.filter(([name]) => !taken.includes(name.toLowerCase()));
     const lower = added.map(([name, value]) => [name.toLowerCase(), value]);
     if (isList) {
@@ -82,3 +83,5 @@ function watchStream(stream, call) {
   stream.once("end", () => call.end());
   stream.once("close", () => (stream.rstCode ? call.fail(stream.errored ?? { code: "ERR_HTTP2_STREAM_ERROR" }) : call.end()));
 }
+
+module.exports = { watchSessions, isSessionConnecting };

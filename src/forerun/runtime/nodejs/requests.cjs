@@ -4,24 +4,26 @@
  * All of them are a `ClientRequest`, which writes its head in `_storeHeader`: there the headers are added, to a copy that
  * the function does not see.
  */
-import { ClientRequest } from "node:http";
+"use strict";
 
-import { current, HEADERS } from "./calls.mjs";
+const { ClientRequest } = require("node:http");
+
+const watching = require("./calls.cjs");
 
 const calls = new WeakMap();
 const sockets = new WeakSet();
 let ownAgent;
 
 /** Whether a socket carries requests. */
-export function carriesRequests(socket) {
+function carriesRequests(socket) {
   return sockets.has(socket);
 }
 
 /** Watch requests, but for those of `agent`, which are the runtime's own. */
-export function watchRequests(agent) {
+function watchRequests(agent) {
   ownAgent = agent;
   replace("_storeHeader", (original) => function _storeHeader(firstLine, headers) {
-    const edited = current === undefined || this.agent === ownAgent ? headers : edit(this, headers);
+    const edited = watching.current === undefined || this.agent === ownAgent ? headers : edit(this, headers);
     return original.call(this, firstLine, edited);
   });
   replace("onSocket", (original) => function onSocket(socket, ...rest) {
@@ -33,14 +35,14 @@ export function watchRequests(agent) {
   for (const name of ["write", "end"]) {
     replace(name, (original) => function (...args) {
       const result = original.apply(this, args);
-      if (current !== undefined) {
+      if (watching.current !== undefined) {
         calls.get(this)?.send(args[0], args[1]);
       }
       return result;
     });
   }
   replace("emit", (original) => function emit(...args) {
-    if (current !== undefined) {
+    if (watching.current !== undefined) {
       const call = calls.get(this);
       if (call) {
         HAPPENED[args[0]]?.(call, args[1], this);
@@ -97,12 +99,12 @@ function begun(request, pairs) {
   const given = {};
   for (const [name, value] of pairs) {
     const key = String(name).toLowerCase();
-    if (HEADERS.has(key) || key === "host") {
+    if (watching.HEADERS.has(key) || key === "host") {
       given[key] = String(value);
     }
   }
   const { host, target } = addressed(request, given.host ?? "");
-  const { call, taken, added } = current.request(request.method, host, target, given);
+  const { call, taken, added } = watching.current.request(request.method, host, target, given);
   calls.set(request, call);
   const kept = taken.length > 0 ? pairs.filter(([name]) => !taken.includes(String(name).toLowerCase())) : pairs;
   return [...kept, ...added];
@@ -144,3 +146,5 @@ function addressed(request, hostHeader) {
 function withPort(host, port) {
   return /:\d+$/.test(host) ? host : `${host}:${port}`;
 }
+
+module.exports = { carriesRequests, watchRequests };

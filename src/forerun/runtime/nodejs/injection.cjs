@@ -4,6 +4,8 @@
  * The signed part is copied as it was given; nothing here can make one. The rules are those of the Python runtime
  * (`injection.py`).
  */
+"use strict";
+
 const XRAY = "x-amzn-trace-id";
 const PARENT = "traceparent";
 const STATE = "tracestate";
@@ -18,10 +20,10 @@ const VISIBLE = /^[\x20-\x7e]*$/;
 const NONE = new Set();
 
 /** What a client has to show of the headers that a call has already, by their lower-case names. */
-export const CONSIDERED = new Set([XRAY, PARENT, STATE, BAGGAGE, "authorization"]);
+const CONSIDERED = new Set([XRAY, PARENT, STATE, BAGGAGE, "authorization"]);
 
 /** What the calls of one execution carry. What is malformed is not carried. */
-export class Carrier {
+class Carrier {
   #root;
   #signed;
   #traceId;
@@ -56,7 +58,8 @@ export class Carrier {
       added.push(["X-Amzn-Trace-Id", `Root=${this.#root};Parent=${spanId};Sampled=1${signed}`]);
     }
     if (given[PARENT] !== undefined) {
-      const state = merge(this.#own, given[STATE] ?? "");
+      const theirs = given[STATE] ?? "";
+      const state = clean(theirs, MAX_STATE) === theirs ? merge(this.#own, theirs) : "";
       if (state && !covered.has(STATE)) {
         taken.push(STATE);
         added.push([STATE, state]);
@@ -98,3 +101,5 @@ function coveredBy(authorization) {
   const found = /SignedHeaders=([^,]*)/.exec(authorization ?? "");
   return found ? new Set(found[1].trim().toLowerCase().split(";")) : NONE;
 }
+
+module.exports = { CONSIDERED, Carrier };

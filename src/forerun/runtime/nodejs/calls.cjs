@@ -4,11 +4,13 @@
  * A sandbox runs one execution at a time, so there is one `current`; it is undefined while nothing is monitored, and
  * everything that watches asks that first. What is told are arrays in the order of `forerun.model.OutgoingCall`.
  */
-import { actionIn, maskedPath, operationOf, signingName } from "./describing.mjs";
-import { Carrier, CONSIDERED } from "./injection.mjs";
+"use strict";
+
+const { actionIn, maskedPath, operationOf, signingName } = require("./describing.cjs");
+const { Carrier, CONSIDERED } = require("./injection.cjs");
 
 /** What a client has to show of a request's headers, by lower-case name. */
-export const HEADERS = new Set([...CONSIDERED, "x-amz-target", "content-type"]);
+const HEADERS = new Set([...CONSIDERED, "x-amz-target", "content-type"]);
 
 const FIRST_REPORT_MS = 20;
 const REPORT_MS = 100;
@@ -27,23 +29,26 @@ const salt = bits();
 let epoch = performance.timeOrigin;
 
 /** The monitored execution under way. */
-export let current;
+let current;
 
-/** Monitor from now on; `report(body)` gives the host a JSON text and resolves to whether it was taken. */
-export function begin(headers, report) {
+/**
+ * Monitor from now on what an invocation with `headers` calls; `report(body)` gives the host a JSON text and resolves to
+ * whether it was taken; `cpu` is what `process.cpuUsage` said when it began.
+ */
+function begin(headers, report, cpu) {
   // The clock that is precise does not follow corrections of the one that is right.
   if (Math.abs(Date.now() - epoch - clock()) > DRIFT_MS) {
     epoch = Date.now() - clock();
   }
-  current = new Execution(headers, report);
+  current = new Execution(headers, report, cpu);
   return current;
 }
 
 /** One monitored execution. No method of it throws. */
-export class Execution {
+class Execution {
   #carrier;
   #report;
-  #cpu = process.cpuUsage();
+  #cpu;
   #open = new Set();
   // To be told, and told without having heard that it arrived.
   #news = new Set();
@@ -53,7 +58,8 @@ export class Execution {
   #count = 0;
   #dropped = 0;
 
-  constructor(headers, report) {
+  constructor(headers, report, cpu) {
+    this.#cpu = cpu;
     this.#carrier = new Carrier(
       headers["lambda-runtime-trace-id"] ?? "",
       headers["forerun-tracestate"] ?? "",
@@ -179,7 +185,7 @@ export class Execution {
 }
 
 /** One outgoing call. */
-export class Call {
+class Call {
   spanId = hex(bits()) + hex(bits());
   started = now();
   ended = 0;
@@ -321,3 +327,11 @@ function text(calls, more) {
   const body = JSON.stringify({ calls, ...more });
   return body.replace(/[\x7f-\uffff]/g, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
+
+module.exports = {
+  begin,
+  HEADERS,
+  get current() {
+    return current;
+  },
+};

@@ -1,17 +1,19 @@
 /** Connections that are opened by other means than HTTP: to databases, caches, queues. */
-import { errorMonitor } from "node:events";
-import { Socket } from "node:net";
+"use strict";
 
-import { current } from "./calls.mjs";
-import { isFetchConnecting } from "./fetching.mjs";
-import { carriesRequests } from "./requests.mjs";
-import { isSessionConnecting, watchSessions } from "./sessions.mjs";
+const { errorMonitor } = require("node:events");
+const { Socket } = require("node:net");
+
+const watching = require("./calls.cjs");
+const { isFetchConnecting } = require("./fetching.cjs");
+const { carriesRequests } = require("./requests.cjs");
+const { isSessionConnecting, watchSessions } = require("./sessions.cjs");
 
 /** Watch what sockets connect to; a call ends when it is connected. */
-export function watchConnections() {
+function watchConnections() {
   const original = Socket.prototype.connect;
   const value = function connect(...args) {
-    if (current === undefined || isFetchConnecting()) {
+    if (watching.current === undefined || isFetchConnecting()) {
       return original.apply(this, args);
     }
     const call = watchSessions() && isSessionConnecting() ? undefined : begun(this, args);
@@ -30,7 +32,7 @@ function begun(socket, args) {
     // Whom it belongs to shows when it has been handed over, and no more when that has let it go.
     let isOwned = false;
     const look = () => (isOwned ||= carriesRequests(socket));
-    const call = current.connection(place(args), look);
+    const call = watching.current.connection(place(args), look);
     socket.once("connect", () => {
       look();
       call.end();
@@ -58,3 +60,5 @@ function byPosition(first, second) {
   }
   return { port: first, host: typeof second === "string" ? second : undefined };
 }
+
+module.exports = { watchConnections };
