@@ -24,6 +24,7 @@ from forerun.profiles import (
     Repeats,
     Run,
 )
+from forerun.profiles.reading import only_reads
 
 FAILED = 400
 TEMPLATE_RUN = 3
@@ -174,6 +175,9 @@ def _again(executions: list[list[OutgoingCall]]) -> tuple[Repeats, int]:
         found = 0
         for call in calls:
             before = seen.get(call.fingerprint)
+            if before is None and not only_reads(call):
+                # What was read before may be different now.
+                seen.clear()
             if before is not None and (before.error or before.status >= FAILED):
                 retries += 1
             elif before is not None and before.ended:

@@ -1,7 +1,11 @@
-"""Executions that are told step by step, and the events that the platform would tell of them."""
+"""Executions that are told step by step, and the events that the platform would tell of them.
+
+A scenario draws executions of function A with chance's help; its label says which kinds of findings are true of it. What
+is ``also`` true is no mistake when it is found, and none when it is not.
+"""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from forerun.events import ExecutionEnded
@@ -128,3 +132,31 @@ class Scenario:
     true: frozenset[Kind]
     also: frozenset[Kind] = frozenset()
     others: tuple[tuple[str, Play], ...] = ()
+
+
+SCENARIOS: list[Scenario] = []
+
+
+def scenario(*true: Kind, also: tuple[Kind, ...] = (), **others: Play) -> Callable[[Play], Play]:
+    """Add a scenario: the kinds that are true of it, and what the functions do that it calls."""
+
+    def add(play: Play) -> Play:
+        made = Scenario(
+            play.__name__, play, frozenset(true), frozenset(also), tuple(others.items())
+        )
+        SCENARIOS.append(made)
+        return play
+
+    return add
+
+
+def events_of(one: Scenario, seed: int, executions: int) -> Iterator[ExecutionEnded]:
+    """What the platform would tell of so many executions of A, and of the functions it calls."""
+    chance = random.Random(f"{one.name}/{seed}")
+    at = BEGIN
+    for number in range(executions):
+        at += chance.expovariate(0.2)
+        for name, play in (*one.others, ("A", one.play)):
+            execution = Execution(chance, at)
+            play(execution, chance)
+            yield execution.event(name, number)

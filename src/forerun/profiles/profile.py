@@ -34,7 +34,8 @@ class Likelihood(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Repeats(msgspec.Struct, frozen=True, kw_only=True):
-    """Calls that repeat an equal one (same method, address and body) of the same execution that had succeeded.
+    """Calls that repeat an equal one (same method, address and body) of the same execution that had succeeded, with
+    nothing else written to that callee in between.
 
     ``executions``: in how many that happened; ``calls`` and ``ms``: how many calls that was and how long they took, in
     each of those on average. ``apart_ms``: from the end of the equal call to the start of its repetition, on average.

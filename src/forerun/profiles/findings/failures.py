@@ -17,11 +17,15 @@ from forerun.profiles.profile import CalleeProfile
 
 # Answers that a program may ask for: not there, not changed, somebody was quicker, condition not met.
 EXPECTED = frozenset({"304", "404", "409", "410", "412"})
+# A token has run out: an answer that is asked for as long as most calls get another.
+RENEWED = frozenset({"401"})
 # One call in twenty, surely; below that they are what networks do.
 ERROR_SHARE = 0.05
 # So many were seen, weights left aside.
 ERRORS = 10.0
 TIMEOUTS = 3.0
+# What is also under way when executions end in time runs in the background, and nobody waits for it.
+LEFT_BEHIND = 1.5
 # One callee has nearly all of them; where two share them the cause is likely to be on this side.
 CONCENTRATED = 0.8
 
@@ -29,7 +33,7 @@ CONCENTRATED = 0.8
 def callee_errors(known: Known) -> Iterator[Finding]:
     """The one callee that the failed calls are to."""
     profile = known.profile
-    failed = {callee.key: _failed(callee) for callee in profile.callees}
+    failed = {callee.key: sum(_failed(callee).values()) for callee in profile.callees}
     together = sum(failed.values())
     for callee in known.called():
         part = ratio(failed[callee.key], together)
@@ -37,9 +41,7 @@ def callee_errors(known: Known) -> Iterator[Finding]:
         seen = known.per_execution(failed[callee.key]) * profile.sampled
         if part < CONCENTRATED or share.low < ERROR_SHARE or seen < ERRORS:
             continue
-        commonest = max(
-            callee.errors, key=lambda name: 0.0 if name in EXPECTED else callee.errors[name]
-        )
+        commonest = max(_failed(callee).items(), key=lambda item: item[1])[0]
         lost = known.per_execution(failed[callee.key]) * callee.latency_ms.mean
         yield known.finding(
             Kind.ERRORS,
@@ -74,7 +76,8 @@ def timeouts(known: Known) -> Iterator[Finding]:
         return
     for callee in profile.callees:
         part = min(1.0, ratio(callee.unfinished, profile.timeouts))
-        if callee.via or part < CONCENTRATED:
+        left_behind = callee.unfinished > LEFT_BEHIND * profile.timeouts
+        if callee.via or part < CONCENTRATED or left_behind:
             continue
         often = min(1.0, known.per_execution(profile.timeouts))
         lost = often * max(0.0, profile.duration_ms.max - profile.duration_ms.p50)
@@ -101,6 +104,10 @@ def timeouts(known: Known) -> Iterator[Finding]:
         )
 
 
-def _failed(callee: CalleeProfile) -> float:
-    """Calls that failed in a way nobody asks for."""
-    return sum(count for name, count in callee.errors.items() if name not in EXPECTED)
+def _failed(callee: CalleeProfile) -> dict[str, float]:
+    """Calls that failed in a way nobody asks for, by what they failed with."""
+    return {
+        name: count
+        for name, count in callee.errors.items()
+        if name not in EXPECTED and not (name in RENEWED and count < callee.calls / 2)
+    }

@@ -1,4 +1,7 @@
-"""Calls of one kind in a row, one for each item: the loop that is known as N+1."""
+"""Calls of one kind in a row, one for each item: the loop that is known as N+1.
+
+Whoever follows links does the same, each call needing the answer of the one before; that is rarer, and cannot be told apart.
+"""
 
 import re
 from collections.abc import Iterator
@@ -24,8 +27,6 @@ GAIN_MS = 10.0
 GAIN_SHARE = 0.1
 # Pages of a list look the same but for where they begin: no item is named in them.
 _PAGES = re.compile(r"GET [^*]*\Z|(List|Scan|Query|Search|Describe|BatchGet)[A-Za-z0-9]*\Z")
-# A number of calls that differs by so much from one execution to the other follows the data.
-SPREAD = 1.5
 
 
 def call_loops(known: Known) -> Iterator[Finding]:
@@ -50,11 +51,7 @@ def _told(known: Known, callee: CalleeProfile, run: Run) -> Iterator[Finding]:
     )
     if gain.amount < GAIN_MS or gain.share < GAIN_SHARE:
         return
-    confidence = Confidence.MEDIUM
-    if _PAGES.match(run.template):
-        confidence = Confidence.LOW
-    elif run.length.p95 >= SPREAD * run.length.p50:
-        confidence = Confidence.HIGH
+    confidence = Confidence.LOW if _PAGES.match(run.template) else Confidence.MEDIUM
     way = (
         "Let it take all items in one call, or call it for all at once"
         if callee.kind == FUNCTION

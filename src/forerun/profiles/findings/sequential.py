@@ -1,8 +1,8 @@
 """Calls to different callees that always wait for each other, though they could perhaps run at once.
 
-Which data goes from one call to the next cannot be seen from outside. Two things speak for independence: that the order
-varies, and that the later one is also called in executions that never called the earlier. Without either it is a
-candidate.
+Which data goes from one call to the next cannot be seen from outside. That their order varies speaks for independence;
+without it they are a candidate. That the later one is also called without the earlier says little, since what renews a
+token or fills a cache is called before what needs it, and only then; it is told, not weighed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,8 +33,6 @@ GAIN_MS = 10.0
 GAIN_SHARE = 0.1
 # An order that is the other way round so often is no order.
 EITHER = 0.1
-# The later call happens without the earlier in so many of its executions.
-ALONE = 0.1
 
 
 def sequential_calls(known: Known) -> Iterator[Finding]:
@@ -83,10 +81,10 @@ def _told(known: Known, group: Sequence[CalleeProfile], pairs: Pairs) -> Iterato
     alone = min(_alone(pair, step) for pair, step in zip(pairwise(group), steps, strict=True))
     either = min(min(step.before, step.after) for step in steps)
     if either >= EITHER:
-        confidence, why = Confidence.HIGH, "Their order varies, so neither seems to need the other."
-    elif alone >= ALONE:
-        why = "The later is also called without the earlier, so it seems not to need its answer."
-        confidence = Confidence.MEDIUM
+        confidence, why = (
+            Confidence.MEDIUM,
+            "Their order varies, so neither seems to need the other.",
+        )
     else:
         confidence, why = Confidence.LOW, "Their order never varies: this is a candidate."
     names = [named(callee) for callee in group]

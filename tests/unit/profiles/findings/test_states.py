@@ -147,15 +147,20 @@ def test_errors_of_one_callee():
     assert finding.callees == ["function:B"]
 
 
+def test_a_callee_that_refuses_everybody():
+    assert "mostly with 401" in found(Kind.ERRORS, failing(errors={"401": 900.0})).title
+
+
 @pytest.mark.parametrize(
     "made",
     [
         failing(errors={"500": 60.0}),
         failing(errors={"404": 900.0}),
+        failing(errors={"401": 200.0}),
         profile(callees=[always(name, errors={"500": 200.0}) for name in ("B", "C")]),
         profile(callees=[callee(calls=20.0, errors={"500": 9.0})]),
     ],
-    ids=["few-of-many", "expected", "everywhere", "few"],
+    ids=["few-of-many", "expected", "renewed", "everywhere", "few"],
 )
 def test_errors_that_are_none(made):
     assert found(Kind.ERRORS, made) is None
@@ -176,9 +181,10 @@ def test_timeouts_while_waiting():
         profile(timeouts=2.0, callees=[always(unfinished=2.0)]),
         profile(timeouts=20.0, callees=[always(unfinished=10.0)]),
         profile(timeouts=0.0, callees=[always(unfinished=20.0)]),
+        profile(timeouts=20.0, callees=[always(unfinished=900.0)]),
         profile(timeouts=20.0),
     ],
-    ids=["few", "half", "left-behind", "computing"],
+    ids=["few", "half", "no-timeouts", "left-behind", "computing"],
 )
 def test_timeouts_that_are_not_the_callees(made):
     assert found(Kind.TIMEOUTS, made) is None
