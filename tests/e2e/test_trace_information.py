@@ -322,3 +322,15 @@ def test_monitoring_off_leaves_no_signed_part_anywhere(tmp_path):
         assert (shown["Enabled"], shown["OneIn"]) == (False, 0)
         assert shown["Reason"] == "monitoring.enabled is false"
         assert shown["Counts"]["monitored"] == 0
+
+
+def test_below_the_threshold_nothing_is_added_to_a_functions_calls(tmp_path):
+    settings = {"FORERUN_MONITORING_MIN_CALLS_PER_HOUR": "4"}
+    with running(tmp_path / "data", settings=settings) as server:
+        a, b = server.function(CALLER, Timeout=20), server.function(CALLER, Timeout=20)
+        tag(server, b, "off")
+        headers = [server.call(a, {"call": b})["header"] for _ in range(6)]
+        assert all(UNTRACED.fullmatch(each) for each in headers[:3])
+        assert all(TRACED.fullmatch(each) for each in headers[3:])
+        shown = server.platform(f"/forerun/monitoring?FunctionName={a}")
+        assert (shown["Tag"], shown["OneIn"], shown["Monitored"]) == ("auto", 1, 3)

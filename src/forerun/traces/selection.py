@@ -17,6 +17,8 @@ WINDOW_S = 1.0
 MEMORY_S = 10.0
 HOUR_S = 3600.0
 RESERVE_S = 10.0
+# What was just counted has faded by a little.
+NEARLY = 0.99
 MOST_CAUSED = 1000.0
 AUTO, ON, OFF = "auto", "on", "off"
 
@@ -140,7 +142,8 @@ class Selector:
         functions: int = FUNCTIONS,
     ) -> None:
         """The most recently called ``functions`` are remembered."""
-        self._least = min_calls_per_hour
+        self._min_calls_per_hour = min_calls_per_hour
+        self._least = min_calls_per_hour * NEARLY
         self._per_s = function_per_s
         self._window = max(1.0, function_per_s * WINDOW_S)
         self._total_per_s = total_per_s
@@ -192,7 +195,7 @@ class Selector:
         if tag != AUTO:
             return _weight_of(tag), f"the tag says {tag}"
         if hour < self._least:
-            reason = f"called less often than {self._least:g} times an hour (monitoring.min_calls_per_hour)"
+            reason = f"called less often than {self._min_calls_per_hour:g} times an hour (monitoring.min_calls_per_hour)"
             return 0, reason
         one_in = max(known.one_in, known.calls / self._window)
         number = min(MAX_WEIGHT, int(one_in * self._all.scale + 0.9))
