@@ -1,0 +1,132 @@
+"""What is counted for a profile: sums and sketches that merge, so that hours add up to the whole.
+
+Counts are sums of weights unless ``sampled`` is in their name. Everything is bounded: what there is too much of is
+counted under ``other``.
+"""
+
+import msgspec
+
+from forerun.profiles.sketch import Sketch
+
+OTHER = "other"
+MOST_NAMES = 50
+MOST_CALLEES = 200
+MOST_RUNS = 20
+MOST_RELATIONS = 400
+
+Counts = dict[str, int]
+
+
+class RunTally(msgspec.Struct, array_like=True):
+    """Of ``profile.Run``."""
+
+    executions: int = 0
+    length: Sketch = msgspec.field(default_factory=Sketch)
+    ms: Sketch = msgspec.field(default_factory=Sketch)
+
+
+class CalleeTally(msgspec.Struct, array_like=True):
+    """Of ``profile.CalleeProfile``. ``squares`` sums squared weights of executions, ``call_squares`` those of calls."""
+
+    kind: str
+    name: str
+    via: str = ""
+    channels: Counts = {}
+    qualifiers: Counts = {}
+    versions: Counts = {}
+    operations: Counts = {}
+    executions: int = 0
+    sampled: int = 0
+    calls: int = 0
+    call_squares: int = 0
+    per_execution: Sketch = msgspec.field(default_factory=Sketch)
+    positions: int = 0
+    positioned: int = 0
+    delay: Sketch = msgspec.field(default_factory=Sketch)
+    latency: Sketch = msgspec.field(default_factory=Sketch)
+    errors: Counts = {}
+    failed: int = 0
+    throttles: int = 0
+    retries: int = 0
+    asynchronous: int = 0
+    unfinished: int = 0
+    sent: int = 0
+    received: int = 0
+    busy_ms: float = 0.0
+    critical_ms: float = 0.0
+    repeat_executions: int = 0
+    repeat_calls: int = 0
+    repeat_ms: float = 0.0
+    runs: dict[str, RunTally] = {}
+
+
+class RelationTally(msgspec.Struct, array_like=True):
+    """Of ``profile.Relation``, for two callees in the order of their keys."""
+
+    sampled: int = 0
+    before: int = 0
+    after: int = 0
+    overlapping: int = 0
+    gap: Sketch = msgspec.field(default_factory=Sketch)
+    gap_after: Sketch = msgspec.field(default_factory=Sketch)
+    saving_ms: float = 0.0
+
+
+class Tally(msgspec.Struct, array_like=True):
+    """Of ``profile.Profile``, for one stretch of time. ``relations`` are by the keys of both callees."""
+
+    since: float = 0.0
+    until: float = 0.0
+    sampled: int = 0
+    executions: int = 0
+    squares: int = 0
+    start_types: Counts = {}
+    channels: Counts = {}
+    errors: Counts = {}
+    failed: int = 0
+    timeouts: int = 0
+    throttles: int = 0
+    init: Sketch = msgspec.field(default_factory=Sketch)
+    duration: Sketch = msgspec.field(default_factory=Sketch)
+    cpu: Sketch = msgspec.field(default_factory=Sketch)
+    cpu_of_ms: float = 0.0
+    configured_mb: int = 0
+    memory: Sketch = msgspec.field(default_factory=Sketch)
+    request_bytes: int = 0
+    response_bytes: int = 0
+    waiting: Sketch = msgspec.field(default_factory=Sketch)
+    callees: dict[str, CalleeTally] = {}
+    relations: dict[str, dict[str, RelationTally]] = {}
+    unfinished: int = 0
+    dropped: int = 0
+
+
+def count(counts: Counts, name: str, amount: int) -> None:
+    """Add to the count of ``name``."""
+    if name not in counts and len(counts) >= MOST_NAMES:
+        name = OTHER
+    counts[name] = counts.get(name, 0) + amount
+
+
+def callee_in(tally: Tally, kind: str, name: str, via: str, key: str) -> CalleeTally:
+    """The callee's tally, new when it was not called before."""
+    found = tally.callees.get(key)
+    if found is None:
+        if len(tally.callees) >= MOST_CALLEES:
+            kind, name, via = "service", OTHER, ""
+            key = f"{kind}:{name}"
+        found = tally.callees.setdefault(key, CalleeTally(kind, name, via))
+    return found
+
+
+def relation_in(tally: Tally, one: str, two: str) -> RelationTally | None:
+    """The tally of two callees; ``None`` when there are too many pairs already."""
+    others = tally.relations.get(one)
+    if others is None:
+        others = tally.relations[one] = {}
+    found = others.get(two)
+    if found is None:
+        if sum(map(len, tally.relations.values())) >= MOST_RELATIONS:
+            return None
+        found = others[two] = RelationTally()
+    return found
