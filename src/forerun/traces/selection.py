@@ -16,7 +16,7 @@ FUNCTIONS = 10_000
 WINDOW_S = 1.0
 MEMORY_S = 10.0
 HOUR_S = 3600.0
-RESERVE_S = 10.0
+RESERVE_S = 20.0
 # What was just counted has faded by a little.
 NEARLY = 0.99
 MOST_CAUSED = 1000.0
@@ -97,6 +97,10 @@ class _Function:
         self.earlier += self.calls
         self.since, self.calls = now, 0
 
+    def thinned(self, window: float) -> float:
+        """One in how many: as its rate asks for, or what came in this window beyond half of the reserve."""
+        return max(self.one_in, self.calls / max(window, self.bucket.tokens / 2))
+
 
 class _Everything:
     """All functions together: what they would have monitored, what was, and what that caused, per second."""
@@ -161,7 +165,7 @@ class Selector:
             return weight
         if known.hour + known.calls < self._least:
             return 0
-        one_in = max(known.one_in, known.calls / self._window)
+        one_in = known.thinned(self._window)
         everything = self._current(now)
         everything.wanted += 1.0 / one_in
         scale = everything.scale
@@ -197,7 +201,7 @@ class Selector:
         if hour < self._least:
             reason = f"called less often than {self._min_calls_per_hour:g} times an hour (monitoring.min_calls_per_hour)"
             return 0, reason
-        one_in = max(known.one_in, known.calls / self._window)
+        one_in = known.thinned(self._window)
         number = min(MAX_WEIGHT, int(one_in * self._all.scale + 0.9))
         if number == 1:
             reason = f"called at most {self._per_s:g} times a second (monitoring.function_per_s): all are"

@@ -64,7 +64,7 @@ def test_a_burst_out_of_nothing_is_thinned_out_and_still_counted():
     totals = []
     for seed in range(40):
         weights = run(make(), times, seed=seed)
-        assert sum(weight > 0 for weight in weights) <= 60
+        assert sum(weight > 0 for weight in weights) <= 105
         totals.append(sum(weights))
     assert sum(totals) / len(totals) == pytest.approx(20_000, rel=0.15)
 
@@ -87,7 +87,7 @@ def test_no_pattern_of_calls_exceeds_the_budget_of_a_function(bursts, function_p
             at += gap
         at += 0.7
     weights = run(make(function_per_s=function_per_s), times, seed=seed)
-    reserve = max(1.0, function_per_s * 10)
+    reserve = max(1.0, function_per_s * 20)
     for seconds in (1.0, 10.0, 100.0):
         assert most_in(times, weights, seconds) <= reserve + function_per_s * seconds + 1
     assert all(0 <= weight <= MAX_WEIGHT for weight in weights)
