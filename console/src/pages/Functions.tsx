@@ -121,7 +121,7 @@ export function Functions() {
             <span className="pulse-dot" data-on={open} role="img" aria-label={open ? "live" : "not connected"} title={open ? "live" : "not connected"} />
           </span>
         </header>
-        <List label="Functions" items={rows} columns={COLUMNS} id={(row) => row.name} href={(row) => paths.function(row.name)} sort={sort} onSort={setSort}
+        <List about={filter} label="Functions" items={rows} columns={COLUMNS} id={(row) => row.name} href={(row) => paths.function(row.name)} sort={sort} onSort={setSort}
           empty={<Empty title="No function fits.">Nothing has “{filter}” in its name, runtime or description.</Empty>} />
       </section>
     </div>

@@ -72,7 +72,7 @@ export default function Host() {
         </Sheet>
       </div>
       <Sheet title="Sandboxes" aside={<Search value={filter} onChange={setFilter} label="Filter sandboxes" />}>
-        <List label="Sandboxes" items={rows} columns={COLUMNS} id={(row) => row.id} height={30} sort={sort} onSort={setSort}
+        <List about={filter} label="Sandboxes" items={rows} columns={COLUMNS} id={(row) => row.id} height={30} sort={sort} onSort={setSort}
           empty={<Empty title={filter ? "No sandbox fits." : "There are no sandboxes now."}>{filter ? "" : "The next call makes one."}</Empty>} />
       </Sheet>
     </div>

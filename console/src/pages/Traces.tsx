@@ -60,7 +60,7 @@ export default function Traces() {
       <h1 className="vh">Traces</h1>
       {error && !data && <div className="body"><Trouble error={error} again={again} /></div>}
       {data && (
-        <List label="Traces" items={items} columns={columns} id={(row) => row.trace_id} href={(row) => paths.trace(row.trace_id)} height={32} onEnd={onEnd}
+        <List about={path} label="Traces" items={items} columns={columns} id={(row) => row.trace_id} href={(row) => paths.trace(row.trace_id)} height={32} onEnd={onEnd}
           empty={name || errors || slow
             ? <Empty title="No trace fits.">Traces are kept of monitored executions only, for some days. A function’s name has to be given in full.</Empty>
             : <Empty title="No trace has been kept yet." command="forerun invoke NAME">Call a function; what it causes appears here a moment after it ended.</Empty>} />

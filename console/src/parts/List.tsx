@@ -25,6 +25,8 @@ interface Props<T> {
   sort?: { id: string; down: boolean };
   onSort?: (sort: { id: string; down: boolean }) => void;
   empty: ReactNode;
+  /** What is listed, in a word: when it changes, the list begins at its top again. */
+  about?: string;
   onEnd?: () => void;
 }
 
@@ -64,6 +66,11 @@ export function List<T>(props: Props<T>) {
       window.removeEventListener("resize", measure);
     };
   }, [room, items.length === 0]);
+
+  useLayoutEffect(() => {
+    if (box.current) box.current.scrollTop = 0;
+    setView((old) => ({ ...old, top: 0 }));
+  }, [props.about, sort?.id, sort?.down]);
 
   const first = Math.max(0, Math.floor(view.top / height) - SPARE);
   const last = Math.min(items.length, Math.ceil((view.top + view.height) / height) + SPARE);

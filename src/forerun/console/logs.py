@@ -32,10 +32,10 @@ class LogPages:
         self, visitor: Visitor, name: str, *, start: float, pattern: str, after: str | None
     ) -> dict[str, Any]:
         """Lines that fit ``pattern``, from ``start`` (epoch seconds) on, behind the place ``after``; and the next place."""
+        search = LogSearch(compile_filter(pattern), start_ms=_ms(start))
         group = await self._group(visitor, name)
         if group is None:
             return {"events": [], "next": None}
-        search = LogSearch(compile_filter(pattern), start_ms=_ms(start))
         page = await self._reader.search(group.id, search, limit=EVENTS, token=after)
         last = page.events[-1].id if page.events else page.token
         return {"events": [_line(name, each) for each in page.events], "next": last}
@@ -48,10 +48,10 @@ class LogPages:
         A sandbox runs one execution at a time: its lines are those of a stream between the first and the last that
         name the request.
         """
-        group = await self._group(visitor, name)
-        if group is None or not request_id:
-            return {"events": [], "next": None}
         search = LogSearch(compile_filter(""), start_ms=_ms(start), end_ms=_ms(end))
+        group = await self._group(visitor, name)
+        if group is None:
+            return {"events": [], "next": None}
         streams: dict[str, list[FoundEvent]] = {}
         token = None
         for _ in range(PAGES):

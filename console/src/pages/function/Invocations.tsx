@@ -90,7 +90,7 @@ export function Invocations({ name }: { name: string }) {
         {["success", "error", "timeout", "throttled", "expired"].map((each) => <option key={each}>{each}</option>)}
       </select>}>
       {data && (
-        <List label="Invocations" items={items} columns={COLUMNS} id={(row) => `${row.request_id}.${row.attempt}`} height={30} onEnd={onEnd}
+        <List about={path} label="Invocations" items={items} columns={COLUMNS} id={(row) => `${row.request_id}.${row.attempt}`} height={30} onEnd={onEnd}
           href={(row) => { const id = traceOf(row.trace_id); return id && monitored(row.trace_id) ? paths.trace(id) : undefined; }}
           empty={<Empty title={status ? `No call ended with “${status}”.` : "It has not been called yet."} {...(status ? {} : { command: `forerun invoke ${name}` })} />} />
       )}
