@@ -70,6 +70,34 @@ def test_stock_runtime_client_that_exits(server: Server, clients):
     assert server.call(name, 0) == "fine"
 
 
+def test_stock_runtime_client_gets_the_trace(server: Server, clients):
+    """Of a monitored execution it finds the header and, beside the caller's client context, W3C's form of it."""
+    name = ric(
+        server,
+        clients,
+        "import os\n"
+        "def handler(event, context):\n"
+        "    given = context.client_context\n"
+        "    return [os.environ['_X_AMZN_TRACE_ID'], context.w3c(), given and given.custom]\n",
+        MemorySize=256,
+        Timeout=20,
+        Tags={"forerun:monitoring": "on"},
+    )
+    given = base64.b64encode(b'{"custom": {"k": "v"}}').decode()
+    header, w3c, custom = server.call(name, ClientContext=given)
+    parts = dict(part.split("=", 1) for part in header.split(";"))
+    execution = parts["Forerun"].split("-")[0]
+    trace = parts["Root"].removeprefix("1-").replace("-", "")
+    assert w3c == {
+        "traceparent": f"00-{trace}-{execution}-01",
+        "tracestate": f"forerun={parts['Forerun']}",
+    }
+    assert custom == {"k": "v"}
+    header, w3c, custom = server.call(name)
+    assert "Forerun=" in header
+    assert (w3c, custom) == ({}, None), "what nobody gave is not there"
+
+
 def test_shell_bootstrap_over_the_runtime_api(server: Server):
     """Any executable serves: here a script with nothing but the interpreter's HTTP client."""
     script = (
