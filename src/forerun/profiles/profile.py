@@ -68,7 +68,8 @@ class CalleeProfile(msgspec.Struct, frozen=True, kw_only=True):
     was called directly, or when it is not known who passed it on (see ``channels``).
     ``channels`` counts calls by how they are known: ``call`` (seen when it was made), ``header``, ``credential``,
     ``destination`` (seen when it arrived). ``qualifiers`` counts by the version or alias that was asked for,
-    ``operations`` by what was asked (``Invoke``, ``GET /items/*``).
+    ``versions`` by the version of the function that was seen to be reached, ``operations`` by what was asked
+    (``Invoke``, ``GET /items/*``).
 
     ``executions`` is in how many it was called at all, ``sampled`` how many of those were really seen, ``likelihood``
     the share of all executions. ``calls_per_execution`` counts only executions that called it; so does ``position``
@@ -86,6 +87,7 @@ class CalleeProfile(msgspec.Struct, frozen=True, kw_only=True):
     via: str = ""
     channels: dict[str, float] = {}
     qualifiers: dict[str, float] = {}
+    versions: dict[str, float] = {}
     operations: dict[str, float] = {}
     executions: float = 0.0
     sampled: int = 0

@@ -37,15 +37,15 @@ class Sketch(msgspec.Struct, array_like=True):
             self.zeros += weight
             self.least = 0.0
             return
-        if value > LARGEST:
+        if value > LARGEST:  # noqa: PLR1730 half a million times a second
             value = LARGEST
         index = _ceil(_log(value) * _PER_LOG)
         buckets = self.buckets
         buckets[index] = buckets.get(index, 0) + weight
         self.total += value * weight
-        if value < self.least:
+        if value < self.least:  # noqa: PLR1730 as above
             self.least = value
-        if value > self.most:
+        if value > self.most:  # noqa: PLR1730 as above
             self.most = value
 
     def move(self, old: float, new: float, weight: int) -> None:

@@ -57,6 +57,7 @@ class CalleeTally(msgspec.Struct, array_like=True):
     repeat_executions: int = 0
     repeat_calls: int = 0
     repeat_ms: float = 0.0
+    repeat_apart_ms: float = 0.0
     runs: dict[str, RunTally] = {}
 
 
