@@ -44,7 +44,7 @@ export default function Live() {
   const [paused, setPaused] = useState(false);
   const [held, setHeld] = useState(0);
   const [filter, setFilter] = useState("");
-  const [show, setShow] = useState({ call: true, log: true });
+  const [show, setShow] = useState({ call: true, log: true, frame: false });
   const waiting = useRef<TailEvent[]>([]);
   const stopped = useRef(false);
   const box = useRef<HTMLDivElement>(null);
@@ -80,6 +80,7 @@ export default function Live() {
     return events.filter((event) => {
       if (event.what === "note") return true;
       if (!show[event.what]) return false;
+      if (event.what === "log" && !show.frame && tone(event.text) === "quiet") return false;
       if (!words) return true;
       const text = event.what === "log" ? `${event.name} ${event.text}` : `${event.name} ${event.status} ${event.error_type ?? ""} ${event.start_type ?? ""} ${event.request_id}`;
       return text.toLowerCase().includes(words);
@@ -95,6 +96,7 @@ export default function Live() {
         <Search value={filter} onChange={setFilter} label="Filter by function or text" />
         <label className="check"><input type="checkbox" checked={show.call} onChange={(event) => setShow({ ...show, call: event.target.checked })} />calls</label>
         <label className="check"><input type="checkbox" checked={show.log} onChange={(event) => setShow({ ...show, log: event.target.checked })} />logs</label>
+        <label className="check" title="START, END and REPORT"><input type="checkbox" checked={show.frame} onChange={(event) => setShow({ ...show, frame: event.target.checked })} />platform’s lines</label>
         <button type="button" className="btn" aria-pressed={paused} onClick={toggle}>{paused ? `Go on${held ? ` (${count(held)})` : ""}` : "Pause"}</button>
         <button type="button" className="btn" onClick={() => setEvents([])}>Clear</button>
         <span className="pulse-dot" data-on={open && !paused} role="img" aria-label={open ? "connected" : "not connected"} />

@@ -162,7 +162,7 @@ export function Waterfall({ trace, chosen, choose, below, toggleLogs }: Props) {
       <div className="axis" aria-hidden="true">
         <span>{rows.length} rows{length < whole * 0.999 && <button type="button" className="btn" onClick={() => setWindow({ from: 0, to: whole })}>whole trace</button>}</span>
         <div>
-          {marks.map((mark) => <i key={mark} style={{ left: `${((mark - window_.from) / length) * 100}%` }}>{ms(mark * 1000)}</i>)}
+          {marks.filter((mark) => x(mark) < view.width - 44).map((mark) => <i key={mark} style={{ left: `${((mark - window_.from) / length) * 100}%` }}>{ms(mark * 1000)}</i>)}
           {cursor !== null && <b style={{ left: `${((cursor - window_.from) / length) * 100}%` }}>{ms(cursor * 1000)}</b>}
         </div>
       </div>

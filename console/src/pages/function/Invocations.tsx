@@ -25,7 +25,7 @@ export function traceOf(header: string): string | null {
 
 export const monitored = (header: string) => /Sampled=1/.test(header);
 
-function Steps({ timings }: { timings: Timings }) {
+function Steps({ timings, longest }: { timings: Timings; longest: number }) {
   const total = Math.max(timings.answered, timings.ended, timings.started) - timings.received;
   let before = timings.received;
   const parts: { name: string; took: number; color: string }[] = [];
@@ -37,7 +37,7 @@ function Steps({ timings }: { timings: Timings }) {
   }
   const text = parts.filter((part) => part.took > 0).map((part) => `${part.name}: ${ms(part.took * 1000)}`).join("\n");
   return (
-    <div className="steps" title={text} role="img" aria-label={text}>
+    <div className="steps" title={text} role="img" aria-label={text} style={{ width: `${Math.max(1, (100_000 * total) / longest)}%` }}>
       {parts.map((part) => <i key={part.name} style={{ width: `${(100 * part.took) / Math.max(total, 1e-6)}%`, background: `var(${part.color})` }} />)}
     </div>
   );
@@ -45,7 +45,7 @@ function Steps({ timings }: { timings: Timings }) {
 
 const whole = ({ timings }: Invocation) => (Math.max(timings.answered, timings.ended) - timings.received) * 1000;
 
-const COLUMNS: Column<Invocation>[] = [
+const columnsOf = (longest: number): Column<Invocation>[] => [
   { id: "at", title: "At", width: "98px", cell: (row) => <span className="mono">{clock(row.timings.received)}</span> },
   { id: "request", title: "Request", width: "86px", cell: (row) => <span className="mono faint" title={row.request_id}>{row.request_id.slice(0, 8)}</span> },
   { id: "status", title: "Result", width: "minmax(90px, 1fr)", cell: (row) => <StatusTag status={row.status} type={row.error_type} /> },
@@ -54,7 +54,7 @@ const COLUMNS: Column<Invocation>[] = [
   { id: "start", title: "Start", width: "96px", cell: (row) => <StartName start={row.start_type} /> },
   { id: "init", title: "Init", width: "72px", num: true, cell: (row) => row.init_ms === null ? <span className="faint">–</span> : ms(row.init_ms) },
   { id: "ran", title: "Ran", width: "76px", num: true, cell: (row) => ms(row.duration_ms) },
-  { id: "steps", title: "From receipt to answer", width: "minmax(120px, 2fr)", cell: (row) => <Steps timings={row.timings} /> },
+  { id: "steps", title: "From receipt to answer", width: "minmax(120px, 2fr)", cell: (row) => <Steps timings={row.timings} longest={longest} /> },
   { id: "total", title: "Altogether", width: "80px", num: true, cell: (row) => ms(whole(row)) },
   { id: "memory", title: "Memory", width: "76px", num: true, cell: (row) => row.max_memory_mb ? <span className="soft">{row.max_memory_mb}/{row.memory_mb}</span> : "" },
   { id: "trace", title: "", width: "44px", num: true, cell: (row) => {
@@ -76,6 +76,8 @@ export function Invocations({ name }: { name: string }) {
       return known.has(key) ? false : known.add(key);
     });
   }, [data, more]);
+  const longest = Math.max(0.001, ...items.slice(0, 200).map(whole));
+  const columns = useMemo(() => columnsOf(longest), [longest]);
   const next = more ? more.next : data?.NextMarker;
   const onEnd = useCallback(() => {
     if (!next) return;
@@ -90,7 +92,7 @@ export function Invocations({ name }: { name: string }) {
         {["success", "error", "timeout", "throttled", "expired"].map((each) => <option key={each}>{each}</option>)}
       </select>}>
       {data && (
-        <List about={path} label="Invocations" items={items} columns={COLUMNS} id={(row) => `${row.request_id}.${row.attempt}`} height={30} onEnd={onEnd}
+        <List about={path} label="Invocations" items={items} columns={columns} id={(row) => `${row.request_id}.${row.attempt}`} height={30} onEnd={onEnd}
           href={(row) => { const id = traceOf(row.trace_id); return id && monitored(row.trace_id) ? paths.trace(id) : undefined; }}
           empty={<Empty title={status ? `No call ended with “${status}”.` : "It has not been called yet."} {...(status ? {} : { command: `forerun invoke ${name}` })} />} />
       )}

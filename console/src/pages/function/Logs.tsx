@@ -1,9 +1,9 @@
 // What a function wrote, newest last; a filter as CloudWatch has it; follows what comes.
-import { useEffect, useLayoutEffect, useRef, useState } from "react";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import type { LogEvent, LogPage } from "../../api";
 import { ask, query } from "../../client";
 import { Empty, Search, Sheet, Trouble } from "../../parts/small";
-import { LogLines } from "../../parts/LogLines";
+import { LogLines, tone } from "../../parts/LogLines";
 
 const MOST = 3000;
 const RANGES: [string, number][] = [["15 minutes", 900], ["1 hour", 3600], ["6 hours", 21_600], ["24 hours", 86_400], ["14 days", 1_209_600]];
@@ -15,6 +15,8 @@ export function Logs({ name }: { name: string }) {
   const [lines, setLines] = useState<LogEvent[]>();
   const [error, setError] = useState<Error>();
   const [follow, setFollow] = useState(true);
+  const [frame, setFrame] = useState(true);
+  const shown = useMemo(() => (frame ? lines : lines?.filter((line) => tone(line.text) !== "quiet")) ?? [], [lines, frame]);
   const box = useRef<HTMLDivElement>(null);
 
   useEffect(() => {
@@ -53,7 +55,7 @@ export function Logs({ name }: { name: string }) {
 
   useLayoutEffect(() => {
     if (follow && box.current) box.current.scrollTop = box.current.scrollHeight;
-  }, [lines, follow]);
+  }, [shown, follow]);
 
   return (
     <Sheet title="Logs" aside={
@@ -62,6 +64,7 @@ export function Logs({ name }: { name: string }) {
         <select aria-label="Time shown" value={seconds} onChange={(event) => setSeconds(Number(event.target.value))}>
           {RANGES.map(([label, value]) => <option key={value} value={value}>{label}</option>)}
         </select>
+        <label className="check" title="START, END and REPORT"><input type="checkbox" checked={frame} onChange={(event) => setFrame(event.target.checked)} />platform’s lines</label>
         <label className="check"><input type="checkbox" checked={follow} onChange={(event) => setFollow(event.target.checked)} />follow</label>
       </div>}>
       {error && <div className="body"><Trouble error={error} /></div>}
@@ -71,7 +74,7 @@ export function Logs({ name }: { name: string }) {
           const { scrollTop, scrollHeight, clientHeight } = event.currentTarget;
           if (follow && scrollTop + clientHeight < scrollHeight - 60) setFollow(false);
         }}>
-        <LogLines lines={lines ?? []} />
+        <LogLines lines={shown} />
       </div>
     </Sheet>
   );
