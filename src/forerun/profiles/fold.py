@@ -1,0 +1,262 @@
+"""One execution into the tally of its version. Pure: the same executions give the same tally, in whatever order."""
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+from forerun.events import ExecutionEnded
+from forerun.model import Channel, OutgoingCall
+from forerun.profiles.naming import URL, Callee, callee_of
+from forerun.profiles.profile import FUNCTION
+from forerun.profiles.tally import (
+    MOST_RUNS,
+    CalleeTally,
+    RunTally,
+    Tally,
+    callee_in,
+    count,
+    relation_in,
+)
+from forerun.profiles.timeline import (
+    Chain,
+    Named,
+    busy_ms,
+    chains,
+    critical_ms,
+    repetitions,
+    retried,
+)
+
+CALL = "call"
+ACCEPTED = 202
+TOO_MANY = 429
+# Relations are kept of the callees that were called first; more would be pairs beyond counting.
+RELATED = 20
+
+
+class Arrival(NamedTuple):
+    """An execution of ``name`` that was caused by another, when it began: ``parent_id`` is the span that led to it."""
+
+    name: str
+    version: str
+    parent_id: str
+    channel: Channel
+    at: float
+
+
+class Reached(NamedTuple):
+    """A callee that was seen only where it arrived, ``delay_ms`` after the start of the execution that caused it."""
+
+    callee: Callee
+    channel: str
+    delay_ms: float
+
+
+def name_calls(
+    calls: Iterable[OutgoingCall],
+    arrivals: Iterable[Arrival],
+    account: str,
+    platform: Container[str],
+) -> dict[str, Callee]:
+    """Span id to callee; a call to a function URL is one of the function that was seen to begin through it."""
+    callees = {call.span_id: callee_of(call, account, platform) for call in calls}
+    for arrival in arrivals:
+        known = callees.get(arrival.parent_id)
+        if known is not None and known.name == URL:
+            callees[arrival.parent_id] = known._replace(kind=FUNCTION, name=arrival.name)
+    return callees
+
+
+def reached_by(arrival: Arrival, callees: Mapping[str, Callee]) -> Callee | None:
+    """Whom an arrival shows to be called through somebody else; ``None`` when the call itself was seen."""
+    caller = callees.get(arrival.parent_id)
+    if caller is None:
+        return Callee(FUNCTION, arrival.name, operation="Invoke")
+    if caller.kind == FUNCTION and caller.name == arrival.name:
+        return None
+    return Callee(FUNCTION, arrival.name, via=caller.name, operation="Invoke")
+
+
+def fold(
+    tally: Tally,
+    event: ExecutionEnded,
+    callees: Mapping[str, Callee],
+    reached: Sequence[Reached] = (),
+) -> dict[str, int]:
+    """Count a monitored execution; how often it called each callee is returned, by key, for what arrives later."""
+    record, weight = event.record, event.context.weight
+    if record.status == "throttled":
+        tally.throttles += weight
+        return {}
+    started = record.timings.started or record.timings.received
+    ended = max(started, record.timings.ended or record.timings.answered)
+    _fold_execution(tally, event, started, ended)
+    calls = [
+        Named(call, callees[call.span_id], call.ended or max(ended, call.started))
+        for call in event.calls
+    ]
+    groups: dict[str, list[Named]] = {}
+    for named in sorted(calls, key=lambda each: each.call.started):
+        groups.setdefault(named.callee.key, []).append(named)
+    for position, (key, group) in enumerate(groups.items(), start=1):
+        callee = _callee(tally, group[0].callee, key)
+        callee.positions += position * weight
+        callee.positioned += weight
+        callee.delay.add((group[0].call.started - started) * 1000, weight)
+        _fold_callee(callee, group, weight)
+    _fold_timeline(tally, calls, started, ended, weight)
+    _fold_relations(tally, groups, weight)
+    counted = {key: len(group) for key, group in groups.items()}
+    for arrived in reached:
+        fold_reached(tally, arrived, counted, weight)
+    return counted
+
+
+def fold_reached(tally: Tally, reached: Reached, counted: dict[str, int], weight: int) -> None:
+    """Count a callee that was seen where it arrived; ``counted`` says what is counted of this execution already."""
+    key = reached.callee.key
+    callee = _callee(tally, reached.callee, key)
+    before = counted.get(key, 0)
+    counted[key] = before + 1
+    callee.calls += weight
+    callee.call_squares += weight * weight
+    count(callee.channels, reached.channel, weight)
+    count(callee.operations, reached.callee.operation, weight)
+    if before:
+        callee.per_execution.move(before, before + 1, weight)
+        return
+    callee.executions += weight
+    callee.sampled += 1
+    callee.per_execution.add(1, weight)
+    callee.delay.add(reached.delay_ms, weight)
+
+
+def _fold_execution(tally: Tally, event: ExecutionEnded, started: float, ended: float) -> None:
+    record, context = event.record, event.context
+    weight = context.weight
+    tally.since = min(tally.since or started, started)
+    if ended >= tally.until:
+        tally.until, tally.configured_mb = ended, record.memory_mb
+    tally.sampled += 1
+    tally.executions += weight
+    tally.squares += weight * weight
+    count(tally.start_types, record.start_type or "none", weight)
+    count(tally.channels, context.origin.channel.value or "none", weight)
+    if record.status != "success":
+        tally.failed += weight
+        tally.timeouts += weight * (record.status == "timeout")
+        count(tally.errors, record.error_type or record.status, weight)
+    if record.init_ms is not None:
+        tally.init.add(record.init_ms, weight)
+    duration_ms = (ended - started) * 1000
+    tally.duration.add(duration_ms, weight)
+    if event.cpu_ms > 0:
+        tally.cpu.add(event.cpu_ms, weight)
+        tally.cpu_of_ms += duration_ms * weight
+    if record.max_memory_mb:
+        tally.memory.add(record.max_memory_mb, weight)
+    tally.request_bytes += record.request_bytes * weight
+    tally.response_bytes += record.response_bytes * weight
+    tally.dropped += event.dropped * weight
+    tally.unfinished += weight * sum(1 for call in event.calls if not call.ended)
+
+
+def _callee(tally: Tally, callee: Callee, key: str) -> CalleeTally:
+    return callee_in(tally, callee.kind, callee.name, callee.via, key)
+
+
+def _fold_callee(callee: CalleeTally, group: Sequence[Named], weight: int) -> None:
+    number = len(group)
+    callee.executions += weight
+    callee.sampled += 1
+    callee.calls += number * weight
+    callee.call_squares += number * weight * weight
+    callee.per_execution.add(number, weight)
+    count(callee.channels, CALL, number * weight)
+    for named in group:
+        call = named.call
+        count(callee.operations, named.callee.operation, weight)
+        if named.callee.qualifier:
+            count(callee.qualifiers, named.callee.qualifier, weight)
+        callee.sent += call.sent_bytes * weight
+        callee.received += call.received_bytes * weight
+        callee.asynchronous += weight * (call.status == ACCEPTED)
+        if not call.ended:
+            callee.unfinished += weight
+            continue
+        callee.latency.add(named.ms, weight)
+        callee.throttles += weight * (call.status == TOO_MANY)
+        if named.failed:
+            callee.failed += weight
+            count(callee.errors, call.error or str(call.status), weight)
+    callee.busy_ms += busy_ms(group) * weight
+
+
+def _fold_timeline(
+    tally: Tally, calls: Sequence[Named], started: float, ended: float, weight: int
+) -> None:
+    tally.waiting.add(busy_ms(calls), weight)
+    for key, waited_ms in critical_ms(calls, started, ended).items():
+        _known(tally, key).critical_ms += waited_ms * weight
+    for named in retried(calls):
+        _known(tally, named.callee.key).retries += weight
+    again: set[str] = set()
+    for named, apart_ms in repetitions(calls):
+        callee = _known(tally, named.callee.key)
+        callee.repeat_calls += weight
+        callee.repeat_ms += named.ms * weight
+        callee.repeat_apart_ms += apart_ms * weight
+        if named.callee.key not in again:
+            again.add(named.callee.key)
+            callee.repeat_executions += weight
+    _fold_chains(tally, calls, weight)
+
+
+def _fold_chains(tally: Tally, calls: Sequence[Named], weight: int) -> None:
+    """The longest run of each kind counts for an execution."""
+    longest: dict[tuple[str, str], Chain] = {}
+    for chain in chains(calls):
+        kind = chain.key, chain.template
+        if kind not in longest or chain.length > longest[kind].length:
+            longest[kind] = chain
+    for (key, template), chain in longest.items():
+        runs = _known(tally, key).runs
+        run = runs.get(template)
+        if run is None:
+            if len(runs) >= MOST_RUNS:
+                continue
+            run = runs[template] = RunTally()
+        run.executions += weight
+        run.length.add(chain.length, weight)
+        run.ms.add(chain.ms, weight)
+
+
+def _known(tally: Tally, key: str) -> CalleeTally:
+    return tally.callees.get(key) or callee_in(tally, "service", "other", "", "service:other")
+
+
+def _fold_relations(tally: Tally, groups: Mapping[str, list[Named]], weight: int) -> None:
+    keys = sorted(list(groups)[:RELATED])
+    for one, two in combinations(keys, 2):
+        relation = relation_in(tally, one, two)
+        if relation is None:
+            return
+        relation.sampled += 1
+        gap = _gap_ms(groups[one], groups[two])
+        gap_after = _gap_ms(groups[two], groups[one])
+        if gap >= 0:
+            relation.before += weight
+            relation.gap.add(gap, weight)
+        elif gap_after >= 0:
+            relation.after += weight
+            relation.gap_after.add(gap_after, weight)
+        else:
+            relation.overlapping += weight
+            continue
+        shorter = min(busy_ms(groups[one]), busy_ms(groups[two]))
+        relation.saving_ms += shorter * weight
+
+
+def _gap_ms(first: Sequence[Named], second: Sequence[Named]) -> float:
+    """From the last end of the one to the first start of the other; negative when they overlap or are the other way."""
+    return (second[0].call.started - max(named.until for named in first)) * 1000
