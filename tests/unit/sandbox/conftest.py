@@ -2,6 +2,7 @@ import contextlib
 import threading
 
 import pytest
+from tests.unit.sandbox.connection import API, Program
 from tests.unit.sandbox.echo import Server
 from tests.unit.sandbox.node_calls import BOOTSTRAP, NODE
 from tests.unit.sandbox.program import running, serving
@@ -59,3 +60,18 @@ async def start_node(tmp_path):
             return api
 
         yield starter
+
+
+@pytest.fixture
+async def served():
+    async with serving() as (api, address), Program(address) as program:
+        yield api, program
+
+
+@pytest.fixture
+async def started(served):
+    """An initialised program that waits for work."""
+    api, program = served
+    program.send("GET", API + "invocation/next")
+    assert isinstance(await api.wait_init(5), InitReport)
+    return api, program
