@@ -58,8 +58,9 @@ def begin(outlet: Sender, head: Mapping[str, Any]) -> None:
 def end() -> float:
     """Monitor no more; the CPU time of this process since ``begin``, in milliseconds."""
     global current
-    execution, current = current, None
-    return execution.close() if execution is not None else 0.0
+    spent = current.close() if current is not None else 0.0
+    current = None
+    return spent
 
 
 class Execution:

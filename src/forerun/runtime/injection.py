@@ -52,7 +52,10 @@ class Carrier:
             taken.append(XRAY)
             added.append(("X-Amzn-Trace-Id", self._xray(span_id)))
         if PARENT in given:
-            state = _merge(_VENDOR + self._signed if self._signed else "", given.get(STATE, ""))
+            own, theirs = _VENDOR + self._signed, given.get(STATE, "")
+            state = (
+                _merge(own, theirs) if self._signed and _clean(theirs, _MAX_STATE) == theirs else ""
+            )
             if state and STATE not in covered:
                 taken.append(STATE)
                 added.append((STATE, state))

@@ -218,7 +218,8 @@ def _read(usual: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             call.busy = False
         call.received += got if isinstance(got, int) else len(got)
-        if call.closing:
+        # Whoever reads line by line up to the end does not close it.
+        if call.closing or self.length == 0:
             call.end()
         return got
 

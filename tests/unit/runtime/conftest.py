@@ -2,6 +2,7 @@ import textwrap
 
 import pytest
 from tests.unit.runtime.driver import INTERPRETERS, Driver
+from tests.unit.runtime.web import served
 
 
 @pytest.fixture(params=INTERPRETERS, ids=lambda path: path.rpartition("/")[2])
@@ -25,3 +26,9 @@ def start(tmp_path):
     yield starter
     for driver in drivers:
         driver.__exit__()
+
+
+@pytest.fixture
+def web():
+    with served() as server:
+        yield server
