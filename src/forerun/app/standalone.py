@@ -29,7 +29,7 @@ from forerun.control.recorder import Recorder
 from forerun.errors import ForerunError, NotFound
 from forerun.host import Compiler, HostAgent
 from forerun.model import WITH_SDK, Credentials, SandboxSpec, TraceContext
-from forerun.sandbox import Sandbox
+from forerun.sandbox import PLATFORM_INSIDE, Sandbox
 from forerun.scheduling import Admission, Backoff
 from forerun.settings import ServerSettings, Settings
 
@@ -130,7 +130,13 @@ class Standalone:
         self._closers.append(self._close_outside)
 
     def _watch(self, state: State) -> Watching:
-        self._watching = Watching(self._settings, state, self._clock, running=self._monitored)
+        self._watching = Watching(
+            self._settings,
+            state,
+            self._clock,
+            running=self._monitored,
+            platform=frozenset({self.endpoint.partition("://")[2], PLATFORM_INSIDE}),
+        )
         self._watching.start()
         self._closers.append(self._watching.close)
         return self._watching

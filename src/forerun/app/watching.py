@@ -1,7 +1,7 @@
 """What watches executions: who recognises and chooses, who is told what happened, and who keeps it."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from forerun.aio import Clock
 from forerun.api.monitoring import MonitoringRoutes
@@ -13,16 +13,22 @@ from forerun.control.registry import Registry
 from forerun.errors import ForerunError
 from forerun.events import Bus
 from forerun.model import TraceContext
+from forerun.profiles import Profiler
 from forerun.settings import Settings
+from forerun.storage.profiles import ProfileStore
 from forerun.traces import Keeper
 
 log = logging.getLogger("forerun.watching")
+
+# Half a second to gather and one transaction: what a killed server loses stays below a second.
+GATHER_S = 0.5
 
 
 class Watching:
     """Made before what it watches; ``start`` then ``close``, once each, while the state is open.
 
-    ``running`` finds the monitored execution that runs now in the sandbox with the given access key.
+    ``running`` finds the monitored execution that runs now in the sandbox with the given access key; ``platform`` are the
+    addresses (``host:port``) that functions know the server by.
     """
 
     def __init__(
@@ -32,6 +38,7 @@ class Watching:
         clock: Clock,
         *,
         running: Callable[[str], TraceContext | None],
+        platform: Container[str],
     ) -> None:
         watched = settings.monitoring
         self.bus = Bus()
@@ -41,6 +48,7 @@ class Watching:
         self.keeper = Keeper(
             state.traces, clock, days=watched.trace_days, max_bytes=watched.trace_bytes
         )
+        self.profiler = Profiler(ProfileStore(state.traces_db), clock, platform)
         self._state = state
         self._clock = clock
 
@@ -48,6 +56,7 @@ class Watching:
         """Begin to listen."""
         self.keeper.start()
         self.bus.listen("traces", self.keeper.consume)
+        self.bus.listen("profiles", self.profiler.consume, gather_s=GATHER_S)
 
     async def close(self) -> None:
         """Take notice of what was told, write it, and stop."""
@@ -58,6 +67,7 @@ class Watching:
         """Remove what is kept no longer."""
         try:
             await self.keeper.trim()
+            await self.profiler.trim()
         except ForerunError as error:
             log.warning("traces cannot be trimmed: %s", error.message)
 

@@ -14,6 +14,7 @@ from forerun.profiles.profile import (
     Repeats,
     Run,
 )
+from forerun.profiles.profiler import Profiler
 
 __all__ = [
     "FUNCTION",
@@ -24,6 +25,7 @@ __all__ = [
     "Memory",
     "PathShare",
     "Profile",
+    "Profiler",
     "Quantiles",
     "Relation",
     "Repeats",

@@ -3,6 +3,7 @@
 from forerun.sandbox.bytecode import make_pack, worth_compiling
 from forerun.sandbox.capabilities import Finding, can_jail, probe
 from forerun.sandbox.contract import OnExit, Pack, Sandbox, Sandboxes, ServePlatform, TakeDatagram
+from forerun.sandbox.environment import PLATFORM_INSIDE
 from forerun.sandbox.interpreters import (
     Interpreter,
     find_nodes,
@@ -21,6 +22,7 @@ from forerun.sandbox.reports import (
 )
 
 __all__ = [
+    "PLATFORM_INSIDE",
     "STANDARD_PRELOAD",
     "Finding",
     "Interpreter",
