@@ -24,25 +24,25 @@ def merge(into: Tally, other: Tally) -> None:
     if other.since and (other.since < into.since or not into.since):
         into.since = other.since
     into.until = max(into.until, other.until)
-    _add(into, other, _DIFFERENT)
+    add_all(into, other, _DIFFERENT)
     for key, callee in other.callees.items():
         _merge_callee(callee_in(into, callee.kind, callee.name, callee.via, key), callee)
     for one, others in other.relations.items():
         for two, relation in others.items():
             target = relation_in(into, one, two)
             if target is not None:
-                _add(target, relation, ())
+                add_all(target, relation, ())
 
 
 def _merge_callee(into: CalleeTally, other: CalleeTally) -> None:
-    _add(into, other, ("kind", "name", "via", "runs"))
+    add_all(into, other, ("kind", "name", "via", "runs"))
     for template, run in other.runs.items():
         if template in into.runs or len(into.runs) < MOST_RUNS:
-            _add(into.runs.setdefault(template, RunTally()), run, ())
+            add_all(into.runs.setdefault(template, RunTally()), run, ())
 
 
-def _add(into: msgspec.Struct, other: msgspec.Struct, without: tuple[str, ...]) -> None:
-    """Add every number, count and sketch of ``other``; there is no other kind of field."""
+def add_all(into: msgspec.Struct, other: msgspec.Struct, without: tuple[str, ...]) -> None:
+    """Add every number, count and sketch of ``other`` but the fields ``without``; there is no other kind of field."""
     for name in into.__struct_fields__:
         if name in without:
             continue
