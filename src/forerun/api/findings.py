@@ -6,35 +6,33 @@ from typing import Protocol
 
 from forerun.api.caller import Caller
 from forerun.api.platform import Query, Route
-from forerun.errors import InvalidInput
+from forerun.control.registry import Registry
+from forerun.errors import InvalidInput, NotFound
 from forerun.model import parse_function_ref
 from forerun.profiles import Profile
-from forerun.profiles.findings import AT_LEAST, Finding, Kind, findings, rank
+from forerun.profiles.findings import AT_LEAST, Finding, Kind, cycles_in, findings, rank
 
 MAX_ITEMS = 1000
 
 
 class Learned(Protocol):
-    """Who knows profiles."""
+    """Who knows profiles; see ``profiles.Profiler``."""
 
-    async def profile(self, account: str, name: str, qualifier: str) -> Profile:
-        """That of a version; of the one watched last when ``qualifier`` is empty. ``NotFound`` when nothing is known."""
+    async def get(self, account: str, name: str, version: str) -> Profile | None:
+        """That of a version; ``None`` when none of its executions was watched."""
         ...
 
-    async def latest(self, account: str) -> Mapping[str, Profile]:
-        """Of each function of the account the version watched last, by name."""
-        ...
-
-    async def cycles(self, account: str) -> Sequence[Sequence[str]]:
-        """Chains of functions, each calling the next and the last the first; where one begins does not matter."""
+    async def list(self, account: str) -> Sequence[Profile]:
+        """Those of all versions of an account's functions."""
         ...
 
 
 class FindingRoutes:
     """The caller's own account only."""
 
-    def __init__(self, learned: Learned) -> None:
+    def __init__(self, learned: Learned, registry: Registry) -> None:
         self._learned = learned
+        self._registry = registry
 
     def routes(self) -> dict[str, Route]:
         """By name, for ``PlatformRoutes``."""
@@ -48,28 +46,52 @@ class FindingRoutes:
         kind = query.get("Kind", "")
         if kind and kind not in set(Kind):
             raise InvalidInput(f"Kind must be one of {', '.join(Kind)}, not '{kind[:100]}'")
-        latest = await self._learned.latest(caller.account)
+        latest = _latest(await self._learned.list(caller.account))
         profiles = list(latest.values())
         if text := query.get("FunctionName", ""):
-            ref = parse_function_ref(text)
-            if ref.account not in (None, caller.account):
-                raise InvalidInput("FunctionName must be a function of your own account")
-            qualifier = query.get("Qualifier") or ref.qualifier or ""
-            profiles = [await self._learned.profile(caller.account, ref.name, qualifier)]
-        cycles = await self._learned.cycles(caller.account)
+            profiles = [await self._one(caller, text, query.get("Qualifier", ""), latest)]
         # A thousand functions take a quarter of a second, in which others want to be served.
-        found = await asyncio.to_thread(_found, profiles, latest, cycles)
+        found = await asyncio.to_thread(_found, profiles, latest)
         return {
             "Findings": [each for each in found if kind in ("", each.kind)][:MAX_ITEMS],
             "Watched": sum(profile.sampled for profile in profiles),
             "AtLeast": AT_LEAST,
         }
 
+    async def _one(
+        self, caller: Caller, text: str, qualifier: str, latest: Mapping[str, Profile]
+    ) -> Profile:
+        """The profile that is asked for; ``NotFound`` when there is none."""
+        ref = parse_function_ref(text)
+        if ref.account not in (None, caller.account):
+            raise InvalidInput("FunctionName must be a function of your own account")
+        version = qualifier or ref.qualifier or ""
+        if not version:
+            found = latest.get(ref.name)
+        else:
+            if not version.isdecimal() and version != "$LATEST":
+                resolved = await self._registry.resolve(caller.account, ref.name, version, 0.0)
+                version = resolved.function.version
+            found = await self._learned.get(caller.account, ref.name, version)
+        if found is None:
+            which = f"version {version} of {ref.name}" if version else ref.name
+            raise NotFound(f"No execution of {which} was watched yet")
+        return found
 
-def _found(
-    profiles: Sequence[Profile], latest: Mapping[str, Profile], cycles: Sequence[Sequence[str]]
-) -> list[Finding]:
+
+def _latest(profiles: Sequence[Profile]) -> dict[str, Profile]:
+    """Of each function the version that was watched last."""
+    latest: dict[str, Profile] = {}
+    for profile in profiles:
+        known = latest.get(profile.function)
+        if known is None or profile.until > known.until:
+            latest[profile.function] = profile
+    return latest
+
+
+def _found(profiles: Sequence[Profile], latest: Mapping[str, Profile]) -> list[Finding]:
     """Findings of all of them, surest and largest first."""
+    cycles = cycles_in(latest)
     found = [
         each
         for profile in profiles

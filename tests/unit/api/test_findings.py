@@ -1,6 +1,7 @@
 """``GET /forerun/findings``: of one function or of all, of the caller's account alone."""
 
 import time
+from types import SimpleNamespace
 
 import pytest
 from tests.unit.profiles.findings.profiles import always, callee, profile, spread
@@ -21,43 +22,56 @@ MINE = Caller(
 
 
 class Learned:
-    """Profiles by function, in one version each."""
+    """Profiles, and an alias ``live`` of version 7 of each function."""
 
-    def __init__(self, *profiles, cycles=()):
-        self.by_name = {each.function: each for each in profiles}
-        self._cycles = cycles
-        self.asked = []
+    def __init__(self, *profiles):
+        self.profiles = profiles
 
-    async def profile(self, account, name, qualifier):
-        self.asked.append((account, name, qualifier))
-        if name not in self.by_name:
-            raise NotFound(f"Nothing is known of {name}")
-        return self.by_name[name]
-
-    async def latest(self, account):
+    async def get(self, account, name, version):
         assert account == MINE.account
-        return self.by_name
+        found = (each for each in self.profiles if (each.function, each.version) == (name, version))
+        return next(found, None)
 
-    async def cycles(self, account):
+    async def list(self, account):
         assert account == MINE.account
-        return self._cycles
+        return list(self.profiles)
+
+    async def resolve(self, account, name, qualifier, draw):
+        assert account == MINE.account
+        if qualifier != "live":
+            raise NotFound(f"There is no alias {qualifier}")
+        return SimpleNamespace(function=SimpleNamespace(version="7"))
 
 
 async def get(learned, **query):
-    return await FindingRoutes(learned).routes()["findings"](MINE, query)
+    return await FindingRoutes(learned, learned).routes()["findings"](MINE, query)
 
 
 waits = profile(callees=[always(critical_share=0.6)])
 starts = profile(function="S", init_ms=spread(400.0, 200))
 
 
-async def test_of_one_function():
-    learned = Learned(waits, starts)
-    answer = await get(learned, FunctionName="A", Qualifier="live")
+async def test_of_one_function_the_version_watched_last():
+    old = profile(version="7", until=1.0, init_ms=spread(400.0, 200))
+    answer = await get(Learned(old, waits, starts), FunctionName="A")
     assert [(each.function, each.kind) for each in answer["Findings"]] == [("A", "waiting")]
     assert (answer["Watched"], answer["AtLeast"]) == (1000, 20)
-    await get(learned, FunctionName="A:7")
-    assert [asked[1:] for asked in learned.asked] == [("A", "live"), ("A", "7")]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"FunctionName": "A", "Qualifier": "7"},
+        {"FunctionName": "A", "Qualifier": "live"},
+        {"FunctionName": "A:7"},
+        {"FunctionName": "arn:aws:lambda:r:000000000001:function:A:live"},
+    ],
+    ids=["version", "alias", "in-name", "arn"],
+)
+async def test_of_a_version(query):
+    old = profile(version="7", until=1.0, init_ms=spread(400.0, 200))
+    answer = await get(Learned(old, waits), **query)
+    assert [(each.version, each.kind) for each in answer["Findings"]] == [("7", "init")]
 
 
 async def test_of_all_functions_surest_and_largest_first():
@@ -69,8 +83,9 @@ async def test_of_all_functions_surest_and_largest_first():
 
 
 async def test_cycles_are_told_from_each_of_their_functions():
+    waits_for_c = profile(function="X", callees=[callee("C")])
     chain = [profile(function=name, callees=[callee(to)]) for name, to in ("AB", "BC", "CA")]
-    answer = await get(Learned(*chain, cycles=[["B", "C", "A"]]))
+    answer = await get(Learned(*chain, waits_for_c))
     assert sorted(each.title for each in answer["Findings"]) == [
         "A calls B calls C calls A: a cycle",
         "B calls C calls A calls B: a cycle",
@@ -83,11 +98,13 @@ async def test_cycles_are_told_from_each_of_their_functions():
     ("query", "error"),
     [
         ({"FunctionName": "nobody"}, NotFound),
+        ({"FunctionName": "A", "Qualifier": "8"}, NotFound),
+        ({"FunctionName": "A", "Qualifier": "dead"}, NotFound),
         ({"FunctionName": "no/name"}, InvalidInput),
         ({"FunctionName": "arn:aws:lambda:r:000000000002:function:A"}, InvalidInput),
         ({"Kind": "magic"}, InvalidInput),
     ],
-    ids=["unknown", "malformed", "foreign", "kind"],
+    ids=["unknown", "version", "alias", "malformed", "foreign", "kind"],
 )
 async def test_what_cannot_be_answered_says_why(query, error):
     with pytest.raises(error):

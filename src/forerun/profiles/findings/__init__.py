@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from forerun.profiles.findings.always import always_called
 from forerun.profiles.findings.cycles import cycles as found_cycles
+from forerun.profiles.findings.cycles import cycles_in
 from forerun.profiles.findings.failures import callee_errors, timeouts
 from forerun.profiles.findings.finding import (
     AT_LEAST,
@@ -37,6 +38,7 @@ __all__ = [
     "Gain",
     "Kind",
     "Measure",
+    "cycles_in",
     "findings",
     "rank",
 ]

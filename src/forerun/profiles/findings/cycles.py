@@ -1,6 +1,6 @@
 """Functions that call themselves, alone or through others."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from forerun.profiles.findings.finding import (
     Confidence,
@@ -15,6 +15,8 @@ from forerun.profiles.profile import FUNCTION, Profile
 
 # A chain that calls on with less than this is soon over, and its gain is shown as it is.
 ENDLESS = 0.99
+# Functions of one account that are looked at for cycles; an account has no more but by mistake.
+MOST = 200
 
 
 def cycles(known: Known) -> Iterator[Finding]:
@@ -34,6 +36,50 @@ def _short(known: Known) -> Iterator[tuple[str, ...]]:
             yield (me,)
         elif name in known.callees and me in _called(known.callees[name]):
             yield (me, name)
+
+
+def cycles_in(profiles: Mapping[str, Profile]) -> list[list[str]]:
+    """For each function that calls itself through others, the shortest way around; each cycle once.
+
+    ``profiles`` are those of an account, by function. The way begins with its first function in alphabetical order.
+    """
+    calls = _without_ends({name: set(_called(each)) for name, each in profiles.items()})
+    found: dict[tuple[str, ...], None] = {}
+    for name in sorted(calls)[:MOST]:
+        if way := _around(name, calls):
+            first = way.index(min(way))
+            found[(*way[first:], *way[:first])] = None
+    return [list(way) for way in found]
+
+
+def _without_ends(calls: dict[str, set[str]]) -> dict[str, set[str]]:
+    """The part of the graph in which everybody calls somebody of it, and is called by somebody of it."""
+    while True:
+        called = set().union(*calls.values()) & calls.keys()
+        kept = {name: to & called for name, to in calls.items() if name in called and to & called}
+        if len(kept) == len(calls):
+            return kept
+        calls = kept
+
+
+def _around(name: str, calls: Mapping[str, set[str]]) -> list[str]:
+    """The shortest chain from a function back to itself, without the end; empty when there is none."""
+    came: dict[str, str] = {}
+    at = [name]
+    while at:
+        following: list[str] = []
+        for one in at:
+            for to in sorted(calls.get(one, ())):
+                if to == name:
+                    way = [one]
+                    while way[-1] != name:
+                        way.append(came[way[-1]])
+                    return way[::-1]
+                if to not in came:
+                    came[to] = one
+                    following.append(to)
+        at = following
+    return []
 
 
 def _called(profile: Profile) -> list[str]:

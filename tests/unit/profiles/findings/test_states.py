@@ -8,7 +8,7 @@ from tests.unit.profiles.findings.profiles import always, callee, profile, sprea
 from tests.unit.profiles.findings.test_calls import found
 
 from forerun.profiles import CalleeProfile, Likelihood, Memory, Profile, Quantiles, Relation
-from forerun.profiles.findings import Confidence, Finding, Kind, findings
+from forerun.profiles.findings import Confidence, Finding, Kind, cycles_in, findings
 
 
 def remembering(configured: int, used: float, **more) -> Profile:
@@ -214,6 +214,30 @@ def test_longer_cycles_are_given_and_each_is_told_once():
     chains = [["A", "B", "C"], ["A", "B", "C"], ["B", "C", "A"], []]
     finding = found(Kind.CYCLE, one, cycles=chains)
     assert finding.title == "A calls B calls C calls A: a cycle"
+
+
+def graph(**calls: str) -> dict[str, Profile]:
+    """Functions by name, and whom they call."""
+    return {
+        name: profile(function=name, callees=[callee(to) for to in whom])
+        for name, whom in calls.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("calls", "cycles"),
+    [
+        ({}, []),
+        ({"A": "B", "B": "C", "C": ""}, []),
+        ({"A": "A"}, [["A"]]),
+        ({"X": "C", "A": "BC", "B": "C", "C": "A", "Y": ""}, [["A", "C"], ["A", "B", "C"]]),
+        ({"A": "B", "B": "A", "C": "D", "D": "C", "E": "AC"}, [["A", "B"], ["C", "D"]]),
+        ({"A": "B", "B": "Z"}, []),
+    ],
+    ids=["nobody", "chain", "itself", "short-and-long", "two", "unknown"],
+)
+def test_cycles_of_an_account(calls, cycles):
+    assert cycles_in(graph(**calls)) == cycles
 
 
 def test_a_chain_is_no_cycle():
