@@ -89,10 +89,11 @@ class Execution:
                 call.end(at=call.answered)
         return spent
 
-    def within(self) -> bool:
+    @staticmethod
+    def within() -> bool:
         """Whether this thread or task is making a call already; one that is over may still be in its context."""
         call = inside.get()
-        return call is not None and call.under_way(self)
+        return call is not None and not (call.answered or call.ended)
 
     def connection(self, host: str) -> Call:
         """A connection to ``host`` (``name:port``) is about to be opened."""
@@ -165,10 +166,6 @@ class Call:
         # meanwhile; the head of the request has not been sent.
         self.busy = self.closing = False
         self.unsent_head = True
-
-    def under_way(self, execution: Execution) -> bool:
-        """Whether it is one of ``execution`` and waits for its response."""
-        return execution is self._execution and not (self.answered or self.ended)
 
     def tell(self) -> None:
         """Tell the host; a call that nobody hears of is no reason to fail."""
