@@ -67,11 +67,14 @@ class HttpServer:
         self._owner = TaskOwner(name)
         self._sweeping = False
 
-    async def listen(self, sock: socket.socket) -> asyncio.Server:
-        """Accept connections on ``sock`` from now on; close the returned server to stop with this socket alone."""
+    async def listen(self, sock: socket.socket, app: App | None = None) -> asyncio.Server:
+        """Accept connections on ``sock`` from now on; close the returned server to stop with this socket alone.
+
+        ``app`` serves those who come this way, if it is another one for them.
+        """
         loop = asyncio.get_running_loop()
         server = await loop.create_server(
-            lambda: _GuardedProtocol(self._config, self._state, self._bounds),
+            lambda: _GuardedProtocol(self._config, self._state, self._bounds, app),
             sock=sock,
             backlog=BACKLOG,
         )
@@ -152,8 +155,10 @@ class _JoinedWrites:
 class _GuardedProtocol(HttpToolsProtocol):
     """uvicorn's protocol with bounds on what a client may send and how long it may take."""
 
-    def __init__(self, config: Config, state: ServerState, bounds: Bounds) -> None:
+    def __init__(self, config: Config, state: ServerState, bounds: Bounds, app: App | None) -> None:
         super().__init__(config, state, {})
+        if app is not None:
+            self.app = cast("Any", app)
         self._bounds = bounds
         self._head_since: float | None = self.loop.time()
         self._head_bytes = 0

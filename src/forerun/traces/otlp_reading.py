@@ -6,7 +6,8 @@ values and their number are bounded, and nothing claims to be the platform's own
 
 import base64
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,6 +25,7 @@ from forerun.traces.bounds import (
 )
 from forerun.traces.otlp_messages import request_of
 
+PART = 200
 KINDS = ("internal", "internal", "server", "client", "producer", "consumer")
 _ERROR = 2
 _MAX_DEPTH = 8
@@ -47,7 +49,7 @@ _OF_RESOURCE = (
 
 
 class Imported(NamedTuple):
-    """What came in: segments to keep, how many spans were refused, and why the first of those was."""
+    """A part of what came in: segments to keep, how many spans were refused, and why the first of those was."""
 
     segments: list[Segment]
     rejected: int = 0
@@ -140,8 +142,11 @@ class _Request(_Struct):
     resource_spans: list[_ResourceSpans] = []
 
 
-def read_json(body: bytes, account: str) -> Imported:
-    """The spans of an ``ExportTraceServiceRequest`` as JSON. Raises ``InvalidInput`` when it is none."""
+def read_json(body: bytes, account: str) -> Iterator[Imported]:
+    """The spans of an ``ExportTraceServiceRequest`` as JSON, ``PART`` by part, so that others get their turn between.
+
+    Raises ``InvalidInput``, before the first part, when it is none.
+    """
     try:
         request = msgspec.json.decode(body, type=_Request, strict=False)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
@@ -149,28 +154,27 @@ def read_json(body: bytes, account: str) -> Imported:
     return _read(request, account, str.lower)
 
 
-def read_protobuf(body: bytes, account: str) -> Imported:
-    """The spans of an ``ExportTraceServiceRequest``. Raises ``InvalidInput`` when it is none."""
+def read_protobuf(body: bytes, account: str) -> Iterator[Imported]:
+    """As ``read_json``, of protobuf."""
     return _read(request_of(body), account, bytes.hex)
 
 
-def _read(request: Any, account: str, to_id: Callable[[Any], str]) -> Imported:
-    segments: list[Segment] = []
-    rejected, reason = 0, ""
+def _read(request: Any, account: str, to_id: Callable[[Any], str]) -> Iterator[Imported]:
     for of_resource in request.resource_spans:
         said = _attributes(of_resource.resource.attributes)
         service = str(said.get("service.name", ""))[:MAX_NAME]
-        traces: dict[str, list[Span]] = {}
-        for of_scope in of_resource.scope_spans:
-            for sent in of_scope.spans:
+        spans = (span for of_scope in of_resource.scope_spans for span in of_scope.spans)
+        while part := list(islice(spans, PART)):
+            traces: dict[str, list[Span]] = {}
+            refused: list[str] = []
+            for sent in part:
                 span = _span(sent, service, to_id)
                 if isinstance(span, Span):
                     traces.setdefault(span.trace_id, []).append(span)
                 else:
-                    rejected += 1
-                    reason = reason or span
-        segments += [_segment(account, spans, said) for spans in traces.values()]
-    return Imported(segments, rejected, reason)
+                    refused.append(span)
+            segments = [_segment(account, spans, said) for spans in traces.values()]
+            yield Imported(segments, len(refused), refused[0] if refused else "")
 
 
 def _segment(account: str, spans: list[Span], said: dict[str, Any]) -> Segment:
