@@ -31,7 +31,7 @@ function options(props: Props, width: number): uPlot.Options {
   return {
     width,
     height: props.height ?? 150,
-    padding: [8, 6, 0, 0],
+    padding: [8, 18, 0, 0],
     cursor: { sync: { key: "time" }, points: { size: 6 }, y: false, drag: { x: false, y: false } },
     legend: { live: true },
     scales: { x: { time: true }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.08 : 1] } },

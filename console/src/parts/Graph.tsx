@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef, useState, type KeyboardEvent, type PointerE
 import type { MapEdge, MapNode, ServiceMap } from "../api";
 import { ms, perHour, share } from "../format";
 import { go, paths } from "../route";
-import { place } from "./layout";
+import { LONGEST_NAME, place } from "./layout";
 import "../style/chart.css";
 
 interface Props {
@@ -42,7 +42,7 @@ function told(edge: MapEdge): string {
 }
 
 export default function Graph({ map, label, height, root, filter }: Props) {
-  const plan = useMemo(() => place(map), [map]);
+  const plan = useMemo(() => place(map, said), [map]);
   const svg = useRef<SVGSVGElement>(null);
   const [view, setView] = useState<View>({ x: 0, y: 0, k: 1 });
   const [near, setNear] = useState<string | null>(null);
@@ -121,7 +121,7 @@ export default function Graph({ map, label, height, root, filter }: Props) {
         onPointerUp={() => (drag.current = null)} onPointerLeave={() => (drag.current = null)}>
         <defs>
           {["bar", "bad", "warn"].map((color) => (
-            <marker key={color} id={`tip-${color}`} viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" markerUnits="userSpaceOnUse" orient="auto">
+            <marker key={color} id={`tip-${color}`} viewBox="0 0 8 8" refX="7" refY="4" markerWidth="9" markerHeight="9" markerUnits="userSpaceOnUse" orient="auto">
               <path d="M0 0.6L7.4 4L0 7.4z" fill={`var(--${color})`} />
             </marker>
           ))}
@@ -150,8 +150,8 @@ export default function Graph({ map, label, height, root, filter }: Props) {
                 : {})}>
               <title>{`${node.name}\n${said(node)}`}</title>
               <rect width={width} height={height} rx={node.kind === "service" ? 22 : 8} />
-              <text x={width / 2} y={20} textAnchor="middle">{short(node.name, 28)}</text>
-              <text x={width / 2} y={36} textAnchor="middle" className={failing(node.error_rate) ? "small bad" : "small"}>{short(said(node), 34)}</text>
+              <text x={width / 2} y={20} textAnchor="middle">{short(node.name, LONGEST_NAME)}</text>
+              <text x={width / 2} y={36} textAnchor="middle" className={failing(node.error_rate) ? "small bad" : "small"}>{said(node)}</text>
             </g>
           ))}
         </g>

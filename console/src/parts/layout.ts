@@ -25,7 +25,10 @@ export interface Plan {
 
 export const NODE_HEIGHT = 46;
 
-const widthOf = (node: MapNode) => Math.min(230, Math.max(108, 30 + node.name.length * 7.1));
+export const LONGEST_NAME = 28;
+
+const widthOf = (node: MapNode, second: string) =>
+  Math.max(104, 30 + Math.min(LONGEST_NAME, node.name.length) * 7.1, 24 + second.length * 6.3);
 
 /** A smooth way through dagre's points. */
 function curve(points: { x: number; y: number }[]): string {
@@ -40,12 +43,13 @@ function curve(points: { x: number; y: number }[]): string {
   return path;
 }
 
-export function place(map: ServiceMap): Plan {
+/** `second` tells the line below a node's name, for which there must be room. */
+export function place(map: ServiceMap, second: (node: MapNode) => string): Plan {
   const graph = new dagre.graphlib.Graph({ multigraph: true });
   graph.setGraph({ rankdir: "LR", nodesep: 16, ranksep: 92, edgesep: 10, marginx: 24, marginy: 24, ...(map.nodes.length > 300 ? { ranker: "longest-path" } : {}) });
   graph.setDefaultEdgeLabel(() => ({}));
   const known = new Set(map.nodes.map((node) => node.id));
-  for (const node of map.nodes) graph.setNode(node.id, { width: widthOf(node), height: NODE_HEIGHT });
+  for (const node of map.nodes) graph.setNode(node.id, { width: widthOf(node, second(node)), height: NODE_HEIGHT });
   const edges = map.edges.filter((edge) => known.has(edge.from) && known.has(edge.to));
   edges.forEach((edge, i) => graph.setEdge(edge.from, edge.to, { width: 34, height: 14, labelpos: "c" }, String(i)));
   dagre.layout(graph);
