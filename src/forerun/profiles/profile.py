@@ -48,7 +48,8 @@ class Repeats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """Calls of one kind (``template``: method or operation, and path) that came one after the other, and differed.
+    """Calls of one kind (``template``: method or operation, and path) that came one after the other, and differed; calls of
+    other kinds may lie between.
 
     ``executions``: in how many there were at least three of them; ``length``: how many, ``ms``: how long from the
     start of the first to the end of the last, in each of those executions.

@@ -75,27 +75,29 @@ def critical_ms(calls: Sequence[Named], started: float, ended: float) -> dict[st
 
 
 def chains(calls: Sequence[Named]) -> list[Chain]:
-    """Runs of at least three calls to one callee and template that do not overlap and are not all the same."""
+    """Runs of at least three calls to one callee and template that do not overlap and are not all the same.
+
+    Calls of other kinds may lie between: a loop may do two things for each item.
+    """
     found: list[Chain] = []
-    run: list[Named] = []
-    for named in [*sorted(calls, key=_start), None]:
-        if named is not None and run and _continues(run[-1], named):
-            run.append(named)
-            continue
-        if len(run) >= FEWEST_IN_RUN and len({each.call.fingerprint for each in run}) > 1:
-            first, last = run[0], run[-1]
-            length_ms = (last.until - first.call.started) * 1000
-            found.append(Chain(first.callee.key, _template(first), len(run), length_ms))
-        run = [] if named is None else [named]
+    runs: dict[tuple[str, str], list[Named]] = {}
+    for named in sorted(calls, key=_start):
+        run = runs.setdefault((named.callee.key, _template(named)), [])
+        if run and named.call.started < run[-1].until:
+            found += _chain(run)
+            run.clear()
+        run.append(named)
+    for run in runs.values():
+        found += _chain(run)
     return found
 
 
-def _continues(last: Named, named: Named) -> bool:
-    return (
-        named.callee.key == last.callee.key
-        and _template(named) == _template(last)
-        and named.call.started >= last.until
-    )
+def _chain(run: Sequence[Named]) -> list[Chain]:
+    if len(run) < FEWEST_IN_RUN or len({each.call.fingerprint for each in run}) == 1:
+        return []
+    first, last = run[0], run[-1]
+    length_ms = (last.until - first.call.started) * 1000
+    return [Chain(first.callee.key, _template(first), len(run), length_ms)]
 
 
 def _template(named: Named) -> str:
