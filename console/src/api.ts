@@ -212,7 +212,8 @@ export interface Finding {
   version: string;
   title: string;
   advice: string;
-  confidence: "high" | "medium" | "low";
+  /** `measured`, `likely`, or a `candidate` that depends on its condition. */
+  confidence: string;
   evidence: Measure[];
   gain: { amount: number; unit: string; per: string; share: number; how: string };
   sampled: number;

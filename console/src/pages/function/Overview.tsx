@@ -83,7 +83,7 @@ function Findings({ name }: { name: string }) {
                 <summary><span className="strong">{each.title}</span>{each.gain.amount > 0 && <span className="tag good">−{each.gain.unit === "ms" ? ms(each.gain.amount) : mb(each.gain.amount)}</span>}</summary>
                 <p>{each.advice}{each.condition && <em> {each.condition}</em>}</p>
                 <ul className="soft">{each.evidence.map((measure) => <li key={measure.what}>{measured(measure)}</li>)}</ul>
-                <p className="faint">{each.gain.how ? `${each.gain.how}; ` : ""}confidence {each.confidence}</p>
+                <p className="faint">{each.confidence}{each.gain.how && `; gain: ${each.gain.how}`}</p>
               </details>
             </li>
           ))}
