@@ -58,7 +58,7 @@ def exact_profile(events: list[ExecutionEnded], platform: str) -> Profile:
         invocations=len(events),
         per_hour=len(events) / wall if wall > 0 else 0.0,
         start_types=_counts(record.start_type or "" for record in records),
-        channels=_counts(event.context.origin.channel.value for event in events),
+        channels=_counts(event.context.origin.channel.value or "none" for event in events),
         errors=_counts(record.error_type for record in records if record.error_type),
         error_rate=_share(sum(record.status != "success" for record in records), len(records)),
         timeouts=float(sum(record.status == "timeout" for record in records)),
