@@ -50,6 +50,7 @@ class Standalone:
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 only shown
         self.endpoint = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
         self._clock = SystemClock()
+        self._admission = Admission(settings.limits.account_concurrency)
         self._owner = TaskOwner("standalone")
         self._closers: list[Callable[[], Awaitable[Any]]] = []
 
@@ -84,7 +85,7 @@ class Standalone:
         services.estate.changes.listen(self._drop_outdated)
         services.estate.changes.listen(self._prepare)
         recorder = Recorder(state.invocations, state.logs)
-        self._admission = admission = Admission(settings.limits.account_concurrency)
+        admission = self._admission
         for account, name, amount in await services.estate.concurrency.reservations():
             admission.reserve(account, name, amount)
         invoker = self._invoker = Invoker(
@@ -135,6 +136,7 @@ class Standalone:
             state,
             self._clock,
             running=self._monitored,
+            peaks=self._admission.take_peaks,
             platform=frozenset({self.endpoint.partition("://")[2], PLATFORM_INSIDE}),
         )
         self._watching.start()

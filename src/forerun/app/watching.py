@@ -1,7 +1,7 @@
 """What watches executions: who recognises and chooses, who is told what happened, and who keeps it."""
 
 import logging
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 
 from forerun.aio import Clock
 from forerun.api.monitoring import MonitoringRoutes
@@ -13,8 +13,9 @@ from forerun.control.registry import Registry
 from forerun.errors import ForerunError
 from forerun.events import Bus
 from forerun.model import TraceContext
-from forerun.profiles import Profiler
+from forerun.profiles import Activity, Profiler
 from forerun.settings import Settings
+from forerun.storage.activity import ActivityStore
 from forerun.storage.profiles import ProfileStore
 from forerun.traces import Keeper
 
@@ -28,7 +29,8 @@ class Watching:
     """Made before what it watches; ``start`` then ``close``, once each, while the state is open.
 
     ``running`` finds the monitored execution that runs now in the sandbox with the given access key; ``platform`` are the
-    addresses (``host:port``) that functions know the server by.
+    addresses (``host:port``) that functions know the server by; ``peaks`` tells how many executions of each function ran at
+    once at most since it was asked before.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Watching:
         *,
         running: Callable[[str], TraceContext | None],
         platform: Container[str],
+        peaks: Callable[[], Mapping[tuple[str, str], int]],
     ) -> None:
         watched = settings.monitoring
         self.bus = Bus()
@@ -49,25 +52,32 @@ class Watching:
             state.traces, clock, days=watched.trace_days, max_bytes=watched.trace_bytes
         )
         self.profiler = Profiler(ProfileStore(state.traces_db), clock, platform)
+        self.activity = Activity(
+            ActivityStore(state.traces_db), clock, days=watched.activity_days, peaks=peaks
+        )
         self._state = state
         self._clock = clock
 
     def start(self) -> None:
         """Begin to listen."""
         self.keeper.start()
+        self.activity.start()
         self.bus.listen("traces", self.keeper.consume)
         self.bus.listen("profiles", self.profiler.consume, gather_s=GATHER_S)
+        self.bus.listen("activity", self.activity.consume)
 
     async def close(self) -> None:
         """Take notice of what was told, write it, and stop."""
         await self.bus.close()
         await self.keeper.close()
+        await self.activity.close()
 
     async def sweep(self) -> None:
         """Remove what is kept no longer."""
         try:
             await self.keeper.trim()
             await self.profiler.trim()
+            await self.activity.sweep()
         except ForerunError as error:
             log.warning("traces cannot be trimmed: %s", error.message)
 

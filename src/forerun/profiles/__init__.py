@@ -1,5 +1,7 @@
 """What functions are like, learned from what their executions did: profiles, activity, who reaches whom."""
 
+from forerun.profiles.activity import Activity, spark_lines
+from forerun.profiles.minute import Series
 from forerun.profiles.profile import (
     FUNCTION,
     SELF,
@@ -20,6 +22,7 @@ __all__ = [
     "FUNCTION",
     "SELF",
     "SERVICE",
+    "Activity",
     "CalleeProfile",
     "Likelihood",
     "Memory",
@@ -30,4 +33,6 @@ __all__ = [
     "Relation",
     "Repeats",
     "Run",
+    "Series",
+    "spark_lines",
 ]

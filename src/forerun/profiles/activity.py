@@ -62,11 +62,9 @@ class Activity:
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(Minute).decode
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Take up the minute that is going on, and begin to write."""
         self._at = self._minute_of(self._clock.now())
-        for account, name, body in await self._store.minute(self._at):
-            self._minutes[account, name] = self._decode(body)
         self._owner.spawn(self._run(), name="flush")
 
     async def close(self) -> None:
@@ -148,9 +146,19 @@ class Activity:
         await self._store.trim(MINUTE_S, max(oldest, min(hour or now, now - MINUTES_KEPT_S)))
 
     async def _run(self) -> None:
+        await self._take_up()
         while True:
             await self._clock.sleep(FLUSH_S)
             await self.flush()
+
+    async def _take_up(self) -> None:
+        """What a server before this one counted in the same minute counts on."""
+        try:
+            for account, name, body in await self._store.minute(self._at):
+                known = self._minutes.setdefault((account, name), Minute())
+                known.merge(self._decode(body))
+        except ForerunError as error:
+            log.warning("what was counted of this minute cannot be read: %s", error.message)
 
     async def _between(
         self, account: str, name: str, begin: int, end: int, step_s: int

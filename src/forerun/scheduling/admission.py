@@ -26,9 +26,11 @@ class _Function:
 
 
 class _Account:
-    """``shared`` counts the running calls of all functions without reservation, ``reserved`` sums the reservations."""
+    """``shared`` counts the running calls of all functions without reservation, ``reserved`` sums the reservations;
+    ``peaks`` are the most calls of each function at once since somebody asked.
+    """
 
-    __slots__ = ("functions", "limit", "reserved", "running", "shared")
+    __slots__ = ("functions", "limit", "peaks", "reserved", "running", "shared")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -36,6 +38,7 @@ class _Account:
         self.shared = 0
         self.running = 0
         self.functions: dict[str, _Function] = {}
+        self.peaks: dict[str, int] = {}
 
     def function(self, name: str) -> _Function:
         found = self.functions.get(name)
@@ -119,9 +122,24 @@ class Admission:
             raise Throttled(MESSAGE, reason=UNRESERVED, retry_after_s=RETRY_AFTER_S)
         else:
             entry.shared += 1
-        called.running += 1
+        called.running = running = called.running + 1
         entry.running += 1
+        if running > entry.peaks.get(function, 0):
+            entry.peaks[function] = running
         return Lease(entry, called)
+
+    def take_peaks(self) -> dict[tuple[str, str], int]:
+        """How many calls of each function ran at once at most since this was asked before, by account and name."""
+        taken: dict[tuple[str, str], int] = {}
+        for account, entry in self._accounts.items():
+            for name, peak in entry.peaks.items():
+                taken[account, name] = peak
+            entry.peaks = {
+                name: function.running
+                for name, function in entry.functions.items()
+                if function.running
+            }
+        return taken
 
     def reserve(self, account: str, function: str, reserved: int | None) -> None:
         """Set, change or (``None``) remove a function's reservation, so that it counts before its first call too."""

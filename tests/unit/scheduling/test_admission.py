@@ -90,6 +90,13 @@ class AdmissionMachine(RuleBasedStateMachine):
         self.limit = 4
         self.reserved: dict[str, int | None] = dict.fromkeys("abc")
         self.running: list[str] = []
+        self.peaks: dict[str, int] = {}
+
+    @rule()
+    def take_peaks(self) -> None:
+        expected = {("acc", name): peak for name, peak in self.peaks.items()}
+        assert self.admission.take_peaks() == expected
+        self.peaks = {name: self.running.count(name) for name in self.running}
 
     @rule(target=leases, name=names)
     def admit(self, name: str):
@@ -106,6 +113,7 @@ class AdmissionMachine(RuleBasedStateMachine):
             return multiple()
         lease = self.admission.admit("acc", name, reserved)
         self.running.append(name)
+        self.peaks[name] = max(self.peaks.get(name, 0), self.running.count(name))
         return (name, lease)
 
     @rule(held=consumes(leases))
@@ -119,7 +127,11 @@ class AdmissionMachine(RuleBasedStateMachine):
         if told or reserved is None or not self.running.count(name):
             self.admission.reserve("acc", name, reserved)
         else:
+            before = self.admission.running("acc", name)
             refusal(self.admission, name, reserved)
+            # Where there was room it was not refused, but ran for a moment.
+            if before < reserved:
+                self.peaks[name] = max(self.peaks.get(name, 0), before + 1)
 
     @rule(limit=st.integers(0, 6))
     def change(self, limit: int) -> None:
