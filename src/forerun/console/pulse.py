@@ -1,7 +1,7 @@
 """What functions did within the last minute, for whoever looks now: counted from every execution, kept for a minute."""
 
-import math
 from collections import Counter
+from math import log2
 
 import msgspec
 
@@ -39,8 +39,8 @@ class _Slot:
 
     def __init__(self) -> None:
         self.calls = self.errors = self.throttles = 0
-        self.starts: Counter[str] = Counter()
-        self.durations: Counter[int] = Counter()
+        self.starts: dict[str, int] = {}
+        self.durations: dict[int, int] = {}
 
 
 _Slots = dict[int, _Slot]
@@ -75,19 +75,22 @@ class PulseBoard:
 
     def _count(self, event: ExecutionEnded, at: int) -> None:
         record = event.record
-        slots = self._accounts.setdefault(record.account, {}).setdefault(record.name, {})
-        slot = slots.get(at)
-        if slot is None:
-            slot = slots[at] = _Slot()
+        try:
+            slot = self._accounts[record.account][record.name][at]
+        except KeyError:
+            functions = self._accounts.setdefault(record.account, {})
+            slot = functions.setdefault(record.name, {})[at] = _Slot()
         slot.calls += 1
-        if record.status == "throttled":
-            slot.throttles += 1
-            return
-        if record.status != "success":
+        status, start = record.status, record.start_type
+        if status != "success":
+            if status == "throttled":
+                slot.throttles += 1
+                return
             slot.errors += 1
-        if record.start_type:
-            slot.starts[record.start_type] += 1
-            slot.durations[_class_of(record.duration_ms)] += 1
+        if start is not None:
+            slot.starts[start] = slot.starts.get(start, 0) + 1
+            shown = round(_CLASSES * log2(max(record.duration_ms, _SHORTEST_MS)))
+            slot.durations[shown] = slot.durations.get(shown, 0) + 1
 
     def _sweep(self, at: int) -> None:
         for account, functions in list(self._accounts.items()):
@@ -117,10 +120,6 @@ def _row(slots: _Slots, since: int) -> PulseRow | None:
         p95=_quantile(durations, 0.95),
         starts=starts,
     )
-
-
-def _class_of(ms: float) -> int:
-    return round(_CLASSES * math.log2(max(ms, _SHORTEST_MS)))
 
 
 def _quantile(durations: Counter[int], q: float) -> float:
