@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Container, Mapping
 
 from forerun.aio import Clock
+from forerun.api.findings import FindingRoutes
 from forerun.api.monitoring import MonitoringRoutes
 from forerun.api.platform import Route
 from forerun.api.traces import TraceRoutes
@@ -86,6 +87,7 @@ class Watching:
         return {
             **MonitoringRoutes(self.monitor, registry, self._clock).routes(),
             **TraceRoutes(self._state.traces, self._state.invocations).routes(),
+            **FindingRoutes(self.profiler, registry).routes(),
         }
 
     def status(self) -> dict[str, object]:
