@@ -12,7 +12,7 @@ import msgspec
 from forerun.model import Outcome, OutgoingCall
 
 MAX_CALLS = 1000
-MAX_REPORT_BYTES = 1024 * 1024
+MAX_REPORT_BYTES = 512 * 1024
 
 _SKEW_S = 1.0
 _MAX_COUNT = 2**53
@@ -61,7 +61,7 @@ class OutgoingCalls:
     def report(self, body: bytes, now: float) -> None:
         """Take a report: a JSON array of calls, or ``{"calls": […], "dropped": n, "cpu_ms": x}``.
 
-        All of it or nothing: raises ``ValueError``, which names the call and what is wrong with it.
+        At most ``limit`` calls. All of it or nothing: raises ``ValueError``, which names the call and what is wrong with it.
         """
         if body.lstrip()[:1] == b"[":
             report = Report(calls=_decode(_CALLS, body, "calls"))
@@ -71,6 +71,8 @@ class OutgoingCalls:
             raise ValueError(f"cpu_ms: not within 0 and {_MAX_CPU_MS:g}")
         if not 0 <= report.dropped <= _MAX_COUNT:
             raise ValueError(f"dropped: not within 0 and {_MAX_COUNT}")
+        if len(report.calls) > self._limit:
+            raise ValueError(f"calls: more than {self._limit}")
         calls = [
             self.checked(raw, now, where=f"calls[{number}]")
             for number, raw in enumerate(report.calls)

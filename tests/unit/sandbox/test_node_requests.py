@@ -287,3 +287,39 @@ async def test_what_the_platform_hands_in_is_not_the_callers_client_context(star
     ):
         given = None if context is None else json.dumps(context)
         assert (await run(api, 1, client_context=given))[1] == expected_
+
+
+STRANGE = """
+const http = require("node:http");
+require("node:http2");
+exports.handler = async ({ url, port }) => {
+  const ended = (request) => new Promise((resolve) => request.on("close", resolve).on("error", () => {}));
+  const first = http.request({ host: "127.0.0.1", port, method: "POST",
+    path: "/\\x7f\\xe9/" + "x".repeat(3000) });
+  first.on("response", (response) => response.resume());
+  first.end("abc");
+  await ended(first);
+  Error.prepareStackTrace = () => { throw new Error("mine"); };
+  Error.stackTraceLimit = 0;
+  globalThis.setTimeout = () => undefined;
+  Math.random = () => 0;
+  const second = http.get({ host: "127.0.0.1", port, path: "/second" }, (response) => response.resume());
+  delete Error.prepareStackTrace;
+  await ended(second);
+  await ended(http.get({ socketPath: "/no/\\ud83d/" + "y".repeat(80) }));
+  try { http.get(url, { headers: { "X-Strange": "a\\nb" } }); } catch (error) { return error.code; }
+};
+"""
+
+
+async def test_strange_functions_get_what_they_would_have_got(start_node, server):
+    api = await start_node(STRANGE)
+    event = {"url": f"http://{server.place}", "port": server.server_port}
+    _, unwatched = await run(api, event)
+    outcome, watched = await run(api, event, **MONITORED)
+    assert unwatched == watched == "ERR_INVALID_CHAR"
+    assert [call.status for call in outcome.calls] == [200, 200, 0]
+    assert outcome.calls[0].path.startswith("/?é/xxx")
+    assert outcome.calls[0].sent_bytes == 3, "on a connection that is open already, too"
+    assert outcome.calls[2].error == "ENOENT"
+    assert len({call.span_id for call in outcome.calls}) == 3

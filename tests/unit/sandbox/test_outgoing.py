@@ -66,11 +66,18 @@ def test_the_last_word_of_a_call_counts():
 
 
 def test_calls_beyond_the_limit_are_counted_once_each():
-    many = [call(number, ended=0.0) for number in range(5)]
-    outcome = reported(many, [call(number) for number in range(5)], limit=3)
+    first = [call(number, ended=0.0) for number in range(3)]
+    more = [call(number, ended=0.0) for number in range(3, 5)]
+    ends = [[call(number)] for number in range(5)]
+    outcome = reported(first, more, *ends, limit=3)
     assert [one.span_id for one in outcome.calls] == [span(0), span(1), span(2)]
     assert all(one.ended for one in outcome.calls), "those that are kept end"
     assert outcome.calls_dropped == 2
+
+
+def test_a_report_of_too_many_calls_is_refused():
+    with pytest.raises(ValueError, match="calls: more than 3"):
+        reported([call(number) for number in range(4)], limit=3)
 
 
 def test_what_the_runtime_left_out_is_counted():

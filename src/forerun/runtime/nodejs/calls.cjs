@@ -6,6 +6,8 @@
  */
 "use strict";
 
+const { clearTimeout, setTimeout } = require("node:timers");
+
 const { actionIn, maskedPath, operationOf, signingName } = require("./describing.cjs");
 const { Carrier, CONSIDERED } = require("./injection.cjs");
 
@@ -23,9 +25,9 @@ const MAX_ERROR = 128;
 const HASHED_BYTES = 65_536;
 const DRIFT_MS = 2;
 
-const random = Math.random;
 const clock = performance.now.bind(performance);
-const salt = bits();
+let random = Math.random;
+let salt = 0;
 let epoch = performance.timeOrigin;
 
 /** The monitored execution under way. */
@@ -114,7 +116,7 @@ class Execution {
     }
     this.#news.add(call);
     if (this.#timer === undefined && this === current) {
-      this.#timer = setTimeout(() => this.#send(), this.#delay).unref();
+      this.#wait(this.#delay);
       this.#delay = REPORT_MS;
     }
   }
@@ -141,8 +143,13 @@ class Execution {
       batch.forEach((call) => this.#news.add(call));
     }
     if (this.#news.size > 0 && this.#timer === undefined && this === current) {
-      this.#timer = setTimeout(() => this.#send(), REPORT_MS).unref();
+      this.#wait(REPORT_MS);
     }
+  }
+
+  #wait(delay) {
+    this.#timer = setTimeout(() => this.#send(), delay);
+    this.#timer.unref();
   }
 
   #take() {
@@ -218,7 +225,7 @@ class Call {
 
   /** The headers of the answer have come. */
   answer(status) {
-    this.status = status;
+    this.status = Number.isInteger(status) ? status : 0;
     this.#answered = now();
   }
 
@@ -290,11 +297,11 @@ class Call {
       this.started,
       this.ended,
       this.kind,
-      this.method,
+      printable(this.method),
       this.service,
       this.operation,
-      this.host,
-      this.path,
+      printable(this.host),
+      printable(this.path),
       this.status,
       this.error,
       this.sentBytes,
@@ -309,6 +316,12 @@ function now() {
   return (epoch + clock()) / 1000;
 }
 
+/** Take chance from `source`: the function may have made its own of `Math.random` before this was loaded. */
+function drawFrom(source) {
+  random = source;
+  salt = bits();
+}
+
 function bits() {
   return Math.floor(random() * 0x1_0000_0000) | 0;
 }
@@ -319,7 +332,12 @@ function hex(number) {
 
 function nameOf(error) {
   const cause = typeof error?.code === "string" ? error.code : error?.name;
-  return (typeof cause === "string" ? cause : "Error").replace(/[^\x20-\x7e]/g, "?").slice(0, MAX_ERROR);
+  return printable(typeof cause === "string" ? cause : "Error").slice(0, MAX_ERROR);
+}
+
+/** `text` without control characters and halves of characters, which the host would refuse. */
+function printable(text) {
+  return text.replace(/[^\x20-\x7e\xa0-\ud7ff\ue000-\uffff]/g, "?");
 }
 
 /** JSON that may stand in a header. */
@@ -330,6 +348,7 @@ function text(calls, more) {
 
 module.exports = {
   begin,
+  drawFrom,
   HEADERS,
   get current() {
     return current;

@@ -16,7 +16,7 @@ function watchConnections() {
     if (watching.current === undefined || isFetchConnecting()) {
       return original.apply(this, args);
     }
-    const call = watchSessions() && isSessionConnecting() ? undefined : begun(this, args);
+    const call = begun(this, args);
     try {
       return original.apply(this, args);
     } catch (error) {
@@ -29,6 +29,9 @@ function watchConnections() {
 
 function begun(socket, args) {
   try {
+    if (watchSessions() && isSessionConnecting()) {
+      return undefined;
+    }
     // Whom it belongs to shows when it has been handed over, and no more when that has let it go.
     let isOwned = false;
     const look = () => (isOwned ||= carriesRequests(socket));

@@ -35,21 +35,27 @@ function watchRequests(agent) {
   for (const name of ["write", "end"]) {
     replace(name, (original) => function (...args) {
       const result = original.apply(this, args);
-      if (watching.current !== undefined) {
-        calls.get(this)?.send(args[0], args[1]);
-      }
+      happened(this, "sent", args);
       return result;
     });
   }
   replace("emit", (original) => function emit(...args) {
-    if (watching.current !== undefined) {
-      const call = calls.get(this);
-      if (call) {
-        HAPPENED[args[0]]?.(call, args[1], this);
-      }
-    }
+    happened(this, args[0], args);
     return original.apply(this, args);
   });
+}
+
+/** Note what happens with a request; nothing of it reaches the function. */
+function happened(request, event, args) {
+  const call = watching.current === undefined ? undefined : calls.get(request);
+  if (call === undefined) {
+    return;
+  }
+  try {
+    HAPPENED[event]?.(call, args, request);
+  } catch {
+    // As when a body is a buffer that was given away.
+  }
 }
 
 function replace(name, make) {
@@ -58,10 +64,11 @@ function replace(name, make) {
 }
 
 const HAPPENED = {
-  response: watchResponse,
-  upgrade: taken,
-  connect: taken,
-  error: (call, error) => call.fail(error),
+  sent: (call, [chunk, encoding]) => call.send(chunk, encoding),
+  response: (call, [, response]) => watchResponse(call, response),
+  upgrade: (call, [, response]) => taken(call, response),
+  connect: (call, [, response]) => taken(call, response),
+  error: (call, [, error]) => call.fail(error),
   close: (call, _, request) => {
     if (!request.res) {
       call.fail({ code: "ECONNRESET" });

@@ -7,6 +7,9 @@ import { ClientRequest } from "node:http";
 import { createRequire } from "node:module";
 import { Socket } from "node:net";
 
+// As long as it is nobody else's.
+const { random } = Math;
+
 let watching;
 let waiting;
 let ownAgent;
@@ -21,7 +24,7 @@ export function prepare(agent) {
 function load(agent) {
   if (watching === undefined) {
     const loaded = createRequire(import.meta.url)("./watching.cjs");
-    loaded.watch(agent);
+    loaded.watch(agent, random);
     watching = loaded;
   }
 }
@@ -89,7 +92,9 @@ function waitForCalls() {
   }
   isWaiting = true;
   replace(Socket.prototype, "connect");
-  replace(ClientRequest.prototype, "_storeHeader");
+  for (const name of ["_storeHeader", "write", "end"]) {
+    replace(ClientRequest.prototype, name);
+  }
   subscribe("undici:request:create", (message) => {
     if (waiting !== undefined) {
       waiting.watch();

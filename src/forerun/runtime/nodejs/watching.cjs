@@ -7,14 +7,15 @@
  */
 "use strict";
 
-const { begin } = require("./calls.cjs");
+const { begin, drawFrom } = require("./calls.cjs");
 const { watchConnections } = require("./connections.cjs");
 const { watchFetch, watchFetches } = require("./fetching.cjs");
 const { watchRequests } = require("./requests.cjs");
 const { watchSessions } = require("./sessions.cjs");
 
-/** Watch everything from now on, but for the requests of `agent`, which are the runtime's own. */
-function watch(agent) {
+/** Watch everything from now on, but for the requests of `agent`, the runtime's own; `random` is as `Math.random`. */
+function watch(agent, random) {
+  drawFrom(random);
   watchRequests(agent);
   watchFetches();
   watchConnections();
