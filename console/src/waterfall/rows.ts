@@ -58,11 +58,11 @@ export function ticks({ from, to }: Window, most: number): number[] {
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough) ?? 10 * power;
   const found: number[] = [];
-  for (let i = Math.ceil(from / step - 1e-9); i * step <= to + step * 1e-9; i++) found.push(i * step);
+  for (let i = Math.ceil(from / step - 1e-9) + 0; i * step <= to + step * 1e-9; i++) found.push(i * step + 0);
   return found;
 }
 
-/** What the execution waited for, or the whole: the latest-ending child again and again, from the end backwards. */
+/** What was waited for: the latest-ending child again and again, from the end backwards. */
 export function criticalPath(trace: Trace): Set<string> {
   const found = new Set<string>();
   const walk = (node: TraceNode) => {
@@ -70,7 +70,8 @@ export function criticalPath(trace: Trace): Set<string> {
     let until = node.ended || Infinity;
     const children = [...node.children].sort((a, b) => (b.ended || Infinity) - (a.ended || Infinity));
     for (const child of children) {
-      if ((child.ended || Infinity) > until + 1e-4 || child.started >= until) continue;
+      // What goes on after its parent was not waited for; what nobody saw end may have been.
+      if (child.ended > until + 1e-4 || child.started >= until) continue;
       walk(child);
       until = child.started;
     }

@@ -83,3 +83,20 @@ def test_the_wheel_holds_the_pages(tmp_path: Path):
     }
     assert built <= held
     assert not any("node_modules" in name for name in held)
+
+
+@pytest.mark.skipif(
+    not (ROOT / "console" / "node_modules").exists(), reason="npm packages not there: make console"
+)
+@pytest.mark.slow
+def test_what_the_pages_compute_is_right():
+    """Numbers as they are shown, rows and zoom of the waterfall, the layout of graphs: tested in their own language."""
+    ran = subprocess.run(
+        ["npm", "test", "--silent"],
+        cwd=ROOT / "console",
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout

@@ -1,0 +1,75 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Trace, TraceNode } from "../src/api";
+import { ago, bytes, count, ms, perHour, rate, share } from "../src/format";
+import { place } from "../src/parts/layout";
+import { criticalPath, keyOf, rowsOf, shifted, ticks, zoomed } from "../src/waterfall/rows";
+
+function node(id: string, started: number, ended: number, children: TraceNode[] = []): TraceNode {
+  return {
+    span_id: id, parent_id: "", name: id, kind: "server", service: id, source: "forerun", status: "ok", started, ended,
+    duration_ms: ended ? (ended - started) * 1000 : null, attributes: {}, skew_ms: 0, orphan: false, caused_by: false, cut: 0, children,
+  };
+}
+
+function trace(...roots: TraceNode[]): Trace {
+  return { trace_id: "0", started: 0, duration_ms: 10_000, status: "ok", spans: 1, executions: 1, functions: [], cut: 0, circles: 0, roots };
+}
+
+const spaces = (text: string) => text.replaceAll("\u2009", " ");
+
+test("numbers are short and no more exact than they are known", () => {
+  assert.deepEqual(
+    [0, 0.2, 4.21, 80.4, 999.6, 8000, 61_000, 130_000, Number.NaN, null].map((value) => spaces(ms(value))),
+    ["0 ms", "0.20 ms", "4.2 ms", "80 ms", "1.00 s", "8.00 s", "61.0 s", "2 m 10 s", "–", "–"],
+  );
+  assert.deepEqual([0, 9999, 12_345, 250_000, 4_200_000].map(count), ["0", "9,999", "12.3k", "250k", "4.2M"]);
+  assert.deepEqual([0, 1e-6, 0.034, 0.5, 1].map(share), ["0%", "<0.1%", "3.4%", "50%", "100%"]);
+  assert.deepEqual([rate(0, 60), rate(3, 60), rate(90, 60), rate(60_000, 60)], ["0", "3/min", "1.5/s", "1,000/s"]);
+  assert.deepEqual([5, 600, 36_000].map(perHour), ["5/h", "10/min", "10/s"]);
+  assert.deepEqual([12, 1500, 2_000_000].map((n) => spaces(bytes(n))), ["12 B", "1.5 kB", "2.0 MB"]);
+  assert.deepEqual([100, 70, -500, -9000, -200_000].map((at) => spaces(ago(at, 100))), ["now", "30 s", "10 min", "3 h", "2 d"]);
+});
+
+test("rows follow the tree, and what is folded hides what is below it", () => {
+  const b = node("b", 1, 4, [node("c", 2, 3)]);
+  const whole = trace(node("a", 0, 10, [b, node("d", 5, 9)]));
+  assert.deepEqual(rowsOf(whole, new Set()).map((row) => [row.node.name, row.depth, row.below]), [["a", 0, 3], ["b", 1, 1], ["c", 2, 0], ["d", 1, 0]]);
+  assert.deepEqual(rowsOf(whole, new Set([keyOf(b)])).map((row) => row.node.name), ["a", "b", "d"]);
+});
+
+test("what was waited for is the chain of those that ended last", () => {
+  const whole = trace(node("a", 0, 10, [node("early", 1, 3), node("during", 2, 8), node("late", 8, 9.5, [node("inner", 8.2, 9.4)]), node("aside", 4, 9)]));
+  assert.deepEqual([...criticalPath(whole)].map((key) => key.split("/")[0]).sort(), ["a", "during", "inner", "late"]);
+});
+
+test("an execution that nobody saw end is waited for", () => {
+  assert.ok(criticalPath(trace(node("a", 0, 10, [node("open", 5, 0)]))).has(keyOf(node("open", 5, 0))));
+});
+
+test("zooming keeps the point under the pointer, and the whole is the most there is", () => {
+  const near = zoomed({ from: 0, to: 10 }, 2, 8, 10);
+  assert.deepEqual(near, { from: 4, to: 9 });
+  assert.deepEqual(zoomed(near, 0.1, 5, 10), { from: 0, to: 10 });
+  const tiny = zoomed({ from: 0, to: 10 }, 1e9, 5, 10);
+  assert.ok(tiny.to - tiny.from >= 10 / 5000 - 1e-12);
+  assert.deepEqual(shifted({ from: 4, to: 6 }, 100, 10), { from: 8, to: 10 });
+  assert.deepEqual(shifted({ from: 4, to: 6 }, -100, 10), { from: 0, to: 2 });
+});
+
+test("the axis has round moments, and not too many", () => {
+  assert.deepEqual(ticks({ from: 0, to: 10 }, 5), [0, 2, 4, 6, 8, 10]);
+  assert.deepEqual(ticks({ from: 3, to: 3 }, 5), []);
+  for (const to of [1e-6, 0.0137, 1, 77, 1e5]) assert.ok(ticks({ from: 0, to }, 8).length <= 9);
+});
+
+test("a graph with a cycle, a loop and an edge to nowhere is laid out", () => {
+  const nodes = ["a", "b", "c"].map((name) => ({ id: name, kind: "function" as const, name }));
+  const edge = (from: string, to: string) => ({ from, to, likelihood: 1 });
+  const plan = place({ nodes, edges: [edge("a", "b"), edge("b", "a"), edge("c", "c"), edge("a", "gone")], cycles: [] }, () => "");
+  assert.equal(plan.nodes.length, 3);
+  assert.equal(plan.edges.length, 3);
+  for (const { x, y } of plan.nodes) assert.ok(Number.isFinite(x) && Number.isFinite(y));
+  for (const { path } of plan.edges) assert.ok(!path.includes("NaN"));
+  assert.deepEqual(place({ nodes: [], edges: [], cycles: [] }, () => "").nodes, []);
+});
