@@ -19,6 +19,7 @@ from forerun.api.caller import Caller
 from forerun.api.errors import api_error
 from forerun.api.function_urls import UrlRoutes
 from forerun.api.lambda_.invoke import Invocations
+from forerun.api.otlp import PATH as OTLP
 from forerun.api.packages import PREFIX as PACKAGES
 from forerun.api.packages import PackageLinks
 from forerun.api.platform import PlatformRoutes
@@ -49,7 +50,7 @@ PLATFORM = b"/forerun/"
 URLS = b"/lambda-url/"
 HEALTH = b"/health"
 CONSOLE = b"/console"
-BESIDE = (HEALTH, CONSOLE)
+BESIDE = (HEALTH, CONSOLE, OTLP)
 HASH_OFF_LOOP_BYTES = 256 * 1024
 PAYLOAD_BYTES = 8 * 1024 * 1024
 STRANGERS_BYTES = 1024 * 1024
@@ -65,7 +66,7 @@ class Limits(NamedTuple):
 class Routes(NamedTuple):
     """Everything the application can answer; ``operations`` is service name to operation name to handler.
 
-    ``console`` serves what is below ``/console``.
+    ``console`` serves what is below ``/console``, ``otlp`` takes OpenTelemetry's spans.
     """
 
     operations: Mapping[str, Mapping[str, Handler]]
@@ -74,6 +75,7 @@ class Routes(NamedTuple):
     platform: PlatformRoutes
     packages: PackageLinks
     console: App | None = None
+    otlp: App | None = None
 
 
 class Application:
@@ -138,13 +140,17 @@ class Application:
                 await send_response(send, response)
 
     def _beside(self, scope: Scope, path: bytes) -> App | None:
-        """What serves a request that is not signed for a service: the health check, the console."""
+        """What serves a request that is not signed for a service: the health check, the console, spans."""
         if path == HEALTH:
             return self._tell_health
-        if not (path == CONSOLE or path.startswith(CONSOLE + b"/")):
+        if path == OTLP:
+            app = self._routes.otlp
+        elif path == CONSOLE or path.startswith(CONSOLE + b"/"):
+            app = self._routes.console
+        else:
             return None
         host = dict(scope["headers"]).get(b"host", b"")
-        return None if self._is_function_url(path, host) else self._routes.console
+        return None if self._is_function_url(path, host) else app
 
     async def _tell_health(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         await send_response(send, Response(200, _JSON, self._health()))

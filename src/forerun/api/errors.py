@@ -96,11 +96,22 @@ _LOGS: dict[type[ForerunError], tuple[str, int]] = {
     ForerunError: ("ServiceUnavailableException", 500),
 }
 
+_XRAY: dict[type[ForerunError], tuple[str, int]] = {
+    InvalidInput: ("InvalidRequestException", 400),
+    Unsupported: ("InvalidRequestException", 400),
+    NotFound: ("ResourceNotFoundException", 404),
+    ExpiredCredentials: ("ExpiredTokenException", 403),
+    AccessDenied: ("AccessDeniedException", 403),
+    Throttled: ("ThrottledException", 429),
+    ForerunError: ("ServiceUnavailableException", 500),
+}
+
 TABLE: dict[str, Mapping[type[ForerunError], tuple[str, int]]] = {
     "lambda": _LAMBDA,
     "iam": _IAM,
     "sts": _STS,
     "logs": _LOGS,
+    "xray": _XRAY,
     # The platform's own pages under /forerun/ speak as the Lambda API does.
     "forerun": _LAMBDA,
 }

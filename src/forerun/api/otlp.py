@@ -51,9 +51,8 @@ class _Refused(Exception):
 class OtlpTokens:
     """Tokens of accounts: who has one may hand in spans, and nothing else. They last as long as the server's key."""
 
-    def __init__(self, key: bytes, endpoint: str) -> None:
+    def __init__(self, key: bytes) -> None:
         self._key = key
-        self._endpoint = endpoint
 
     def token(self, account: str) -> str:
         """The token of an account."""
@@ -69,12 +68,11 @@ class OtlpTokens:
         return account if hmac.compare_digest(token.strip(), self.token(account)) else None
 
     def routes(self) -> dict[str, Route]:
-        """``GET /forerun/otlp``: where and how to hand in spans."""
+        """``GET /forerun/otlp``: how to hand in spans, at the address that the server is known by."""
         return {"otlp": self._get}
 
     async def _get(self, caller: Caller, _query: Query) -> object:
         return {
-            "Endpoint": self._endpoint,
             "Protocol": "http/protobuf",
             "Headers": "Authorization=" + quote(f"Bearer {self.token(caller.account)}"),
         }

@@ -1,8 +1,10 @@
 """Which kind of sandbox this machine gets."""
 
 import logging
+from typing import Protocol
 
 from forerun.errors import SetupFailed
+from forerun.model import SandboxSpec
 from forerun.sandbox import (
     STANDARD_PRELOAD,
     JailSandboxes,
@@ -22,8 +24,24 @@ from forerun.settings import Settings
 log = logging.getLogger("forerun")
 
 
+class Segments(Protocol):
+    """Takes the segments of traces that functions send to X-Ray's daemon."""
+
+    def take_datagram(self, data: bytes, spec: SandboxSpec) -> None:
+        """One, from the sandbox of a function."""
+        ...
+
+    def open_daemon(self) -> str:
+        """The address for functions that are not in a network of their own."""
+        ...
+
+
 def make_sandboxes(
-    settings: Settings, serve_platform: ServePlatform, on_exit: OnExit, endpoint: str
+    settings: Settings,
+    serve_platform: ServePlatform,
+    on_exit: OnExit,
+    endpoint: str,
+    segments: Segments,
 ) -> Sandboxes:
     """As the settings say; ``auto`` is the jail where the kernel allows it, and says so loudly where not.
 
@@ -50,6 +68,7 @@ def make_sandboxes(
                 data_dir=settings.server.data_dir,
                 interpreters=interpreters,
                 endpoint_url=endpoint,
+                daemon=segments.open_daemon(),
                 on_exit=on_exit,
             )
         )
@@ -59,6 +78,7 @@ def make_sandboxes(
             interpreters=interpreters,
             preload=(*STANDARD_PRELOAD, *settings.sandbox.preload),
             serve_platform=serve_platform,
+            take_datagram=segments.take_datagram,
             on_exit=on_exit,
         )
     )

@@ -11,6 +11,7 @@ from forerun.api.lambda_.routes import lambda_routes
 from forerun.api.logs import LogRoutes
 from forerun.api.packages import PackageLinks
 from forerun.api.sts import SecurityTokens
+from forerun.api.xray import Keep, XRayRoutes
 from forerun.app.state import State
 from forerun.control.authorization import Authorizer
 from forerun.control.configuration import Machine
@@ -45,8 +46,12 @@ def make_services(
     *,
     runtimes: Callable[[], Mapping[str, str]],
     base_url: str,
+    keep: Keep,
 ) -> Services:
-    """Construct them; ``runtimes`` are those of this machine, ``base_url`` is where clients reach the server."""
+    """Construct them; ``runtimes`` are those of this machine, ``base_url`` is where clients reach the server.
+
+    ``keep`` takes segments of traces.
+    """
     estate = Estate(
         state.db,
         state.sealer,
@@ -71,5 +76,6 @@ def make_services(
         "iam": iam_routes(identities, principals),
         "sts": SecurityTokens(identities, principals, authorizer).routes(),
         "logs": LogRoutes(logs, LogReader(state.logs)).routes(),
+        "xray": XRayRoutes(state.traces, keep, clock).routes(),
     }
     return Services(estate, identities, authorizer, logs, packages, operations)

@@ -66,9 +66,16 @@ class Standalone:
         state = await open_state(settings, clock)
         self._closers.append(state.close)
         watching = self._watch(state)
-        self._sandboxes = make_sandboxes(settings, self._serve_inside, self._exited, self.endpoint)
+        self._sandboxes = make_sandboxes(
+            settings, self._serve_inside, self._exited, self.endpoint, watching.exchange
+        )
         services = make_services(
-            settings, state, clock, runtimes=self._sandboxes.runtimes, base_url=self.endpoint
+            settings,
+            state,
+            clock,
+            runtimes=self._sandboxes.runtimes,
+            base_url=self.endpoint,
+            keep=watching.exchange.keep,
         )
         await services.estate.start()
         compiler = Compiler(self._sandboxes, clock=clock)
@@ -176,6 +183,11 @@ class Standalone:
     ) -> Application:
         settings, clock = self._settings, self._clock
         keys = IdentityKeys(services.identities)
+        authenticator = Authenticator(
+            Verifier(keys.secret, clock.now), keys, settings.server.region
+        )
+        body_s = BODY_GAPS * settings.server.body_timeout_s
+        limits = Limits(settings.server.max_body_bytes, body_s)
         sources = Sources(self._watching.bus, recorder, lambda: routes.platform)
         about = {"host": self._agent.name, "monitoring": settings.monitoring.enabled}
         self._console = make_console(services, state, sources, clock, about=about)
@@ -209,16 +221,13 @@ class Standalone:
             ),
             packages=services.packages,
             console=self._console,
+            otlp=self._watching.exchange.door(authenticator, services.authorizer, limits.body_s),
         )
         return Application(
             routes,
-            authenticator=Authenticator(
-                Verifier(keys.secret, clock.now), keys, settings.server.region
-            ),
+            authenticator=authenticator,
             authorizer=services.authorizer,
-            limits=Limits(
-                settings.server.max_body_bytes, BODY_GAPS * settings.server.body_timeout_s
-            ),
+            limits=limits,
             health=lambda: b'{"status":"ok"}',
         )
 

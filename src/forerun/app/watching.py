@@ -8,6 +8,7 @@ from forerun.api.findings import FindingRoutes
 from forerun.api.monitoring import MonitoringRoutes
 from forerun.api.platform import Route
 from forerun.api.traces import TraceRoutes
+from forerun.app.exchange import Exchange
 from forerun.app.state import State
 from forerun.control.monitoring import Monitor
 from forerun.control.registry import Registry
@@ -56,6 +57,7 @@ class Watching:
         self.activity = Activity(
             ActivityStore(state.traces_db), clock, days=watched.activity_days, peaks=peaks
         )
+        self.exchange = Exchange(settings, state, clock, self.keeper)
         self._state = state
         self._clock = clock
 
@@ -64,12 +66,14 @@ class Watching:
         self.keeper.start()
         self.activity.start()
         self.bus.listen("traces", self.keeper.consume)
+        self.exchange.start(self.bus)
         self.bus.listen("profiles", self.profiler.consume, gather_s=GATHER_S)
         self.bus.listen("activity", self.activity.consume)
 
     async def close(self) -> None:
         """Take notice of what was told, write it, and stop."""
         await self.bus.close()
+        await self.exchange.close()
         await self.keeper.close()
         await self.activity.close()
 
@@ -86,10 +90,15 @@ class Watching:
         """What can be asked under ``/forerun/``."""
         return {
             **MonitoringRoutes(self.monitor, registry, self._clock).routes(),
+            **self.exchange.routes(),
             **TraceRoutes(self._state.traces, self._state.invocations).routes(),
             **FindingRoutes(self.profiler, registry).routes(),
         }
 
     def status(self) -> dict[str, object]:
         """How it is doing, for the status of the server."""
-        return {"traces": self.keeper.stats(), "missed": self.bus.dropped()}
+        return {
+            "traces": self.keeper.stats(),
+            **self.exchange.status(),
+            "missed": self.bus.dropped(),
+        }

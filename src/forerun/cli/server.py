@@ -67,7 +67,10 @@ def up(
     type=click.Choice(["sh", "bash", "zsh", "fish"]),
     help="Syntax of the exports. Default: that of $SHELL.",
 )
-def env(data: str | None, as_json: bool, shell: str | None) -> None:
+@click.option(
+    "--otlp", is_flag=True, help="Variables of OpenTelemetry instead, to send spans to the server."
+)
+def env(data: str | None, as_json: bool, shell: str | None, otlp: bool) -> None:
     """Print shell exports that point every AWS tool at the server.
 
     \b
@@ -75,14 +78,7 @@ def env(data: str | None, as_json: bool, shell: str | None) -> None:
     fish:       forerun env | source
     """
     client = ClientSettings.load(data_dir=data)
-    server = read_credentials(client)
-    variables = {
-        "AWS_ENDPOINT_URL": server.endpoint,
-        "AWS_ACCESS_KEY_ID": server.access_key_id or "",
-        "AWS_SECRET_ACCESS_KEY": server.secret_access_key or "",
-        "AWS_DEFAULT_REGION": server.region,
-        "AWS_REGION": server.region,
-    }
+    variables = _otlp_variables(data) if otlp else _aws_variables(client)
     if as_json:
         emit_json(variables)
         return
@@ -90,9 +86,32 @@ def env(data: str | None, as_json: bool, shell: str | None) -> None:
     for name, value in variables.items():
         quoted = shlex.quote(value)
         click.echo(f"set -gx {name} {quoted};" if fish else f"export {name}={quoted}")
+    if otlp:
+        return
     # Left over from other work, these would be sent along and spoil every signature.
     for name in ("AWS_SESSION_TOKEN", "AWS_PROFILE"):
         click.echo(f"set -e {name};" if fish else f"unset {name}")
+
+
+def _aws_variables(client: ClientSettings) -> dict[str, str]:
+    server = read_credentials(client)
+    return {
+        "AWS_ENDPOINT_URL": server.endpoint,
+        "AWS_ACCESS_KEY_ID": server.access_key_id or "",
+        "AWS_SECRET_ACCESS_KEY": server.secret_access_key or "",
+        "AWS_DEFAULT_REGION": server.region,
+        "AWS_REGION": server.region,
+    }
+
+
+def _otlp_variables(data: str | None) -> dict[str, str]:
+    server = connect(data)
+    told = server.get("/forerun/otlp")
+    return {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": server.endpoint,
+        "OTEL_EXPORTER_OTLP_HEADERS": told["Headers"],
+        "OTEL_EXPORTER_OTLP_PROTOCOL": told["Protocol"],
+    }
 
 
 @click.command()

@@ -1,5 +1,7 @@
 """What is known of how executions cause each other: trace information, the choice of what is watched, and spans kept."""
 
+from forerun.traces.daemon import Daemon, document_of
+from forerun.traces.exporter import Answer, Exporter, collector
 from forerun.traces.keeper import Keeper
 from forerun.traces.otlp_messages import response_bytes, status_bytes
 from forerun.traces.otlp_reading import Imported, read_json, read_protobuf
@@ -30,7 +32,10 @@ __all__ = [
     "NOTHING",
     "OFF",
     "ON",
+    "Answer",
+    "Daemon",
     "Decision",
+    "Exporter",
     "Filter",
     "Imported",
     "Keeper",
@@ -44,7 +49,9 @@ __all__ = [
     "TraceFacts",
     "TraceNode",
     "TraceTree",
+    "collector",
     "compile_filter",
+    "document_of",
     "documents_of",
     "facts_of",
     "from_xray_id",

@@ -31,7 +31,7 @@ def write_protobuf(segments: Sequence[Segment], region: str) -> bytes:
                 _put(of_resource.resource.attributes, _resource(segment, service, region))
                 scope = scopes[key] = of_resource.scope_spans.add()
                 scope.scope.name = _SCOPE
-            _write(scope.spans.add(), span)
+            _write(scope.spans.add(), span, segment.spans[0].ended)
     return bytes(request.SerializeToString())
 
 
@@ -51,7 +51,7 @@ def _resource(segment: Segment, service: str, region: str) -> dict[str, Attribut
     return said
 
 
-def _write(target: Any, span: Span) -> None:
+def _write(target: Any, span: Span, end: float) -> None:
     target.trace_id = bytes.fromhex(span.trace_id)
     target.span_id = bytes.fromhex(span.span_id)
     if span.parent_id:
@@ -59,8 +59,8 @@ def _write(target: Any, span: Span) -> None:
     target.name = span.name
     target.kind = _KINDS.get(span.kind, 0)
     target.start_time_unix_nano = _nanos(span.started)
-    # What has no end ended with what it belongs to; the attribute says that nobody saw it.
-    target.end_time_unix_nano = _nanos(span.ended or span.started)
+    # What nobody saw the end of was over at the latest with what it belongs to.
+    target.end_time_unix_nano = _nanos(span.ended or max(end, span.started))
     if span.status is not SpanStatus.OK:
         target.status.code = _STATUS_ERROR
         target.status.message = str(span.attributes.get("error.type", span.status.value))

@@ -1,0 +1,96 @@
+"""Spans of others and for others: OpenTelemetry's and X-Ray's, in and out."""
+
+import asyncio
+import socket
+from collections.abc import Iterable
+
+from forerun.aio import Clock
+from forerun.api.authentication import Authenticator
+from forerun.api.otlp import Guard, OtlpDoor, OtlpTokens
+from forerun.api.platform import Route
+from forerun.app.state import State
+from forerun.control.authorization import Authorizer
+from forerun.events import Bus
+from forerun.model import SandboxSpec, Segment
+from forerun.settings import Settings
+from forerun.traces import Daemon, Exporter, Keeper, collector
+
+_DATAGRAM = 65536
+_AT_ONCE = 64
+
+
+class Exchange:
+    """Made before the sandboxes; ``start`` then ``close``, once each, while the keeper is open."""
+
+    def __init__(self, settings: Settings, state: State, clock: Clock, keeper: Keeper) -> None:
+        self._keeper = keeper
+        self._daemon = Daemon(self.keep)
+        self._tokens = OtlpTokens(state.sealer.derive(b"otlp"))
+        self._exporter: Exporter | None = None
+        self._socket: socket.socket | None = None
+        if settings.monitoring.otlp_endpoint:
+            post = collector(settings.monitoring.otlp_endpoint)
+            self._exporter = Exporter(post, settings.server.region, clock)
+
+    def start(self, bus: Bus) -> None:
+        """Begin to listen."""
+        self._daemon.start()
+        bus.listen("xray-daemon", self._daemon.consume)
+        if self._exporter is not None:
+            self._exporter.start()
+            bus.listen("exporter", self._exporter.consume)
+
+    async def close(self) -> None:
+        """Take and send what there is, and stop; the bus is closed already."""
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+        await self._daemon.close()
+        if self._exporter is not None:
+            await self._exporter.close()
+
+    async def keep(self, account: str, segments: Iterable[Segment]) -> int:
+        """Keep what came in by X-Ray's ways, and send it on. As ``Keeper.keep``."""
+        those = list(segments)
+        refused = await self._keeper.keep(account, those)
+        if self._exporter is not None:
+            self._exporter.take(those)
+        return refused
+
+    def take_datagram(self, data: bytes, spec: SandboxSpec) -> None:
+        """What was sent to the daemon's address inside a sandbox."""
+        self._daemon.take(data, spec.account, spec.name)
+
+    def open_daemon(self) -> str:
+        """The daemon's address for functions that are not in a network of their own."""
+        sock = self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.settimeout(0)
+        sock.bind(("127.0.0.1", 0))
+        asyncio.get_running_loop().add_reader(sock, self._read, sock)
+        host, port = sock.getsockname()
+        return f"{host}:{port}"
+
+    def door(self, authenticator: Authenticator, authorizer: Authorizer, body_s: float) -> OtlpDoor:
+        """Where OpenTelemetry's spans are handed in."""
+        guard = Guard(self._tokens, authenticator, authorizer)
+        return OtlpDoor(self._keeper.keep, guard, body_s=body_s)
+
+    def routes(self) -> dict[str, Route]:
+        """What can be asked under ``/forerun/``."""
+        return self._tokens.routes()
+
+    def status(self) -> dict[str, object]:
+        """How it is doing."""
+        exporter = self._exporter
+        return {
+            "xray_daemon": self._daemon.stats(),
+            **({} if exporter is None else {"otlp_export": exporter.stats()}),
+        }
+
+    def _read(self, sock: socket.socket) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                data = sock.recv(_DATAGRAM)
+            except OSError:
+                return
+            self._daemon.take(data)
