@@ -6,6 +6,7 @@ from forerun.aio import Clock, HttpServer
 from forerun.model import Call, InitFailure, InitReport, Outcome
 from forerun.runtime.wire import WireClosed
 from forerun.sandbox.link import Link
+from forerun.sandbox.outgoing import MAX_CALLS
 from forerun.sandbox.runtime_api import RuntimeApi
 
 _INIT_S = 900.0
@@ -14,9 +15,9 @@ _INIT_S = 900.0
 class ApiDialogue:
     """Implements ``dialogue.Dialogue``."""
 
-    def __init__(self, link: Link, clock: Clock) -> None:
+    def __init__(self, link: Link, clock: Clock, max_calls: int = MAX_CALLS) -> None:
         self._link = link
-        self._api = RuntimeApi(clock=clock)
+        self._api = RuntimeApi(clock=clock, max_calls=max_calls)
         self._running = False
         self._server = HttpServer(self._api, name="runtime-api")
 

@@ -22,7 +22,7 @@ from forerun.runtime.wire import (
     split_log,
 )
 from forerun.sandbox.link import Link
-from forerun.sandbox.outgoing import OutgoingCalls
+from forerun.sandbox.outgoing import MAX_CALLS, OutgoingCalls
 
 # The limit of a response, with room for an error that is wrapped around one.
 _MAX_PAYLOAD = 6 * 1024 * 1024 + 1024
@@ -64,10 +64,11 @@ class Dialogue(Protocol):
 class WireDialogue:
     """Frames, one invocation at a time, no task and no copy beyond the frame."""
 
-    def __init__(self, link: Link, awake: Awake, clock: Clock) -> None:
+    def __init__(self, link: Link, awake: Awake, clock: Clock, max_calls: int = MAX_CALLS) -> None:
         self._link = link
         self._awake = awake
         self._clock = clock
+        self._max_calls = max_calls
         self._loop = asyncio.get_running_loop()
         self._init: asyncio.Future[InitReport | InitFailure] = self._loop.create_future()
         self._call: asyncio.Future[Outcome] | None = None
@@ -97,7 +98,7 @@ class WireDialogue:
         if call.client_context is not None:
             head["client_context"] = call.client_context
         if call.monitored:
-            self._outgoing = OutgoingCalls(self._clock.now())
+            self._outgoing = OutgoingCalls(self._clock.now(), self._max_calls)
             head["monitored"] = True
             if call.tracestate:
                 head["tracestate"] = call.tracestate

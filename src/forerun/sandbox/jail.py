@@ -35,6 +35,7 @@ from forerun.sandbox.jail_body import JailBody, Machine, Uids
 from forerun.sandbox.link import Link
 from forerun.sandbox.live import LiveSandbox, Watch
 from forerun.sandbox.network import OpenNetwork
+from forerun.sandbox.outgoing import MAX_CALLS
 from forerun.sandbox.rootfs import host_resolvers, root_plan, sdk_packages, zygote_environment
 from forerun.sandbox.templates import TemplateBody
 from forerun.sandbox.zygotes import Zygote
@@ -106,7 +107,7 @@ class JailSettings:
     ``data_dir`` is the server's folder, which holds the mount point of the roots and, without root, must hold all
     code. ``uid_base`` is the first of the host user ids given to sandboxes. ``preload`` are modules that zygotes
     import. ``serve_platform`` takes over a socket inside each sandbox's network, port 4566; ``take_datagram`` gets what
-    is sent to port 2000.
+    is sent to port 2000. ``max_calls`` is how many outgoing calls of one execution are kept.
     """
 
     data_dir: Path
@@ -115,6 +116,7 @@ class JailSettings:
     preload: tuple[str, ...] = STANDARD_PRELOAD
     serve_platform: ServePlatform | None = None
     take_datagram: TakeDatagram | None = None
+    max_calls: int = MAX_CALLS
     on_exit: OnExit = unheard
     clock: Clock = field(default_factory=SystemClock)
 
@@ -363,7 +365,7 @@ class JailSandboxes:
         }
 
     def _wire_dialogue(self, link: Link) -> Dialogue:
-        return WireDialogue(link, self._awake, self._settings.clock)
+        return WireDialogue(link, self._awake, self._settings.clock, self._settings.max_calls)
 
     def _api_dialogue(self, link: Link) -> Dialogue:
-        return ApiDialogue(link, self._settings.clock)
+        return ApiDialogue(link, self._settings.clock, self._settings.max_calls)

@@ -33,6 +33,7 @@ from forerun.sandbox.interpreters import Interpreter, own_interpreter, runtimes_
 from forerun.sandbox.jail_body import resident_bytes
 from forerun.sandbox.link import Link
 from forerun.sandbox.live import LiveSandbox, Watch
+from forerun.sandbox.outgoing import MAX_CALLS
 from forerun.sandbox.rootfs import sdk_packages
 
 _RUNTIME = Path(forerun.__path__[0]) / "runtime"
@@ -45,13 +46,15 @@ _MB = 1024 * 1024
 class ProcessSettings:
     """``data_dir`` holds each sandbox's private folder; ``endpoint_url`` is where functions find the platform.
 
-    ``daemon`` is the address that they send segments of traces to.
+    ``daemon`` is the address that they send segments of traces to; ``max_calls`` is how many outgoing calls of one
+    execution are kept.
     """
 
     data_dir: Path
     interpreters: Mapping[str, Interpreter]
     endpoint_url: str | None = None
     daemon: str | None = None
+    max_calls: int = MAX_CALLS
     on_exit: OnExit = unheard
     clock: Clock = field(default_factory=SystemClock)
 
@@ -162,10 +165,10 @@ class ProcessSandboxes:
         return [str(node), str(_RUNTIME / "nodejs" / "bootstrap.mjs")]
 
     def _wire_dialogue(self, link: Link) -> Dialogue:
-        return WireDialogue(link, self._awake, self._settings.clock)
+        return WireDialogue(link, self._awake, self._settings.clock, self._settings.max_calls)
 
     def _api_dialogue(self, link: Link) -> Dialogue:
-        return ApiDialogue(link, self._settings.clock)
+        return ApiDialogue(link, self._settings.clock, self._settings.max_calls)
 
     def _forget(self, sandbox: Sandbox) -> None:
         self._sandboxes.pop(sandbox.id, None)

@@ -24,7 +24,7 @@ from forerun.aio.http import BodyTooLarge, BodyTooSlow, Receive, Scope, Send, re
 from forerun.errors import SandboxDead, SandboxError
 from forerun.model import Call, InitFailure, InitReport, Outcome
 from forerun.runtime import faults
-from forerun.sandbox.outgoing import MAX_REPORT_BYTES, OutgoingCalls
+from forerun.sandbox.outgoing import MAX_CALLS, MAX_REPORT_BYTES, OutgoingCalls
 from forerun.sandbox.runtime_answers import Refused, accepted, offer, park, reply
 from forerun.sandbox.runtime_messages import (
     error_json,
@@ -60,8 +60,9 @@ class _Flight:
 class RuntimeApi:
     """The API of one sandbox; make it inside the running loop."""
 
-    def __init__(self, *, clock: Clock | None = None) -> None:
+    def __init__(self, *, clock: Clock | None = None, max_calls: int = MAX_CALLS) -> None:
         self._clock: Clock = clock or SystemClock()
+        self._max_calls = max_calls
         loop = asyncio.get_running_loop()
         self._init: asyncio.Future[InitReport | InitFailure] = loop.create_future()
         self._restored: asyncio.Future[InitReport | InitFailure] | None = None
@@ -229,7 +230,7 @@ class RuntimeApi:
         self._delivered = True
         flight.started = self._clock.now()
         if flight.call.monitored:
-            flight.outgoing = OutgoingCalls(flight.started)
+            flight.outgoing = OutgoingCalls(flight.started, self._max_calls)
         await reply(send, 200, flight.call.payload, next_headers(flight.call, flight.fence))
 
     async def _phase_error(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:

@@ -44,9 +44,9 @@ class Sink:
 
 
 @contextlib.asynccontextmanager
-async def serving():
+async def serving(**settings):
     """A RuntimeApi on a loopback port: yields the API and ``host:port``."""
-    api = RuntimeApi()
+    api = RuntimeApi(**settings)
     server = HttpServer(api)
     sock = socket.create_server(("127.0.0.1", 0))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

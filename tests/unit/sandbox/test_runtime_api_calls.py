@@ -6,7 +6,7 @@ import time
 
 import pytest
 from tests.unit.sandbox.connection import Program, submitted
-from tests.unit.sandbox.program import make_call
+from tests.unit.sandbox.program import make_call, serving
 
 from forerun.model import Outcome
 
@@ -102,3 +102,14 @@ async def test_calls_of_a_program_that_nobody_ended_are_known(started, monkeypat
     await program.request("POST", CALLS, json.dumps(calls_of(1)).encode())
     result = await outcome
     assert (result.status, len(result.calls)) == ("timeout", 1)
+
+
+async def test_as_many_calls_are_kept_as_the_host_wants():
+    async with serving(max_calls=2) as (api, address), Program(address) as program:
+        outcome = asyncio.ensure_future(api.submit(make_call(1, monitored=True)))
+        await program.next()
+        await program.request("POST", CALLS, json.dumps(calls_of(1, 2)).encode())
+        last = json.dumps(calls_of(3))
+        await program.post("invocation/req-1/response", b"1", Forerun_Calls=last)
+        result = await outcome
+    assert (len(result.calls), result.calls_dropped) == (2, 1)
