@@ -69,6 +69,7 @@ def make_sandboxes(
                 interpreters=interpreters,
                 endpoint_url=endpoint,
                 daemon=segments.open_daemon(),
+                max_calls=settings.monitoring.max_calls,
                 on_exit=on_exit,
             )
         )
@@ -79,6 +80,7 @@ def make_sandboxes(
             preload=(*STANDARD_PRELOAD, *settings.sandbox.preload),
             serve_platform=serve_platform,
             take_datagram=segments.take_datagram,
+            max_calls=settings.monitoring.max_calls,
             on_exit=on_exit,
         )
     )
