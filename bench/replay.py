@@ -141,7 +141,8 @@ def settled(server: Server, service: str, executions: int) -> dict:
     """The profile, once it has as many executions, or what there is of it in time."""
     deadline = time.monotonic() + SEEN_S
     while True:
-        profile = server.ask(f"/forerun/profile?FunctionName={service}") or {}
+        page = server.ask(f"/forerun/profile?FunctionName={service}") or {}
+        profile = page.get("Profile", page)
         if profile.get("sampled", 0) >= executions or time.monotonic() > deadline:
             return profile
         time.sleep(0.1)
