@@ -7,6 +7,7 @@ from forerun.aio import Clock
 from forerun.api.findings import FindingRoutes
 from forerun.api.monitoring import MonitoringRoutes
 from forerun.api.platform import Route
+from forerun.api.profiles import ProfileRoutes
 from forerun.api.traces import TraceRoutes
 from forerun.app.exchange import Exchange
 from forerun.app.state import State
@@ -93,6 +94,7 @@ class Watching:
             **self.exchange.routes(),
             **TraceRoutes(self._state.traces, self._state.invocations).routes(),
             **FindingRoutes(self.profiler, registry).routes(),
+            **ProfileRoutes(self.profiler, self.activity, registry, self._clock).routes(),
         }
 
     def status(self) -> dict[str, object]:

@@ -1,6 +1,8 @@
 """What functions are like, learned from what their executions did: profiles, activity, who reaches whom."""
 
 from forerun.profiles.activity import Activity, spark_lines
+from forerun.profiles.comparing import Change, compare
+from forerun.profiles.graph import Edge, Graph, Node
 from forerun.profiles.minute import Series
 from forerun.profiles.profile import (
     FUNCTION,
@@ -17,6 +19,7 @@ from forerun.profiles.profile import (
     Run,
 )
 from forerun.profiles.profiler import Profiler
+from forerun.profiles.reach import latest, reach, service_map
 
 __all__ = [
     "FUNCTION",
@@ -24,8 +27,12 @@ __all__ = [
     "SERVICE",
     "Activity",
     "CalleeProfile",
+    "Change",
+    "Edge",
+    "Graph",
     "Likelihood",
     "Memory",
+    "Node",
     "PathShare",
     "Profile",
     "Profiler",
@@ -34,5 +41,9 @@ __all__ = [
     "Repeats",
     "Run",
     "Series",
+    "compare",
+    "latest",
+    "reach",
+    "service_map",
     "spark_lines",
 ]

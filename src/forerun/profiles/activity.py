@@ -134,6 +134,14 @@ class Activity:
         """Every minute of every function of the account in between, by name and time; at most two days back."""
         return await self._store.sparks(account, self._minute_of(since), int(until))
 
+    async def of_version(self, account: str, name: str, version: str) -> tuple[int, float]:
+        """How many executions of a version ended in all the time that is kept, and how many within the last hour."""
+        now = self._clock.now()
+        since = now - min(self._days, MOST_STEPS - 2) * _DAY_S
+        whole = await self.series(account, name, since=since, until=now, step_s=_DAY_S)
+        last = await self.series(account, name, since=now - HOUR_S, until=now, step_s=MINUTE_S)
+        return whole.versions.get(version, 0), float(last.versions.get(version, 0))
+
     async def sweep(self) -> None:
         """Make hours of the minutes that are over, and remove what is kept no longer."""
         now = int(self._clock.now())
