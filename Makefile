@@ -30,9 +30,10 @@ $(PAGES): $(shell find console -path console/node_modules -prune -o -type f -pri
 # --no-deps is needed: pip 23 does not see that a pinned package meets a requirement with extras.
 clients: .venv-clients/.ready
 
-.venv-clients/.ready: requirements/clients.lock | setup
+.venv-clients/.ready: requirements/clients.lock tests/conformance/nodejs/package-lock.json | setup
 	test -x .venv-clients/bin/python || $(PYTHON) -m venv .venv-clients
 	.venv-clients/bin/python $(PIP) --no-deps --require-hashes -r requirements/clients.lock
+	@! command -v npm >/dev/null || { cd tests/conformance/nodejs && npm ci --silent; }
 	@touch $@
 
 node:

@@ -14,7 +14,7 @@ TRACED = re.compile(
     r"Root=1-(?P<root>[0-9a-f]{8}-[0-9a-f]{24});Parent=(?P<parent>[0-9a-f]{16});Sampled=1;"
     r"Forerun=(?P<execution>[0-9a-f]{16})-(?P<depth>\d+)-(?P<weight>\d+)-[0-9a-f]{16}"
 )
-SDK = Path(__file__).parents[2] / ".venv-clients" / "node_modules"
+SDK = Path(__file__).parents[1] / "conformance" / "nodejs" / "node_modules"
 
 # Signs as the AWS SDKs do, and with ``all`` as some others do: the trace id, too.
 CALLER = """
@@ -163,7 +163,7 @@ def test_a_signature_that_covers_the_trace_id_stays_good(server, pair):
 
 def test_the_aws_sdk(server, pair):
     if not (SDK / "@aws-sdk" / "client-lambda").is_dir():
-        pytest.skip("npm install --prefix .venv-clients @aws-sdk/client-lambda")
+        pytest.skip("the AWS SDK for Node.js is not installed: make clients, with npm")
     files = {
         f"node_modules/{path.relative_to(SDK)}": path.read_bytes()
         for path in SDK.rglob("*")
