@@ -42,7 +42,12 @@ class Server:
     def __enter__(self) -> "Server":
         self._folder = tempfile.TemporaryDirectory(prefix="forerun-bench-")
         self.data = Path(self._folder.name) / "data"
-        self.start()
+        try:
+            self.start()
+        except subprocess.CalledProcessError:
+            # It runs, and nobody would end it.
+            self.__exit__()
+            raise
         return self
 
     def start(self) -> None:
