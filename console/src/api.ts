@@ -39,8 +39,9 @@ export interface Pulse {
   functions: Record<string, PulseRow>;
 }
 
-/** Calls and errors per minute of the last hour, by function; functions without a call are left out. */
+/** `platform/activity`: calls and errors per minute of the last hour; functions without a call are left out. */
 export interface Sparks {
+  since: number;
   until: number;
   step_s: number;
   functions: Record<string, { calls: number[]; errors: number[] }>;
@@ -76,7 +77,7 @@ export interface FunctionPage extends FunctionRow {
   versions: VersionRow[];
 }
 
-/** One point per step; gaps have null. */
+/** `series?name=&seconds=`: what a function did; one value per step, null where nothing ran. */
 export interface Series {
   step_s: number;
   at: number[];
@@ -142,6 +143,11 @@ export interface Callee {
   critical_share: number;
 }
 
+/** `perhaps/profile?FunctionName=&Qualifier=`; null as long as nothing was watched. */
+export interface ProfilePage {
+  Profile: Profile;
+}
+
 export interface Profile {
   function: string;
   version: string;
@@ -169,7 +175,7 @@ export interface MapNode {
   id: string;
   kind: "function" | "service";
   name: string;
-  /** How likely it is reached from the graph's root; 1 for the root, absent in the map of an account. */
+  /** How likely it is reached from the graph's root; 1 for the root, 0 in the map of an account. */
   likelihood?: number;
   per_hour?: number;
   p50?: number;
@@ -186,9 +192,11 @@ export interface MapEdge {
   p50?: number;
   p95?: number;
   error_rate?: number;
-  via?: string;
+  /** Where a service passes calls on: whose. */
+  callers?: string[];
 }
 
+/** `platform/map`, and what can be reached from a function: `perhaps/reach?FunctionName=&Qualifier=`. */
 export interface ServiceMap {
   nodes: MapNode[];
   edges: MapEdge[];
@@ -205,7 +213,13 @@ export interface Measure {
   high?: number;
 }
 
-/** `platform/findings?FunctionName=` has a list of them. */
+/** `perhaps/findings?FunctionName=`. */
+export interface FindingPage {
+  Findings: Finding[];
+  Watched: number;
+  AtLeast: number;
+}
+
 export interface Finding {
   kind: string;
   function: string;
@@ -221,6 +235,13 @@ export interface Finding {
   until: number;
   condition: string;
   callees: string[];
+}
+
+/** `perhaps/compare?FunctionName=&From=&To=`. */
+export interface Comparison {
+  From: { sampled: number };
+  To: { sampled: number };
+  Changes: { what: string; words: string; who: string }[];
 }
 
 export interface Timings {

@@ -15,7 +15,7 @@ const PAGES: [string, string, string][] = [
 const KEYS: [string[], string][] = [
   [["/"], "filter this page"],
   [["g", "f"], "functions; g t traces, g m map, g l live, g h host"],
-  [["↑", "↓"], "move in a list, a trace or a log; j and k, too"],
+  [["↑", "↓"], "move in a list or a trace; j and k, too"],
   [["Enter"], "open what is chosen"],
   [["←", "→"], "fold and unfold in a trace"],
   [["+", "−", "0"], "zoom in a trace or a map, and back"],

@@ -81,7 +81,7 @@ export function Functions() {
   const { query } = useRoute();
   const filter = query.get("q") ?? "";
   const { data, error, again } = useData<{ functions: FunctionRow[] }>("functions", 15);
-  const { data: sparks } = useData<Sparks>("sparks", 20);
+  const { data: sparks } = useData<Sparks>("platform/activity", 20);
   const [pulse, setPulse] = useState<Pulse>();
   const open = useStream<Pulse>("pulse", setPulse);
   const [sort, setSort] = useState({ id: "hour", down: true });

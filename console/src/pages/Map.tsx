@@ -9,7 +9,7 @@ import { Empty, Search, Trouble } from "../parts/small";
 const name = (id: string) => id.replace(/^\w+:/, "");
 
 export default function MapView() {
-  const { data, error, again } = useData<ServiceMap>("map", 30);
+  const { data, error, again } = useData<ServiceMap>("platform/map", 30);
   const [filter, setFilter] = useState("");
   if (error && !data) return <Trouble error={error} again={again} />;
   if (!data) return <p className="wait">…</p>;

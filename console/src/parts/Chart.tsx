@@ -18,11 +18,18 @@ interface Props {
   label: string;
   at: number[];
   lines: Line[];
+  stepS: number;
   show: (value: number) => string;
   height?: number;
 }
 
 const css = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+/** Values between gaps, which no line leads to. */
+function alone(plot: uPlot, series: number): number[] {
+  const values = plot.data[series] ?? [];
+  return [...values.keys()].filter((i) => values[i] != null && values[i - 1] == null && values[i + 1] == null);
+}
 
 function options(props: Props, width: number): uPlot.Options {
   const ink = css("--faint");
@@ -34,7 +41,8 @@ function options(props: Props, width: number): uPlot.Options {
     padding: [8, 18, 0, 0],
     cursor: { sync: { key: "time" }, points: { size: 6 }, y: false, drag: { x: false, y: false } },
     legend: { live: true },
-    scales: { x: { time: true }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.08 : 1] } },
+    // A bar begins at its moment: the last one needs room behind it.
+    scales: { x: { time: true, range: (_, min, max) => [min, max + props.stepS] }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.08 : 1] } },
     axes: [
       { ...axis, grid: { show: false }, size: 22, space: 70,
         values: (_, splits) => splits.map((at) => clock(at).slice(0, 5)) },
@@ -51,7 +59,7 @@ function options(props: Props, width: number): uPlot.Options {
           ...(line.bars || line.fill ? { fill: line.bars ? color : `${color}22` } : {}),
           ...(line.dash ? { dash: [4, 4] } : {}),
           ...(line.bars ? { paths: uPlot.paths.bars?.({ size: [0.82, 14], align: 1 }) as uPlot.Series.PathBuilder } : {}),
-          points: { show: false },
+          points: line.bars ? { show: false } : { show: true, size: 4, filter: alone },
           spanGaps: false,
           value: (_, value) => (value === null || value === undefined ? "–" : props.show(value)),
         };

@@ -26,7 +26,7 @@ const failing = (rate: number | undefined) => (rate ?? 0) >= 0.05;
 
 function said(node: MapNode): string {
   const parts = [];
-  if (node.likelihood !== undefined && node.likelihood < 0.9995) parts.push(share(node.likelihood));
+  if (node.likelihood && node.likelihood < 0.9995) parts.push(share(node.likelihood));
   if (node.per_hour) parts.push(perHour(node.per_hour));
   if (node.p50) parts.push(ms(node.p50));
   if (node.error_rate && node.error_rate >= 0.001) parts.push(`${share(node.error_rate)} failed`);
@@ -35,7 +35,7 @@ function said(node: MapNode): string {
 
 function told(edge: MapEdge): string {
   const parts = [`${edge.from.replace(/^\w+:/, "")} → ${edge.to.replace(/^\w+:/, "")}`, `in ${share(edge.likelihood)} of executions`];
-  if (edge.via) parts.push(`through ${edge.via.replace(/^\w+:/, "")}`);
+  if (edge.callers?.length) parts.push(`passed on for ${edge.callers.map((each) => each.replace(/^\w+:/, "")).join(", ")}`);
   if (edge.p50) parts.push(`p50 ${ms(edge.p50)}${edge.p95 ? `, p95 ${ms(edge.p95)}` : ""}`);
   if (edge.error_rate) parts.push(`${share(edge.error_rate)} failed`);
   return parts.join("\n");

@@ -32,15 +32,14 @@ const widthOf = (node: MapNode, second: string) =>
 
 /** A smooth way through dagre's points. */
 function curve(points: { x: number; y: number }[]): string {
-  const [start, ...rest] = points;
-  if (!start) return "";
-  let path = `M${start.x.toFixed(1)} ${start.y.toFixed(1)}`;
-  rest.forEach((point, i) => {
-    const next = rest[i + 1];
-    const end = next ? { x: (point.x + next.x) / 2, y: (point.y + next.y) / 2 } : point;
-    path += `Q${point.x.toFixed(1)} ${point.y.toFixed(1)} ${end.x.toFixed(1)} ${end.y.toFixed(1)}`;
-  });
-  return path;
+  const at = (x: number, y: number) => `${x.toFixed(1)} ${y.toFixed(1)}`;
+  return points.map((point, i) => {
+    const next = points[i + 1];
+    if (i === 0) return `M${at(point.x, point.y)}`;
+    // Straight at its end, so that the tip knows where to point.
+    if (!next) return `L${at(point.x, point.y)}`;
+    return `Q${at(point.x, point.y)} ${at((point.x + next.x) / 2, (point.y + next.y) / 2)}`;
+  }).join("");
 }
 
 /** `second` tells the line below a node's name, for which there must be room. */

@@ -43,6 +43,7 @@ log = logging.getLogger("forerun.console")
 COOKIE = "forerun_console"
 BODY_BYTES = 64 * 1024
 BODY_S = 10.0
+LONGEST_S = 90 * 86_400
 CHANGING = b"x-forerun-console"
 _STATUS: list[tuple[type[ForerunError], int]] = [
     (AccessDenied, 403),
@@ -88,6 +89,7 @@ class Console:
             "functions": lambda visitor, _: estate.functions.list(visitor),
             "function": lambda visitor, query: estate.functions.one(visitor, _name(query)),
             "logs": self._get_logs,
+            "series": self._get_series,
         }
         self._changed: dict[str, Changed] = {"set-monitoring": self._set_monitoring}
 
@@ -183,15 +185,28 @@ class Console:
                     **self._estate.about,
                 }
             )
-        if name.startswith("platform/"):
-            asked = name.removeprefix("platform/")
-            if asked == "console-link":
-                raise NotFound("A session cannot ask for further links")
-            return raw_json(await self._estate.platform(visitor, asked, query))
+        way, _, asked = name.partition("/")
+        if way in ("platform", "perhaps"):
+            return raw_json(
+                await self._ask_platform(visitor, asked, query, strict=way == "platform")
+            )
         handler = self._asked.get(name)
         if handler is None:
             raise NotFound(f"There is no /console/api/{name[:100]}")
         return json_answer(await handler(visitor, query))
+
+    async def _ask_platform(
+        self, visitor: Visitor, name: str, query: Query, *, strict: bool
+    ) -> bytes:
+        """What ``/forerun/NAME`` answers; unless ``strict``, null for what is not there (yet)."""
+        if name == "console-link":
+            raise NotFound("A session cannot ask for further links")
+        try:
+            return await self._estate.platform(visitor, name, query)
+        except NotFound:
+            if strict:
+                raise
+            return b"null"
 
     async def _change(
         self,
@@ -239,6 +254,18 @@ class Console:
         return await self._estate.logs.follow(
             visitor, name, start=start, pattern=query.get("filter", ""), after=query.get("after")
         )
+
+    async def _get_series(self, visitor: Visitor, query: Query) -> object:
+        """What a function did in the last so many seconds."""
+        now, seconds = self._clock.now(), _seconds(query, "seconds")
+        if not 60 <= seconds <= LONGEST_S:
+            raise InvalidInput(f"seconds must be a number from 60 to {LONGEST_S}")
+        asked = {
+            "FunctionName": _name(query),
+            "Since": f"{now - seconds:.0f}",
+            "Until": f"{now:.0f}",
+        }
+        return msgspec.Raw(await self._estate.platform(visitor, "activity", asked))
 
     async def _set_monitoring(self, visitor: Visitor, content: Mapping[str, Any]) -> object:
         name, value = content.get("name"), content.get("value")

@@ -1,6 +1,6 @@
 // How a function does over time, whom it calls, what could be better, and whether it is watched.
 import { useMemo, useState } from "react";
-import { STARTS, type Finding, type FunctionPage, type Me, type Measure, type Profile, type Series, type ServiceMap } from "../../api";
+import { STARTS, type FindingPage, type FunctionPage, type Me, type Measure, type Profile, type ProfilePage, type Series, type ServiceMap } from "../../api";
 import { query, useData } from "../../client";
 import { count, mb, ms, share } from "../../format";
 import Chart, { type Line } from "../../parts/Chart";
@@ -43,11 +43,11 @@ function Activity({ name }: { name: string }) {
           <div className="charts">
             <div>
               <h3 className="soft">Duration</h3>
-              <Chart label="Duration over time: p50, p95, p99" at={data.at} lines={latency} show={ms} />
+              <Chart label="Duration over time: p50, p95, p99" at={data.at} lines={latency} stepS={data.step_s} show={ms} />
             </div>
             <div>
               <h3 className="soft">Calls per {data.step_s === 60 ? "minute" : `${count(data.step_s / 60)} minutes`}, and how many at once</h3>
-              <Chart label="Calls, errors and concurrency over time" at={data.at} lines={calls} show={count} />
+              <Chart label="Calls, errors and concurrency over time" at={data.at} lines={calls} stepS={data.step_s} show={count} />
             </div>
           </div>
         )}
@@ -70,12 +70,14 @@ function measured({ what, value, unit = "", low, high }: Measure): string {
 }
 
 function Findings({ name }: { name: string }) {
-  const { data, error } = useData<{ Findings: Finding[] }>(query("platform/findings", { FunctionName: name }), 30);
+  const { data, error } = useData<FindingPage | null>(query("perhaps/findings", { FunctionName: name }), 30);
   if (error) return null;
   return (
     <Sheet title="Findings" aside={data && data.Findings.length > 0 ? <span className="tag warn">{data.Findings.length}</span> : null}>
       <div className="body">
-        {data && data.Findings.length === 0 && <p className="soft">Nothing worth changing has been seen yet. Findings need at least some twenty monitored executions.</p>}
+        {data !== undefined && !data?.Findings.length && (
+          <p className="soft">{data && data.Watched >= data.AtLeast ? `Nothing worth changing was seen in ${count(data.Watched)} executions.` : `Nothing is said before ${data?.AtLeast ?? 20} executions were watched.`}</p>
+        )}
         <ul className="findings">
           {data?.Findings.map((each, i) => (
             <li key={i}>
@@ -111,13 +113,15 @@ function ProfileFacts({ profile }: { profile: Profile }) {
 export function Overview({ page, me, again }: { page: FunctionPage; me: Me; again: () => void }) {
   const name = page.name;
   const [version, setVersion] = useState("");
-  const { data: profile, error } = useData<Profile | null>(query("profile", { name, version }), 20);
-  const { data: reach } = useData<ServiceMap>(query("reach", { name, version }), 30);
+  const asked = { FunctionName: name, Qualifier: version };
+  const { data: known, error } = useData<ProfilePage | null>(query("perhaps/profile", asked), 10);
+  const { data: reach } = useData<ServiceMap | null>(query("perhaps/reach", asked), 20);
+  const profile = known?.Profile;
   const versions = (
     <select aria-label="Version of the profile" value={version} onChange={(event) => setVersion(event.target.value)}>
-      <option value="">$LATEST</option>
-      {page.versions.filter((each) => each.version !== "$LATEST").map((each) => (
-        <option key={each.version} value={each.version}>version {each.version}{each.aliases.length ? ` (${each.aliases.join(", ")})` : ""}</option>
+      <option value="">the version watched last</option>
+      {page.versions.map((each) => (
+        <option key={each.version} value={each.version}>{each.version === "$LATEST" ? "" : "version "}{each.version}{each.aliases.length ? ` (${each.aliases.join(", ")})` : ""}</option>
       ))}
     </select>
   );
@@ -140,7 +144,7 @@ export function Overview({ page, me, again }: { page: FunctionPage; me: Me; agai
         <MonitoringSwitch page={page} enabled={me.monitoring} again={again} />
         {error && <Trouble error={error} />}
         {profile && (
-          <Sheet title="Profile">
+          <Sheet title="Profile" aside={<span className="faint">{profile.version}</span>}>
             <div className="body">
               <ProfileFacts profile={profile} />
               {profile.critical_path.length > 0 && <CriticalPath parts={profile.critical_path} />}

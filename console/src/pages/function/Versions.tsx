@@ -1,19 +1,15 @@
 // Versions of a function, the aliases that lead to them, and how the versions' profiles differ.
 import { useState } from "react";
-import type { FunctionPage } from "../../api";
+import type { Comparison, FunctionPage } from "../../api";
 import { query, useData } from "../../client";
-import { bytes, mb, moment } from "../../format";
+import { bytes, count, mb, moment } from "../../format";
 import { Empty, Sheet, Trouble } from "../../parts/small";
-
-interface Comparison {
-  changes: string[];
-}
 
 function Compare({ page }: { page: FunctionPage }) {
   const names = page.versions.map((each) => each.version);
   const [from, setFrom] = useState(names[1] ?? "");
   const [to, setTo] = useState(names[0] ?? "");
-  const { data, error } = useData<Comparison>(from && to && from !== to ? query("compare", { name: page.name, from, to }) : null);
+  const { data, error } = useData<Comparison | null>(from && to && from !== to ? query("perhaps/compare", { FunctionName: page.name, From: from, To: to }) : null);
   const choice = (label: string, value: string, set: (value: string) => void) => (
     <select aria-label={label} value={value} onChange={(event) => set(event.target.value)}>{names.map((each) => <option key={each}>{each}</option>)}</select>
   );
@@ -21,7 +17,8 @@ function Compare({ page }: { page: FunctionPage }) {
     <Sheet title="What changed between" aside={<div className="row">{choice("From version", from, setFrom)} and {choice("To version", to, setTo)}</div>}>
       <div className="body">
         {error && <Trouble error={error} />}
-        {data && (data.changes.length ? <ul className="changes">{data.changes.map((each) => <li key={each}>{each}</li>)}</ul> : <p className="soft">No difference beyond what chance explains.</p>)}
+        {data === null && <p className="soft">Executions of both have to be watched first.</p>}
+        {data && (data.Changes.length ? <ul className="changes">{data.Changes.map((each) => <li key={`${each.what} ${each.who}`}>{each.words}</li>)}</ul> : <p className="soft">No difference beyond what chance explains, over {count(data.From.sampled)} and {count(data.To.sampled)} executions.</p>)}
       </div>
     </Sheet>
   );
