@@ -7,23 +7,30 @@ between them is replaced, the rest of the page is left alone. A test holds the p
 import ast
 import asyncio
 import dataclasses
+import json
 import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
 from forerun.aio import SystemClock
 from forerun.app.services import make_services
 from forerun.app.state import open_state
+from forerun.profiles import Profile
 from forerun.settings import Settings, groups
 
 ROOT = Path(__file__).parents[1]
 OPERATIONS = ROOT / "README.md"
 SETTINGS = ROOT / "docs" / "operations.md"
+PROFILE = ROOT / "docs" / "profile.schema.json"
 # Answered on a way of their own, ahead of the others; see ``forerun.api.application``.
 _HOT = ("Invoke", "InvokeWithResponseStream")
-# Known to answer that there is nothing, or to refuse in words; see ``forerun.api.lambda_.concurrency``.
-_REFUSED = re.compile(r"PutProvisioned")
+# Known to answer that there is nothing, or to refuse in words; see ``forerun.api.lambda_.concurrency`` and ``.xray``.
+_REFUSED = re.compile(
+    r"PutProvisioned|(Create|Update|Delete)(SamplingRule|Group)\Z|PutEncryptionConfig"
+)
 
 
 def tables() -> dict[Path, dict[str, str]]:
@@ -32,6 +39,16 @@ def tables() -> dict[Path, dict[str, str]]:
         SETTINGS: {"settings": settings_table()},
         OPERATIONS: {"operations": operations_table(asyncio.run(operations()))},
     }
+
+
+def profile_schema() -> str:
+    """The JSON Schema of a profile as ``GET /forerun/profile`` tells it."""
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Profile",
+        **msgspec.json.schema(Profile),
+    }
+    return json.dumps(schema, indent=1) + "\n"
 
 
 def filled(page: str, name: str, table: str) -> str:
@@ -62,12 +79,18 @@ def settings_table() -> str:
     return "\n".join(parts).rstrip()
 
 
+async def _keep_nothing(_account: str, _segments: object) -> int:
+    return 0
+
+
 async def operations() -> dict[str, list[str]]:
     """Service -> the operations that handlers are registered for, as the server itself would."""
     with tempfile.TemporaryDirectory() as directory:
         settings, clock = Settings.load({}, server_data_dir=directory), SystemClock()
         state = await open_state(settings, clock)
-        services = make_services(settings, state, clock, runtimes=dict, base_url="http://docs")
+        services = make_services(
+            settings, state, clock, runtimes=dict, base_url="http://docs", keep=_keep_nothing
+        )
         await state.close()
     found = {service: set(handlers) for service, handlers in services.operations.items()}
     found["lambda"].update(_HOT)
@@ -110,3 +133,4 @@ if __name__ == "__main__":
         for name, table in made.items():
             text = filled(text, name, table)
         page.write_text(text, encoding="utf-8")
+    PROFILE.write_text(profile_schema(), encoding="utf-8")

@@ -17,6 +17,9 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "invocations": ("invocations", "List a function's calls: start types and timings."),
     "traces": ("traces", "List which executions caused each other."),
     "trace": ("traces", "Show one trace as a waterfall, with its logs."),
+    "profile": ("profiles", "Say what a function is like and whom it calls."),
+    "map": ("profiles", "Show who calls whom."),
+    "monitor": ("profiles", "Say or set which executions of a function are watched."),
     "findings": ("findings", "Say what is worth changing in a function."),
     "logs": ("logs", "Print a function's log, or follow it."),
     "functions": ("functions", "List the functions."),
@@ -27,6 +30,8 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "account": ("identities", "Create and list accounts."),
     "key": ("identities", "Create, list, disable and delete access keys."),
 }
+# Names that Python has other uses for.
+_ATTRIBUTES = {"map": "map_"}
 
 
 class _Commands(click.Group):
@@ -39,7 +44,7 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"forerun.cli.{_COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, _ATTRIBUTES.get(cmd_name, cmd_name))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
