@@ -11,7 +11,7 @@ import socket
 import struct
 from collections.abc import Callable
 
-from forerun.runtime.wire import MAX_FRAME
+from forerun.runtime.wire import MAX_FRAME, SPAN
 from forerun.sandbox.output import Output
 
 _LENGTH = struct.Struct("!I")
@@ -108,10 +108,10 @@ class Link:
             self._end()
             return
         self._buffer += data
-        self._drain()
         self._handle(fds)
 
     def _handle(self, fds: list[int]) -> None:
+        drained = False
         while self._open and len(self._buffer) >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(self._buffer)
             if not 1 <= length <= MAX_FRAME:
@@ -120,6 +120,10 @@ class Link:
             if len(self._buffer) < _LENGTH.size + length:
                 break
             kind = self._buffer[4]
+            # What is printed has its place before what ends or begins something; a call has a time of its own.
+            if kind != SPAN and not drained:
+                self._drain()
+                drained = True
             body = bytes(memoryview(self._buffer)[5 : 4 + length])
             del self._buffer[: 4 + length]
             self._on_frame(kind, body, fds)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.unit.runtime.driver import ROOT, SIGNED, TRACE_ID
-from tests.unit.runtime.web import certificate, served
+from tests.unit.runtime.driver import TRACE_ID
+from tests.unit.runtime.web import carried_by, certificate, served
 
 pytest.importorskip("httpx")
 pytest.importorskip("aiohttp")
@@ -61,14 +61,6 @@ CLIENTS = {
             return asyncio.run(work(event))
     """,
 }
-
-
-def carried_by(call):
-    return {
-        "x-amzn-trace-id": [f"Root={ROOT};Parent={call.span_id};Sampled=1;Forerun={SIGNED}"],
-        "traceparent": [f"00-{TRACE_ID}-{call.span_id}-01"],
-        "tracestate": [f"forerun={SIGNED}"],
-    }
 
 
 @pytest.fixture

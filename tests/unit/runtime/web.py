@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from tests.unit.runtime.driver import ROOT, SIGNED, TRACE_ID
 
 CARRIED = ("x-amzn-trace-id", "traceparent", "tracestate", "baggage")
 
@@ -172,3 +173,12 @@ def certificate(folder):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(trust, private)
     return context, str(trust)
+
+
+def carried_by(call):
+    """The trace headers that a call is to have."""
+    return {
+        "x-amzn-trace-id": [f"Root={ROOT};Parent={call.span_id};Sampled=1;Forerun={SIGNED}"],
+        "traceparent": [f"00-{TRACE_ID}-{call.span_id}-01"],
+        "tracestate": [f"forerun={SIGNED}"],
+    }
