@@ -181,6 +181,38 @@ def test_a_function_has_its_page(shop: Server, visit: Callable[..., Visit]):
     expect(page.locator("table").first).to_contain_text("$LATEST")
 
 
+def test_a_function_shows_whom_it_calls(shop: Server, visit: Callable[..., Visit]):
+    chain(shop)
+    page = visit().to("/functions/caller")
+    expect(page.locator("[data-node='function:leaf']")).to_contain_text("leaf", timeout=15_000)
+    callee = page.get_by_role("row", name=re.compile("^leaf"))
+    expect(callee).to_contain_text("100%")
+    expect(page.get_by_role("region", name="Profile")).to_contain_text("executions seen")
+    for chart in ("Duration over time", "Calls, errors and concurrency"):
+        expect(page.get_by_role("img", name=re.compile(chart)).locator("canvas")).to_be_visible()
+    page.locator("[data-node='function:leaf']").click()
+    page.wait_for_url("**/functions/leaf")
+    expect(page.get_by_role("region", name="What it calls")).to_contain_text("It calls nothing.")
+
+
+def test_the_map_shows_who_calls_whom(shop: Server, visit: Callable[..., Visit]):
+    chain(shop)
+    page = visit().to("/map")
+    expect(page.locator("[data-node='function:caller']")).to_be_visible()
+    caller, leaf = (
+        page.locator(f"[data-node='function:{name}']").bounding_box() for name in ("caller", "leaf")
+    )
+    assert caller is not None
+    assert leaf is not None
+    assert caller["x"] + caller["width"] < leaf["x"]
+    page.keyboard.press("/")
+    page.keyboard.type("failing")
+    expect(page.locator("[data-node='function:leaf']")).to_have_class(re.compile("dim"))
+    page.locator("[data-node='function:failing']").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/functions/failing")
+
+
 def test_monitoring_is_switched_from_the_page(shop: Server, visit: Callable[..., Visit]):
     page = visit().to("/functions/idle")
     arn = shop.lambda_.get_function(FunctionName="idle")["Configuration"]["FunctionArn"]
@@ -193,13 +225,14 @@ def test_monitoring_is_switched_from_the_page(shop: Server, visit: Callable[...,
 
 
 def chain(server: Server) -> str:
-    """The id of a trace in which one function called another."""
-    server.call("caller", {"n": 2})
+    """The id of a new trace in which one function called another."""
+    reply = server.lambda_.invoke(FunctionName="caller", Payload=b'{"n": 2}')
+    path = f"/forerun/trace?TraceId={reply['ResponseMetadata']['RequestId']}"
 
     def found() -> str:
-        page = server.platform("/forerun/traces?FunctionName=caller")
-        whole = [each for each in page["Traces"] if each["executions"] == 2]
-        return str(whole[0]["trace_id"]) if whole else ""
+        answer = server.request("GET", path, headers=server.signed("GET", path, service="forerun"))
+        trace = answer.json()
+        return str(trace["trace_id"]) if trace.get("executions") == 2 else ""
 
     return eventually(found, within=15)
 

@@ -47,6 +47,7 @@ def page(status: int, text: str, *, head: str = "", headers: Headers | None = No
     title = _TITLES.get(status, "Forerun")
     body = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Forerun</title>{head}'
+        f'<link rel="icon" href="/console/mark.svg" type="image/svg+xml">'
         f'<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">'
         f"<h1>{title}</h1>{text}</html>"
     )
