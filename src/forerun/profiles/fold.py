@@ -7,9 +7,11 @@ from typing import NamedTuple
 from forerun.events import ExecutionEnded
 from forerun.model import Channel, OutgoingCall
 from forerun.profiles.naming import URL, Callee, callee_of
-from forerun.profiles.profile import FUNCTION
+from forerun.profiles.profile import FUNCTION, SERVICE
 from forerun.profiles.tally import (
     MOST_RUNS,
+    OTHER,
+    OTHER_KEY,
     CalleeTally,
     RunTally,
     Tally,
@@ -45,11 +47,15 @@ class Arrival(NamedTuple):
 
 
 class Reached(NamedTuple):
-    """A callee that was seen only where it arrived, ``delay_ms`` after the start of the execution that caused it."""
+    """A callee that was seen where it arrived, ``delay_ms`` after the start of the execution that caused it.
+
+    ``called``: the call was seen, too, when it was made; only the version is news.
+    """
 
     callee: Callee
     channel: str
     delay_ms: float
+    called: bool = False
 
 
 def name_calls(
@@ -62,19 +68,26 @@ def name_calls(
     callees = {call.span_id: callee_of(call, account, platform) for call in calls}
     for arrival in arrivals:
         known = callees.get(arrival.parent_id)
-        if known is not None and known.name == URL:
-            callees[arrival.parent_id] = known._replace(kind=FUNCTION, name=arrival.name)
+        if known is not None and known[:2] in ((SERVICE, URL), (FUNCTION, arrival.name)):
+            callees[arrival.parent_id] = known._replace(
+                kind=FUNCTION, name=arrival.name, version=arrival.version
+            )
     return callees
 
 
-def reached_by(arrival: Arrival, callees: Mapping[str, Callee]) -> Callee | None:
-    """Whom an arrival shows to be called through somebody else; ``None`` when the call itself was seen."""
+def reached_by(arrival: Arrival, callees: Mapping[str, Callee], began: float) -> Reached:
+    """Whom an arrival shows to be called by an execution that ``began`` then, whose calls go to ``callees``."""
     caller = callees.get(arrival.parent_id)
-    if caller is None:
-        return Callee(FUNCTION, arrival.name, operation="Invoke")
-    if caller.kind == FUNCTION and caller.name == arrival.name:
-        return None
-    return Callee(FUNCTION, arrival.name, via=caller.name, operation="Invoke")
+    called = caller is not None and (caller.kind, caller.name) == (FUNCTION, arrival.name)
+    callee = Callee(
+        FUNCTION,
+        arrival.name,
+        via=caller.name if caller is not None and not called else "",
+        operation="Invoke",
+        version=arrival.version,
+    )
+    delay_ms = max(0.0, arrival.at - began) * 1000
+    return Reached(callee, arrival.channel.value or CALL, delay_ms, called)
 
 
 def fold(
@@ -88,24 +101,29 @@ def fold(
     if record.status == "throttled":
         tally.throttles += weight
         return {}
-    started = record.timings.started or record.timings.received
-    ended = max(started, record.timings.ended or record.timings.answered)
-    _fold_execution(tally, event, started, ended)
-    calls = [
-        Named(call, callees[call.span_id], call.ended or max(ended, call.started))
-        for call in event.calls
-    ]
+    _fold_execution(tally, event)
+    started, ended = record.timings.started, record.timings.ended
+    if not started:
+        # It failed before its handler was called.
+        return {}
+    ended = max(started, ended or record.timings.answered)
+    calls = _named(tally, event.calls, callees, ended)
     groups: dict[str, list[Named]] = {}
-    for named in sorted(calls, key=lambda each: each.call.started):
+    for named in calls:
         groups.setdefault(named.callee.key, []).append(named)
+    busy = {key: busy_ms(group) for key, group in groups.items()}
     for position, (key, group) in enumerate(groups.items(), start=1):
-        callee = _callee(tally, group[0].callee, key)
+        callee = tally.callees[key]
         callee.positions += position * weight
         callee.positioned += weight
         callee.delay.add((group[0].call.started - started) * 1000, weight)
+        callee.busy_ms += busy[key] * weight
         _fold_callee(callee, group, weight)
-    _fold_timeline(tally, calls, started, ended, weight)
-    _fold_relations(tally, groups, weight)
+    _fold_time(tally, calls, started, ended, weight)
+    if calls:
+        _fold_timeline(tally, calls, started, ended, weight)
+    if len(groups) > 1:
+        _fold_relations(tally, groups, busy, weight)
     counted = {key: len(group) for key, group in groups.items()}
     for arrived in reached:
         fold_reached(tally, arrived, counted, weight)
@@ -114,14 +132,19 @@ def fold(
 
 def fold_reached(tally: Tally, reached: Reached, counted: dict[str, int], weight: int) -> None:
     """Count a callee that was seen where it arrived; ``counted`` says what is counted of this execution already."""
-    key = reached.callee.key
-    callee = _callee(tally, reached.callee, key)
+    if reached.called:
+        known = tally.callees.get(reached.callee.key)
+        if known is not None:
+            count(known.versions, reached.callee.version, weight)
+        return
+    callee, key = _callee(tally, reached.callee)
     before = counted.get(key, 0)
     counted[key] = before + 1
     callee.calls += weight
     callee.call_squares += weight * weight
     count(callee.channels, reached.channel, weight)
     count(callee.operations, reached.callee.operation, weight)
+    count(callee.versions, reached.callee.version, weight)
     if before:
         callee.per_execution.move(before, before + 1, weight)
         return
@@ -131,9 +154,35 @@ def fold_reached(tally: Tally, reached: Reached, counted: dict[str, int], weight
     callee.delay.add(reached.delay_ms, weight)
 
 
-def _fold_execution(tally: Tally, event: ExecutionEnded, started: float, ended: float) -> None:
+def _named(
+    tally: Tally, calls: Iterable[OutgoingCall], callees: Mapping[str, Callee], ended: float
+) -> list[Named]:
+    """The calls by their start, each with its callee; those beyond the bound are of one callee together."""
+    found = []
+    for call in sorted(calls, key=_start):
+        callee = callees[call.span_id]
+        if _callee(tally, callee)[1] == OTHER_KEY:
+            callee = callee._replace(kind=SERVICE, name=OTHER, via="")
+        found.append(Named(call, callee, call.ended or max(ended, call.started)))
+    return found
+
+
+def _start(call: OutgoingCall) -> float:
+    return call.started
+
+
+def _callee(tally: Tally, callee: Callee) -> tuple[CalleeTally, str]:
+    key = callee.key
+    found = callee_in(tally, callee.kind, callee.name, callee.via, key)
+    return found, key if key in tally.callees else OTHER_KEY
+
+
+def _fold_execution(tally: Tally, event: ExecutionEnded) -> None:
     record, context = event.record, event.context
     weight = context.weight
+    timings = record.timings
+    started = timings.started or timings.received
+    ended = max(started, timings.ended or timings.answered)
     tally.since = min(tally.since or started, started)
     if ended >= tally.until:
         tally.until, tally.configured_mb = ended, record.memory_mb
@@ -148,21 +197,15 @@ def _fold_execution(tally: Tally, event: ExecutionEnded, started: float, ended: 
         count(tally.errors, record.error_type or record.status, weight)
     if record.init_ms is not None:
         tally.init.add(record.init_ms, weight)
-    duration_ms = (ended - started) * 1000
-    tally.duration.add(duration_ms, weight)
     if event.cpu_ms > 0:
         tally.cpu.add(event.cpu_ms, weight)
-        tally.cpu_of_ms += duration_ms * weight
+        tally.cpu_of_ms += (ended - started) * 1000 * weight
     if record.max_memory_mb:
         tally.memory.add(record.max_memory_mb, weight)
     tally.request_bytes += record.request_bytes * weight
     tally.response_bytes += record.response_bytes * weight
     tally.dropped += event.dropped * weight
     tally.unfinished += weight * sum(1 for call in event.calls if not call.ended)
-
-
-def _callee(tally: Tally, callee: Callee, key: str) -> CalleeTally:
-    return callee_in(tally, callee.kind, callee.name, callee.via, key)
 
 
 def _fold_callee(callee: CalleeTally, group: Sequence[Named], weight: int) -> None:
@@ -178,6 +221,8 @@ def _fold_callee(callee: CalleeTally, group: Sequence[Named], weight: int) -> No
         count(callee.operations, named.callee.operation, weight)
         if named.callee.qualifier:
             count(callee.qualifiers, named.callee.qualifier, weight)
+        if named.callee.version:
+            count(callee.versions, named.callee.version, weight)
         callee.sent += call.sent_bytes * weight
         callee.received += call.received_bytes * weight
         callee.asynchronous += weight * (call.status == ACCEPTED)
@@ -189,20 +234,27 @@ def _fold_callee(callee: CalleeTally, group: Sequence[Named], weight: int) -> No
         if named.failed:
             callee.failed += weight
             count(callee.errors, call.error or str(call.status), weight)
-    callee.busy_ms += busy_ms(group) * weight
+
+
+def _fold_time(
+    tally: Tally, calls: Sequence[Named], started: float, ended: float, weight: int
+) -> None:
+    tally.duration.add((ended - started) * 1000, weight)
+    tally.waiting.add(busy_ms(calls), weight)
 
 
 def _fold_timeline(
     tally: Tally, calls: Sequence[Named], started: float, ended: float, weight: int
 ) -> None:
-    tally.waiting.add(busy_ms(calls), weight)
     for key, waited_ms in critical_ms(calls, started, ended).items():
-        _known(tally, key).critical_ms += waited_ms * weight
+        tally.callees[key].critical_ms += waited_ms * weight
+    if len(calls) == 1:
+        return
     for named in retried(calls):
-        _known(tally, named.callee.key).retries += weight
+        tally.callees[named.callee.key].retries += weight
     again: set[str] = set()
     for named, apart_ms in repetitions(calls):
-        callee = _known(tally, named.callee.key)
+        callee = tally.callees[named.callee.key]
         callee.repeat_calls += weight
         callee.repeat_ms += named.ms * weight
         callee.repeat_apart_ms += apart_ms * weight
@@ -220,7 +272,7 @@ def _fold_chains(tally: Tally, calls: Sequence[Named], weight: int) -> None:
         if kind not in longest or chain.length > longest[kind].length:
             longest[kind] = chain
     for (key, template), chain in longest.items():
-        runs = _known(tally, key).runs
+        runs = tally.callees[key].runs
         run = runs.get(template)
         if run is None:
             if len(runs) >= MOST_RUNS:
@@ -231,19 +283,19 @@ def _fold_chains(tally: Tally, calls: Sequence[Named], weight: int) -> None:
         run.ms.add(chain.ms, weight)
 
 
-def _known(tally: Tally, key: str) -> CalleeTally:
-    return tally.callees.get(key) or callee_in(tally, "service", "other", "", "service:other")
-
-
-def _fold_relations(tally: Tally, groups: Mapping[str, list[Named]], weight: int) -> None:
+def _fold_relations(
+    tally: Tally, groups: Mapping[str, list[Named]], busy: Mapping[str, float], weight: int
+) -> None:
     keys = sorted(list(groups)[:RELATED])
+    ends = {key: (groups[key][0].call.started, max(map(_until, groups[key]))) for key in keys}
     for one, two in combinations(keys, 2):
         relation = relation_in(tally, one, two)
         if relation is None:
-            return
+            continue
         relation.sampled += 1
-        gap = _gap_ms(groups[one], groups[two])
-        gap_after = _gap_ms(groups[two], groups[one])
+        # From the last end of the one to the first start of the other.
+        gap = (ends[two][0] - ends[one][1]) * 1000
+        gap_after = (ends[one][0] - ends[two][1]) * 1000
         if gap >= 0:
             relation.before += weight
             relation.gap.add(gap, weight)
@@ -253,10 +305,8 @@ def _fold_relations(tally: Tally, groups: Mapping[str, list[Named]], weight: int
         else:
             relation.overlapping += weight
             continue
-        shorter = min(busy_ms(groups[one]), busy_ms(groups[two]))
-        relation.saving_ms += shorter * weight
+        relation.saving_ms += min(busy[one], busy[two]) * weight
 
 
-def _gap_ms(first: Sequence[Named], second: Sequence[Named]) -> float:
-    """From the last end of the one to the first start of the other; negative when they overlap or are the other way."""
-    return (second[0].call.started - max(named.until for named in first)) * 1000
+def _until(named: Named) -> float:
+    return named.until

@@ -1,17 +1,19 @@
 """Which execution caused which: what began is held against the executions of late, until both sides are known. Pure."""
 
 from collections import OrderedDict
-from collections.abc import Container, Iterable
+from collections.abc import Container
 from typing import NamedTuple
 
 import msgspec
 
 from forerun.events import ExecutionBegan, ExecutionEnded
-from forerun.model import Channel
+from forerun.model import Origin
 from forerun.profiles.fold import Arrival, Reached, name_calls, reached_by
 from forerun.profiles.naming import Callee
 
 RECENT = 100_000
+# Of all executions of late together, so that memory is bounded whatever they do.
+CALLS = 500_000
 # An execution that causes more than this is counted no further.
 ARRIVALS = 1_000
 
@@ -25,14 +27,20 @@ class Version(NamedTuple):
 
 
 class Recent(msgspec.Struct, kw_only=True):
-    """A monitored execution: what began because of it while it ran, and after its end whom its calls went to."""
+    """A monitored execution: what began because of it while it ran, and after its end whom its calls went to.
+
+    ``requests`` are the ids of what began because of it. ``counted`` says how often which callee is counted in its profile,
+    and ``stretch`` in which part of that.
+    """
 
     version: Version
     weight: int
     began: float
+    requests: set[str] = set()
     arrivals: list[Arrival] = []
     callees: dict[str, Callee] | None = None
     counted: dict[str, int] = {}
+    stretch: int = 0
 
 
 class Late(NamedTuple):
@@ -43,41 +51,36 @@ class Late(NamedTuple):
 
 
 class Links:
-    """The executions of late, by span id; the oldest are forgotten beyond ``most``.
+    """The executions of late, by span id; the oldest are forgotten beyond ``most``, and beyond ``calls`` of all.
 
     ``platform`` has the addresses of the platform itself. ``unknown`` counts arrivals whose cause was forgotten.
     """
 
-    def __init__(self, platform: Container[str], *, most: int = RECENT) -> None:
+    def __init__(self, platform: Container[str], *, most: int = RECENT, calls: int = CALLS) -> None:
         self._platform = platform
         self._most = most
+        self._most_calls = calls
+        self._calls = 0
         self._recent: OrderedDict[str, Recent] = OrderedDict()
         self.unknown = 0
 
     def began(self, event: ExecutionBegan) -> Late | None:
         """Take note of an execution, and of what it shows about the one that caused it."""
         context = event.context
+        version = Version(event.account, event.name, event.version)
         self._recent[context.span_id] = Recent(
-            version=Version(event.account, event.name, event.version),
-            weight=context.weight,
-            began=event.at,
+            version=version, weight=context.weight, began=event.at
         )
-        if len(self._recent) > self._most:
-            self._recent.popitem(last=False)
-        origin = context.origin
-        if not origin.execution:
+        self._forget()
+        return self._arrived(version, event.request_id, context.origin, event.at)
+
+    def refused(self, event: ExecutionEnded) -> Late | None:
+        """Something ended that did not begin: it was not monitored, or throttled. It was called all the same."""
+        context, record = event.context, event.record
+        if context.span_id in self._recent:
             return None
-        cause = self._recent.get(origin.execution)
-        if cause is None:
-            self.unknown += 1
-            return None
-        arrival = Arrival(event.name, event.version, origin.parent_id, origin.channel, event.at)
-        if cause.callees is None:
-            if len(cause.arrivals) < ARRIVALS:
-                cause.arrivals.append(arrival)
-            return None
-        reached = next(iter(_reached(cause, cause.callees, (arrival,))), None)
-        return Late(cause, reached) if reached is not None else None
+        version = Version(record.account, record.name, record.version)
+        return self._arrived(version, record.request_id, context.origin, record.timings.received)
 
     def ended(self, event: ExecutionEnded) -> tuple[dict[str, Callee], list[Reached], Recent]:
         """Whom its calls went to by span id, whom it reached otherwise, and where to note what was counted."""
@@ -85,22 +88,44 @@ class Links:
         recent = self._recent.get(event.context.span_id)
         if recent is None:
             version = Version(record.account, record.name, record.version)
-            recent = Recent(
-                version=version, weight=event.context.weight, began=record.timings.started
-            )
+            recent = Recent(version=version, weight=event.context.weight, began=0.0)
         recent.began = record.timings.started or recent.began
-        callees = name_calls(event.calls, recent.arrivals, record.account, self._platform)
-        reached = list(_reached(recent, callees, recent.arrivals))
-        recent.callees, recent.arrivals = callees, []
+        arrivals, recent.arrivals = recent.arrivals, []
+        callees = name_calls(event.calls, arrivals, record.account, self._platform)
+        reached = [
+            found
+            for arrival in arrivals
+            if not (found := reached_by(arrival, callees, recent.began)).called
+        ]
+        recent.callees = callees
+        self._calls += len(callees)
+        self._forget()
         return callees, reached, recent
 
+    def _arrived(self, version: Version, request_id: str, origin: Origin, at: float) -> Late | None:
+        if not origin.execution:
+            return None
+        cause = self._recent.get(origin.execution)
+        if cause is None:
+            self.unknown += 1
+            return None
+        # Further attempts of an accepted event are no further calls, and what others own is not told.
+        if (
+            cause.version.account != version.account
+            or request_id in cause.requests
+            or len(cause.requests) >= ARRIVALS
+        ):
+            return None
+        cause.requests.add(request_id)
+        arrival = Arrival(version.name, version.version, origin.parent_id, origin.channel, at)
+        if cause.callees is None:
+            cause.arrivals.append(arrival)
+            return None
+        return Late(cause, reached_by(arrival, cause.callees, cause.began))
 
-def _reached(
-    recent: Recent, callees: dict[str, Callee], arrivals: Iterable[Arrival]
-) -> Iterable[Reached]:
-    for arrival in arrivals:
-        callee = reached_by(arrival, callees)
-        # Retries of an accepted event arrive again: they are no further calls.
-        if callee is not None and arrival.channel is not Channel.NONE:
-            delay_ms = max(0.0, arrival.at - recent.began) * 1000
-            yield Reached(callee, arrival.channel.value, delay_ms)
+    def _forget(self) -> None:
+        while len(self._recent) > self._most or (
+            self._calls > self._most_calls and len(self._recent) > 1
+        ):
+            _, oldest = self._recent.popitem(last=False)
+            self._calls -= len(oldest.callees or ())

@@ -20,13 +20,16 @@ _LONGEST = 200
 
 
 class Callee(NamedTuple):
-    """Who is called. ``qualifier`` is what was asked for, ``operation`` what is wanted of it."""
+    """Who is called. ``qualifier`` is what was asked for, ``operation`` what is wanted of it, ``version`` of a function
+    is what was seen to be reached.
+    """
 
     kind: str
     name: str
     via: str = ""
     qualifier: str = ""
     operation: str = ""
+    version: str = ""
 
     @property
     def key(self) -> str:

@@ -66,6 +66,7 @@ def _callee(callee: CalleeTally, tally: Tally, total_ms: float) -> CalleeProfile
         via=callee.via,
         channels=_floats(callee.channels),
         qualifiers=_floats(callee.qualifiers),
+        versions=_floats(callee.versions),
         operations=_floats(callee.operations),
         executions=callee.executions,
         sampled=callee.sampled,

@@ -1,12 +1,14 @@
 """Keeps the profiles: folds what happened into tallies, writes the changed ones once a second, answers what is asked.
 
-A version has a tally of all time and one for each of its last hours, so that what is new can be held against what was.
-A server that is killed loses what it counted since the last write.
+A version has a tally of the hour that is going on, and one of all hours before, to which the hour is added when it is
+over; the last hours are kept one by one in the database, so that what is new can be held against what was. A server
+that is killed loses what it counted since the last write.
 """
 
+import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Container
+from collections.abc import Container, Iterable, Sequence
 
 import msgspec
 
@@ -19,155 +21,260 @@ from forerun.profiles.merging import merge
 from forerun.profiles.presenting import profile_of
 from forerun.profiles.profile import Profile
 from forerun.profiles.tally import Tally
-from forerun.storage.profiles import ProfileRow, ProfileStore
+from forerun.storage.profiles import ALL_BEFORE, ProfileRow, ProfileStore
 
 log = logging.getLogger("forerun.profiles")
 
 HOUR = 3600
+DAY = 86_400
 HOURS = 24
+DAYS = 30.0
+# In memory a profile takes some five times its packed size.
 IN_MEMORY = 5_000
-ALL_TIME = 0
-GATHER_S = 0.5
+MOST_BYTES = 32 << 20
+# The loop has others to serve: so many are counted, packed or presented at a time.
+AT_ONCE = 16
 
 
 class _Entry(msgspec.Struct):
-    """Tallies of one version by the epoch second they begin at, and which of them have changed."""
+    """What is known of a version: ``hour`` began at ``since``, ``before`` counts all hours before it.
 
-    tallies: dict[int, Tally]
-    changed: set[int]
+    ``rows`` are what must be written, by ``since``; ``size`` is how many bytes it takes packed. ``shown`` is its profile as it
+    was presented last, while that holds.
+    """
+
+    before: Tally
+    hour: Tally
+    since: int
+    size: int = 0
+    rows: dict[int, Tally] = {}
+    shown: Profile | None = None
 
 
 class Profiler:
-    """A listener of the bus. ``platform`` has the addresses that functions know the platform by."""
+    """A listener of the bus. ``platform`` has the addresses that functions know the platform by; versions that were not
+    watched for ``days`` are forgotten.
 
-    def __init__(self, store: ProfileStore, clock: Clock, platform: Container[str]) -> None:
+    ``folded`` counts executions, ``failed`` writes that the store refused, ``lost`` profiles whose latest changes were given
+    up because it refused too many.
+    """
+
+    def __init__(
+        self, store: ProfileStore, clock: Clock, platform: Container[str], *, days: float = DAYS
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._days = days
         self._links = Links(platform)
         self._entries: OrderedDict[Version, _Entry] = OrderedDict()
+        self._changed: dict[Version, _Entry] = {}
+        self._bytes = 0
+        self._forgotten = 0
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(Tally).decode
         self.folded = 0
+        self.failed = 0
         self.lost = 0
 
-    async def consume(self, events: list[Event]) -> None:
+    async def consume(self, events: Sequence[Event]) -> None:
         """Count what happened, and write what has changed."""
+        done = 0
         for event in events:
             if isinstance(event, ExecutionBegan):
-                if (late := self._links.began(event)) is not None:
-                    await self._fold_late(late)
-            elif event.context.monitored:
-                await self._fold(event)
+                late = self._links.began(event)
+            else:
+                context = event.context
+                late = self._links.refused(event) if context.origin.execution else None
+                if context.weight:
+                    await self._fold(event)
+                    done += 1
+                    if done % AT_ONCE == 0:
+                        await asyncio.sleep(0)
+            if late is not None:
+                await self._fold_late(late)
         await self.flush()
 
     async def _fold(self, event: ExecutionEnded) -> None:
         record = event.record
         callees, reached, recent = self._links.ended(event)
-        entry = await self._entry(Version(record.account, record.name, record.version))
-        at = record.timings.started or record.timings.received
-        counted: dict[str, int] = {}
-        for since in (ALL_TIME, _hour(at)):
-            counted = fold(_tally(entry, since), event, callees, reached)
-        recent.counted = counted
+        version = Version(record.account, record.name, record.version)
+        entry = await self._entry(version)
+        self._turn(entry, _hour(record.timings.answered or record.timings.received))
+        recent.counted = fold(entry.hour, event, callees, reached)
+        recent.stretch = entry.since
+        self._change(version, entry, entry.since, entry.hour)
         self.folded += 1
 
     async def _fold_late(self, late: Late) -> None:
+        """In the hour in which the execution was counted, or among those before when it is over."""
         recent = late.recent
         entry = await self._entry(recent.version)
-        counted = recent.counted
-        for since in (ALL_TIME, _hour(recent.began)):
-            counted = dict(recent.counted)
-            fold_reached(_tally(entry, since), late.reached, counted, recent.weight)
-        recent.counted = counted
+        now = entry.since == recent.stretch
+        tally = entry.hour if now else entry.before
+        key = late.reached.callee.key
+        if recent.counted.get(key) and key not in tally.callees:
+            # It was forgotten meanwhile.
+            return
+        fold_reached(tally, late.reached, recent.counted, recent.weight)
+        self._change(recent.version, entry, entry.since if now else ALL_BEFORE, tally)
+
+    def _turn(self, entry: _Entry, hour: int) -> None:
+        """Begin another hour, when ``hour`` is later; what comes late is counted in the one that is going on."""
+        if hour <= entry.since:
+            return
+        if entry.hour.until or entry.hour.throttles:
+            merge(entry.before, entry.hour)
+            entry.rows[ALL_BEFORE] = entry.before
+            entry.hour = Tally()
+        entry.since = hour
+
+    def _change(self, version: Version, entry: _Entry, since: int, tally: Tally) -> None:
+        entry.rows[since] = tally
+        entry.shown = None
+        self._changed[version] = entry
 
     async def flush(self) -> None:
         """Write every changed tally. What the store refuses is kept and tried again with the next."""
-        oldest = _hour(self._clock.now()) - HOURS * HOUR
         rows: list[ProfileRow] = []
-        for version, entry in self._entries.items():
-            rows += [
-                ProfileRow(*version, since, self._encode(entry.tallies[since]))
-                for since in entry.changed
-            ]
-            for since in [since for since in entry.tallies if ALL_TIME < since < oldest]:
-                del entry.tallies[since]
-        if not rows:
-            return
+        changed = self._changed
+        for number, (version, entry) in enumerate(changed.items(), start=1):
+            packed = {since: self._encode(tally) for since, tally in entry.rows.items()}
+            rows += [ProfileRow(*version, since, body) for since, body in packed.items()]
+            # What is not written again is about as large as it was.
+            size = max(entry.size, sum(map(len, packed.values())))
+            self._bytes += size - entry.size
+            entry.size = size
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
         try:
             await self._store.put(rows)
         except ForerunError as error:
-            self.lost += 1
-            log.error("%d profiles are not written yet: %s", len(rows), error.message)  # noqa: TRY400 a sentence
-            return
-        for entry in self._entries.values():
-            entry.changed.clear()
-        while len(self._entries) > IN_MEMORY:
-            self._entries.popitem(last=False)
+            self.failed += 1
+            log.error("%d profiles are not written yet: %s", len(changed), error.message)  # noqa: TRY400 a sentence
+        else:
+            for entry in changed.values():
+                entry.rows.clear()
+            self._changed = {}
+        self._shrink()
 
     async def trim(self) -> None:
-        """Remove hours that are kept no longer."""
-        await self._store.trim(_hour(self._clock.now()) - HOURS * HOUR)
+        """Remove hours that are kept no longer, and versions that were not watched for long."""
+        now = self._clock.now()
+        before = int(now - self._days * DAY)
+        for version in [each for each, entry in self._entries.items() if entry.since < before]:
+            self._drop(version)
+        await self._store.trim(hours_before=_hour(now) - HOURS * HOUR, versions_before=before)
 
     async def get(self, account: str, name: str, version: str) -> Profile | None:
         """The profile of a version over all time; ``None`` when none of its executions was watched."""
-        return await self._profile(Version(account, name, version), (ALL_TIME,))
+        whose = Version(account, name, version)
+        entry = self._entries.get(whose)
+        if entry is None:
+            rows = await self._store.newest(*whose)
+            entry = self._entries.get(whose) or (self._read(rows) if rows else None)
+        return self._show(whose, entry) if entry is not None else None
 
     async def recent(self, account: str, name: str, version: str, hours: int) -> Profile | None:
         """The same over the last ``hours`` hours, the one under way included."""
-        newest = _hour(self._clock.now())
-        wanted = tuple(newest - HOUR * back for back in range(hours))
-        return await self._profile(Version(account, name, version), wanted)
+        whose = Version(account, name, version)
+        oldest = _hour(self._clock.now()) - HOUR * (hours - 1)
+        tallies = {row.since: self._unpack(row) for row in await self._store.hours(*whose, oldest)}
+        entry = self._entries.get(whose)
+        if entry is not None and entry.since >= oldest:
+            tallies[entry.since] = entry.hour
+        whole = _sum(tallies.values())
+        return profile_of(whole, *whose) if whole.sampled else None
 
     async def list(self, account: str) -> list[Profile]:
         """The profiles of all versions of an account's functions over all time, by name and version."""
-        versions = {Version(account, *each) for each in await self._store.versions(account)}
-        versions |= {each for each in self._entries if each.account == account}
-        profiles = [await self._profile(version, (ALL_TIME,)) for version in sorted(versions)]
-        return [profile for profile in profiles if profile is not None]
+        forgotten = self._forgotten
+        known: dict[Version, list[ProfileRow]] = {
+            each: [] for each in self._entries if each.account == account
+        }
+        for row in await self._store.all_newest(account):
+            known.setdefault(Version(*row[:3]), []).append(row)
+        found: list[Profile] = []
+        for number, version in enumerate(sorted(known), start=1):
+            entry = self._entries.get(version)
+            if entry is None and known[version]:
+                entry = self._read(known[version])
+                if forgotten == self._forgotten:
+                    self._take(version, entry)
+            if entry is not None and (profile := self._show(version, entry)) is not None:
+                found.append(profile)
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+        self._shrink()
+        return found
 
     async def forget(self, account: str, name: str) -> None:
         """Drop what is known of a function."""
         for version in [each for each in self._entries if each[:2] == (account, name)]:
-            del self._entries[version]
+            self._drop(version)
         await self._store.forget(account, name)
 
-    async def _profile(self, version: Version, stretches: tuple[int, ...]) -> Profile | None:
-        known = self._entries.get(version)
-        tallies = known.tallies if known is not None else await self._load(version)
-        found = [tallies[since] for since in stretches if since in tallies]
-        if not found:
-            return None
-        whole = found[0]
-        if len(found) > 1:
-            whole = Tally()
-            for tally in found:
-                merge(whole, tally)
-        return profile_of(whole, *version)
+    def _show(self, version: Version, entry: _Entry) -> Profile | None:
+        if entry.shown is None:
+            whole = entry.hour if not entry.before.until else _sum((entry.before, entry.hour))
+            entry.shown = profile_of(whole, *version)
+        return entry.shown if entry.shown.sampled or entry.shown.throttles else None
 
     async def _entry(self, version: Version) -> _Entry:
         entry = self._entries.get(version)
         if entry is None:
-            entry = self._entries[version] = _Entry(await self._load(version), set())
-        else:
-            self._entries.move_to_end(version)
+            read = self._read(await self._store.newest(*version))
+            # Somebody who asked may have read it meanwhile.
+            entry = self._entries.get(version)
+            if entry is None:
+                entry = read
+                self._take(version, entry)
+        self._entries.move_to_end(version)
         return entry
 
-    async def _load(self, version: Version) -> dict[int, Tally]:
-        tallies = {}
-        for since, body in (await self._store.load(*version)).items():
-            try:
-                tallies[since] = self._decode(body)
-            except msgspec.DecodeError:
-                log.warning("a profile of %s cannot be read; it begins anew", version.name)
-        return tallies
+    def _take(self, version: Version, entry: _Entry) -> None:
+        self._entries[version] = entry
+        self._bytes += entry.size
+
+    def _read(self, rows: Iterable[ProfileRow]) -> _Entry:
+        entry = _Entry(Tally(), Tally(), 0)
+        for row in rows:
+            entry.size += len(row.body)
+            if row.since == ALL_BEFORE:
+                entry.before = self._unpack(row)
+            else:
+                entry.hour, entry.since = self._unpack(row), row.since
+        return entry
+
+    def _unpack(self, row: ProfileRow) -> Tally:
+        try:
+            return self._decode(row.body)
+        except msgspec.DecodeError:
+            log.warning("a profile of %s cannot be read; it begins anew", row.name)
+            return Tally()
+
+    def _shrink(self) -> None:
+        """Let go of what was not needed for longest; of what is not written only when the store refuses for long."""
+        while len(self._entries) > IN_MEMORY or self._bytes > MOST_BYTES:
+            version = next((each for each in self._entries if each not in self._changed), None)
+            if version is None and len(self._entries) <= 2 * IN_MEMORY:
+                return
+            if version is None:
+                version = next(iter(self._entries))
+                self.lost += 1
+            self._drop(version)
+
+    def _drop(self, version: Version) -> None:
+        entry = self._entries.pop(version)
+        self._changed.pop(version, None)
+        self._bytes -= entry.size
+        self._forgotten += 1
 
 
-def _tally(entry: _Entry, since: int) -> Tally:
-    entry.changed.add(since)
-    tally = entry.tallies.get(since)
-    if tally is None:
-        tally = entry.tallies[since] = Tally()
-    return tally
+def _sum(tallies: Iterable[Tally]) -> Tally:
+    whole = Tally()
+    for tally in tallies:
+        merge(whole, tally)
+    return whole
 
 
 def _hour(at: float) -> int:

@@ -6,9 +6,11 @@ counted under ``other``.
 
 import msgspec
 
+from forerun.profiles.profile import SERVICE
 from forerun.profiles.sketch import Sketch
 
 OTHER = "other"
+OTHER_KEY = f"{SERVICE}:{OTHER}"
 MOST_NAMES = 50
 MOST_CALLEES = 200
 MOST_RUNS = 20
@@ -114,8 +116,7 @@ def callee_in(tally: Tally, kind: str, name: str, via: str, key: str) -> CalleeT
     found = tally.callees.get(key)
     if found is None:
         if len(tally.callees) >= MOST_CALLEES:
-            kind, name, via = "service", OTHER, ""
-            key = f"{kind}:{name}"
+            kind, name, via, key = SERVICE, OTHER, "", OTHER_KEY
         found = tally.callees.setdefault(key, CalleeTally(kind, name, via))
     return found
 
