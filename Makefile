@@ -61,7 +61,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	cd console && npm run --silent check
+	@! test -d console/node_modules || { cd console && npm run --silent check; }
 
 format: setup
 	$(BIN)/ruff check --fix .

@@ -43,7 +43,18 @@ def test_imports_keep_their_contracts():
 
 
 @pytest.mark.parametrize(
-    "face", ["app", "cli", "cli.deploying", "host", "model", "sandbox", "scheduling", "settings"]
+    "face",
+    [
+        "app",
+        "cli",
+        "cli.deploying",
+        "console",
+        "host",
+        "model",
+        "sandbox",
+        "scheduling",
+        "settings",
+    ],
 )
 def test_a_face_says_what_it_promises_and_offers(face):
     tree = ast.parse(ROOT.joinpath("src/forerun", *face.split("."), "__init__.py").read_text())

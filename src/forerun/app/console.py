@@ -9,9 +9,17 @@ from forerun.api.caller import Caller
 from forerun.api.platform import PlatformRoutes, Query
 from forerun.app.services import Services
 from forerun.app.state import State
-from forerun.console import Console, Estate, PulseBoard, SignIn, Tails, Visitor
-from forerun.console.functions import FunctionPages, FunctionServices
-from forerun.console.logs import LogPages
+from forerun.console import (
+    Console,
+    Estate,
+    FunctionPages,
+    FunctionServices,
+    LogPages,
+    PulseBoard,
+    SignIn,
+    Tails,
+    Visitor,
+)
 from forerun.control.log_reading import LogReader
 from forerun.control.recorder import Recorder
 from forerun.events import Bus

@@ -5,8 +5,20 @@ everything a page asks for is authorised as that principal. What the platform's 
 """
 
 from forerun.console.application import Console, Estate
+from forerun.console.functions import FunctionPages, FunctionServices
 from forerun.console.live import Tails
+from forerun.console.logs import LogPages
 from forerun.console.pulse import PulseBoard
 from forerun.console.sign_in import SignIn, Visitor
 
-__all__ = ["Console", "Estate", "PulseBoard", "SignIn", "Tails", "Visitor"]
+__all__ = [
+    "Console",
+    "Estate",
+    "FunctionPages",
+    "FunctionServices",
+    "LogPages",
+    "PulseBoard",
+    "SignIn",
+    "Tails",
+    "Visitor",
+]
