@@ -256,6 +256,7 @@ class Standalone:
             resolved = await self._estate.registry.resolve(account, name, None, 0.0)
         except NotFound:
             self._admission.reserve(account, name, None)
+            await self._watching.profiler.forget(account, name)
         else:
             self._admission.reserve(account, name, resolved.reserved)
             function = resolved.function

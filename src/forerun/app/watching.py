@@ -54,7 +54,9 @@ class Watching:
         self.keeper = Keeper(
             state.traces, clock, days=watched.trace_days, max_bytes=watched.trace_bytes
         )
-        self.profiler = Profiler(ProfileStore(state.traces_db), clock, platform)
+        self.profiler = Profiler(
+            ProfileStore(state.traces_db), clock, platform, days=watched.activity_days
+        )
         self.activity = Activity(
             ActivityStore(state.traces_db), clock, days=watched.activity_days, peaks=peaks
         )
