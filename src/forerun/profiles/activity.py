@@ -54,6 +54,7 @@ class Activity:
         self._days = days
         self._peaks = peaks
         self._at = 0
+        self._unread = 0
         self._minutes: dict[Key, Minute] = {}
         self._dirty: set[Key] = set()
         self._closed: list[tuple[int, Key, Minute]] = []
@@ -64,7 +65,7 @@ class Activity:
 
     def start(self) -> None:
         """Take up the minute that is going on, and begin to write."""
-        self._at = self._minute_of(self._clock.now())
+        self._at = self._unread = self._minute_of(self._clock.now())
         self._owner.spawn(self._run(), name="flush")
 
     async def close(self) -> None:
@@ -97,6 +98,7 @@ class Activity:
         self._turn(self._clock.now())
         self._take_peaks()
         async with self._writing:
+            await self._take_up()
             closed, self._closed = self._closed, []
             dirty, self._dirty = self._dirty, set()
             pending = [*closed, *((self._at, key, self._minutes[key]) for key in dirty)]
@@ -154,19 +156,28 @@ class Activity:
         await self._store.trim(MINUTE_S, max(oldest, min(hour or now, now - MINUTES_KEPT_S)))
 
     async def _run(self) -> None:
-        await self._take_up()
         while True:
             await self._clock.sleep(FLUSH_S)
             await self.flush()
 
     async def _take_up(self) -> None:
-        """What a server before this one counted in the same minute counts on."""
+        """What a server before this one counted in the minute that this one began in counts on."""
+        at, self._unread = self._unread, 0
+        if not at:
+            return
         try:
-            for account, name, body in await self._store.minute(self._at):
-                known = self._minutes.setdefault((account, name), Minute())
-                known.merge(self._decode(body))
+            before = await self._store.minute(at)
         except ForerunError as error:
             log.warning("what was counted of this minute cannot be read: %s", error.message)
+            return
+        counted = {key: minute for when, key, minute in self._closed if when == at}
+        if at == self._at:
+            counted = self._minutes
+        for account, name, body in before:
+            if (minute := counted.get((account, name))) is not None:
+                minute.merge(self._decode(body))
+            elif at == self._at:
+                self._minutes[account, name] = self._decode(body)
 
     async def _between(
         self, account: str, name: str, begin: int, end: int, step_s: int
