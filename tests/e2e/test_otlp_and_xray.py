@@ -7,6 +7,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -255,6 +256,16 @@ def test_sampling_is_the_default(server: Server) -> None:
 
 
 def test_segments_of_a_function_stand_below_its_execution(server: Server) -> None:
+    expect_segments(server)
+
+
+def test_segments_come_from_plain_processes(tmp_path: Path) -> None:
+    with running(tmp_path / "data", mode="process") as server:
+        expect_segments(server)
+
+
+def expect_segments(server: Server) -> None:
+    """What a function sends is below its execution; what it may not send is counted."""
     name = server.function(TRACED)
     root, span, missing = server.call(name)
     assert missing == "LOG_ERROR"
@@ -265,6 +276,8 @@ def test_segments_of_a_function_stand_below_its_execution(server: Server) -> Non
     assert work["annotations"] == {"order": 7}
     assert work["metadata"] == {"a": {"b": 1}}
     assert [each["name"] for each in work["subsegments"]] == ["inner"]
+    counted = server.platform("/forerun/status")["monitoring"]["xray_daemon"]
+    assert (counted["kept"], counted["foreign"], counted["malformed"]) == (1, 2, 2)
 
 
 def test_a_function_hands_in_spans_without_a_token(server: Server) -> None:

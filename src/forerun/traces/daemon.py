@@ -23,7 +23,10 @@ ROOM_BYTES = 16 << 20
 KNOWN_TRACES = 50_000
 _EXECUTIONS_OF_TRACE = 1000
 _HEADER = 200
-_AT_ONCE = 32
+_AT_ONCE = 8
+# What one costs beside its bytes; and the part of all room that the sandboxes of one function may take.
+_OVERHEAD = 300
+_SHARE = 4
 
 Keep = Callable[[str, Iterable[Segment]], Awaitable[int]]
 
@@ -55,6 +58,7 @@ class Daemon:
         self._room_bytes = room_bytes
         self._waiting: list[_Datagram] = []
         self._bytes = 0
+        self._bytes_of: dict[tuple[str, str], int] = {}
         self._known: OrderedDict[str, _Trace] = OrderedDict()
         self._wake = asyncio.Event()
         self._owner = TaskOwner("xray-daemon")
@@ -70,10 +74,13 @@ class Daemon:
 
     def take(self, data: bytes, account: str = "", service: str = "") -> None:
         """One datagram, from a sandbox of the account and function; both are empty where that is not known."""
-        if self._bytes + len(data) > self._room_bytes:
+        size, whose = len(data) + _OVERHEAD, (account, service)
+        of_it = self._bytes_of.get(whose, 0) + size
+        if self._bytes + size > self._room_bytes or of_it > self._room_bytes // _SHARE:
             self.lost += 1
             return
-        self._bytes += len(data)
+        self._bytes += size
+        self._bytes_of[whose] = of_it
         self._waiting.append(_Datagram(data, account, service))
         self._wake.set()
 
@@ -97,6 +104,7 @@ class Daemon:
         """Judge what has come so far, and give on what is kept."""
         waiting, self._waiting = self._waiting, []
         self._bytes = 0
+        self._bytes_of.clear()
         for begin in range(0, len(waiting), _AT_ONCE):
             segments: dict[str, list[Segment]] = {}
             for datagram in waiting[begin : begin + _AT_ONCE]:

@@ -101,11 +101,15 @@ async def test_a_trace_is_not_taken_over_by_who_continues_it() -> None:
 
 
 async def test_datagrams_that_come_too_fast_are_lost() -> None:
-    daemon = Daemon(Kept(), room_bytes=1000)
+    daemon = Daemon(Kept(), room_bytes=8000)
     for _ in range(10):
-        daemon.take(b"x" * 300)
-    assert daemon.lost == 7
+        daemon.take(b"x" * 700, "1", "loud")
+    assert daemon.lost == 8, "one function gets a quarter"
+    for number in range(10):
+        daemon.take(b"x" * 700, "1", f"quiet-{number}")
+    assert daemon.lost == 8 + 4
     await daemon.close()
+    assert daemon.malformed == 8
 
 
 async def test_segments_that_cannot_be_kept_are_lost() -> None:
