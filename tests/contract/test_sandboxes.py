@@ -255,8 +255,9 @@ async def test_an_idle_sandbox_that_ends_tells_its_maker(
         make_spec(write_code(tmp_path / "code", source)), deadline=time.monotonic() + 10
     )
     await sandbox.invoke(make_call(None))
-    await until(lambda: not sandbox.alive)
+    await until(lambda: sandboxes.exits)  # type: ignore[attr-defined]
     assert sandboxes.exits == [sandbox]  # type: ignore[attr-defined]
+    assert not sandbox.alive
 
 
 async def test_environment_is_the_functions_alone(

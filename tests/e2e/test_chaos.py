@@ -316,7 +316,7 @@ def test_a_damaged_database(tmp_path: Path):
     data = tmp_path / "data"
     with running(data):
         pass
-    (database,) = [path for path in data.glob("*") if path.suffix in (".db", ".sqlite", ".sqlite3")]
+    database = data / "forerun.db"
     database.write_bytes(b"not a database" * 1000)
     said = refused_start(data)
     assert database.name in said
