@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Trace, TraceNode } from "../src/api";
 import { ago, bytes, count, ms, perHour, rate, share } from "../src/format";
-import { place } from "../src/parts/layout";
+import { excerpt, place } from "../src/parts/layout";
 import { criticalPath, keyOf, rowsOf, shifted, ticks, zoomed } from "../src/waterfall/rows";
 
 function node(id: string, started: number, ended: number, children: TraceNode[] = []): TraceNode {
@@ -61,6 +61,18 @@ test("the axis has round moments, and not too many", () => {
   assert.deepEqual(ticks({ from: 0, to: 10 }, 5), [0, 2, 4, 6, 8, 10]);
   assert.deepEqual(ticks({ from: 3, to: 3 }, 5), []);
   for (const to of [1e-6, 0.0137, 1, 77, 1e5]) assert.ok(ticks({ from: 0, to }, 8).length <= 9);
+});
+
+test("of a large map the busiest is drawn, or what fits with its neighbours", () => {
+  const nodes = Array.from({ length: 1000 }, (_, i) => ({ id: `f${i}`, kind: "function" as const, name: `f${i}`, per_hour: i }));
+  const edges = Array.from({ length: 999 }, (_, i) => ({ from: `f${i}`, to: `f${i + 1}`, likelihood: 1, per_hour: i }));
+  const map = { nodes, edges, cycles: [["f998", "f999"], ["f1", "f2"]] };
+  assert.equal(excerpt(map, "", 1000), map);
+  const busy = excerpt(map, "", 100);
+  assert.deepEqual([busy.nodes.length, busy.nodes.at(-1)?.name, busy.nodes[0]?.name, busy.cycles.length, busy.cut], [100, "f999", "f900", 1, true]);
+  const found = excerpt(map, "F500", 100);
+  assert.deepEqual(found.nodes.map((node) => node.name), ["f499", "f500", "f501"]);
+  assert.equal(found.edges.length, 2);
 });
 
 test("a graph with a cycle, a loop and an edge to nowhere is laid out", () => {

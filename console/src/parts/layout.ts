@@ -42,6 +42,29 @@ function curve(points: { x: number; y: number }[]): string {
   }).join("");
 }
 
+/** As much of a large map as can be drawn and read: what fits the filter with its neighbours, else the busiest. */
+export function excerpt(map: ServiceMap, filter: string, most: number): ServiceMap {
+  if (map.nodes.length <= most) return map;
+  const words = filter.trim().toLowerCase();
+  const wanted = new Set<string>();
+  const take = (id: string) => wanted.size < most && wanted.add(id);
+  if (words) {
+    const fitting = new Set(map.nodes.filter((node) => node.name.toLowerCase().includes(words)).map((node) => node.id));
+    fitting.forEach(take);
+    for (const { from, to } of map.edges) if (fitting.has(from) || fitting.has(to)) [from, to].forEach(take);
+  } else {
+    // Calls, not nodes: what is drawn shall hang together.
+    for (const { from, to } of [...map.edges].sort((a, b) => (b.per_hour ?? 0) - (a.per_hour ?? 0))) [from, to].forEach(take);
+    for (const { id } of [...map.nodes].sort((a, b) => (b.per_hour ?? 0) - (a.per_hour ?? 0))) take(id);
+  }
+  return {
+    nodes: map.nodes.filter(({ id }) => wanted.has(id)),
+    edges: map.edges.filter(({ from, to }) => wanted.has(from) && wanted.has(to)),
+    cycles: map.cycles.filter((ids) => ids.every((id) => wanted.has(id))),
+    cut: true,
+  };
+}
+
 /** `second` tells the line below a node's name, for which there must be room. */
 export function place(map: ServiceMap, second: (node: MapNode) => string): Plan {
   const graph = new dagre.graphlib.Graph({ multigraph: true });

@@ -84,7 +84,7 @@ class Console:
         self._sign_in = sign_in
         self._clock = clock
         self._pages = Pages()
-        self._streams = Streams(sign_in, estate.pulse, estate.tails, clock)
+        self._streams = Streams(sign_in, estate.pulse, estate.tails, clock, self._require_stream)
         self._asked: dict[str, Asked] = {
             "functions": lambda visitor, _: estate.functions.list(visitor),
             "function": lambda visitor, query: estate.functions.one(visitor, _name(query)),
@@ -159,7 +159,6 @@ class Console:
             if scope["method"] == "POST":
                 answer = await self._change(session, name, scope, headers, receive, secret)
             elif name in self._streams.names:
-                self._allow_stream(session, name)
                 await self._streams.serve(session, name, query, receive, send)
                 return
             else:
@@ -238,11 +237,11 @@ class Console:
             raise NotFound(f"There is no /console/api/{name[:100]} to change something")
         return json_answer(await handler(_from(session.visitor, scope, headers), content))
 
-    def _allow_stream(self, session: Session, name: str) -> None:
+    def _require_stream(self, visitor: Visitor, name: str) -> None:
         require = self._estate.authorizer.require
-        require(session.visitor, "forerun:GetInvocations", "*")
+        require(visitor, "forerun:GetInvocations", "*")
         if name == "tail":
-            require(session.visitor, "logs:FilterLogEvents", "*")
+            require(visitor, "logs:FilterLogEvents", "*")
 
     async def _get_logs(self, visitor: Visitor, query: Query) -> object:
         name, start = _name(query), _seconds(query, "start")

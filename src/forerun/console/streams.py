@@ -1,8 +1,8 @@
-"""Event streams (``text/event-stream``): the pulse of functions, and the live tail. They end with their session."""
+"""Event streams (``text/event-stream``): the pulse of functions, and the live tail. They end with their session, and with the right to see them."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import msgspec
 
@@ -10,8 +10,8 @@ from forerun.aio import Clock, Receive, Send, TaskOwner
 from forerun.console.answers import GUARD
 from forerun.console.live import Tails
 from forerun.console.pulse import PulseBoard
-from forerun.console.sign_in import Session, SignIn
-from forerun.errors import Throttled
+from forerun.console.sign_in import Session, SignIn, Visitor
+from forerun.errors import AccessDenied, Throttled
 
 EVERY_S = 1.0
 # The pulse of so many functions is told at half the pace: it is work for both sides.
@@ -21,14 +21,20 @@ MOST = 100
 MOST_OF_SESSION = 10
 _KEEP_OPEN = b":\n\n"
 
+Require = Callable[[Visitor, str], None]
+
 
 class Streams:
     """Serves streams, at most ``MOST`` at once; a browser asks again by itself when one ends."""
 
     names = ("pulse", "tail")
 
-    def __init__(self, sign_in: SignIn, pulse: PulseBoard, tails: Tails, clock: Clock) -> None:
+    def __init__(
+        self, sign_in: SignIn, pulse: PulseBoard, tails: Tails, clock: Clock, require: Require
+    ) -> None:
+        """``require`` raises ``AccessDenied`` when a visitor may not, or may no longer, see a stream."""
         self._sign_in = sign_in
+        self._require = require
         self._pulse = pulse
         self._tails = tails
         self._clock = clock
@@ -47,7 +53,8 @@ class Streams:
         receive: Receive,
         send: Send,
     ) -> None:
-        """Send events until the client leaves or the session ends. Raises ``Throttled`` for one too many."""
+        """Send events until the client leaves or the session ends. Raises ``AccessDenied``, and ``Throttled`` for one too many."""
+        self._require(session.visitor, name)
         if self._end.is_set() or self._open >= MOST or session.streams >= MOST_OF_SESSION:
             raise Throttled("Too many pages are open at once", reason="CallerRateLimitExceeded")
         self._open += 1
@@ -79,7 +86,7 @@ class Streams:
     async def _pulses(self, session: Session, name: str) -> AsyncIterator[bytes]:
         before: object = None
         silent = 0.0
-        while self._sign_in.goes_on(session):
+        while self._goes_on(session, "pulse"):
             pulse = self._pulse.snapshot(session.visitor.account, name)
             if pulse.functions != before or silent >= SILENCE_S:
                 before, silent = pulse.functions, 0.0
@@ -88,10 +95,18 @@ class Streams:
             silent += wait
             await self._clock.sleep(wait)
 
+    def _goes_on(self, session: Session, name: str) -> bool:
+        """Whether the session does, and its principal still may."""
+        try:
+            self._require(session.visitor, name)
+        except AccessDenied:
+            return False
+        return self._sign_in.goes_on(session)
+
     async def _tail(self, session: Session) -> AsyncIterator[bytes]:
         with self._tails.watch(session.visitor.account) as tail:
             yield _KEEP_OPEN
-            while self._sign_in.goes_on(session):
+            while self._goes_on(session, "tail"):
                 events = await tail.take(SILENCE_S)
                 yield _event(events) if events else _KEEP_OPEN
                 # Lets a batch gather: a browser draws sixty times a second at most, and needs to do so far less.
