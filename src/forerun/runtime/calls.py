@@ -57,7 +57,7 @@ def begin(outlet: Sender, head: Mapping[str, Any]) -> None:
 
 def end() -> float:
     """Monitor no more; the CPU time of this process since ``begin``, in milliseconds."""
-    global current
+    global current  # noqa: PLW0603  as above
     spent = current.close() if current is not None else 0.0
     current = None
     return spent
