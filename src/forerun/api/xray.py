@@ -35,7 +35,8 @@ PAGES_READ = 10
 SPANS_OF_SUMMARY = 2000
 SPANS_OF_TRACE = 10_000
 GRAPH_SEGMENTS = 10_000
-_CHUNK = 1000
+# Read in one go: what is unpacked meanwhile holds up the calls being answered.
+_CHUNK = 200
 _BREATHE = 100
 _MICROSECOND = 1e-6
 
