@@ -7,7 +7,7 @@ import Graph from "../parts/Graph";
 import { excerpt } from "../parts/layout";
 import { Empty, Search, Trouble } from "../parts/small";
 
-const DRAWN = 250;
+const DRAWN = 80;
 const name = (id: string) => id.replace(/^\w+:/, "");
 
 export default function MapView() {

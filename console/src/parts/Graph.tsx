@@ -21,6 +21,8 @@ interface View {
   k: number;
 }
 
+// Smaller, names cannot be read; the rest is a drag away.
+const READABLE = 0.55;
 const short = (text: string, length: number) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
 const failing = (rate: number | undefined) => (rate ?? 0) >= 0.05;
 
@@ -48,13 +50,14 @@ export default function Graph({ map, label, height, root, filter }: Props) {
   const [near, setNear] = useState<string | null>(null);
   const drag = useRef<{ x: number; y: number; view: View } | null>(null);
 
-  const fit = () => {
+  const fit = (least = 0) => {
     const box = svg.current?.getBoundingClientRect();
     if (!box || !box.width) return;
-    const k = Math.min(1.1, box.width / plan.width, box.height / plan.height);
-    setView({ k, x: (box.width - plan.width * k) / 2, y: (box.height - plan.height * k) / 2 });
+    const k = Math.max(least, Math.min(1.1, box.width / plan.width, box.height / plan.height));
+    // Centred; what has no room begins at its own beginning.
+    setView({ k, x: Math.max(0, (box.width - plan.width * k) / 2), y: Math.max(0, (box.height - plan.height * k) / 2) });
   };
-  useEffect(fit, [plan]);
+  useEffect(() => fit(READABLE), [plan]);
 
   const zoom = (factor: number, at?: { x: number; y: number }) => {
     const box = svg.current?.getBoundingClientRect();
@@ -159,7 +162,7 @@ export default function Graph({ map, label, height, root, filter }: Props) {
       <div className="tools">
         <button type="button" className="btn" aria-label="Larger" onClick={() => zoom(1.25)}>+</button>
         <button type="button" className="btn" aria-label="Smaller" onClick={() => zoom(0.8)}>−</button>
-        <button type="button" className="btn" aria-label="Whole graph" title="Whole graph (0)" onClick={fit}>⤢</button>
+        <button type="button" className="btn" aria-label="Whole graph" title="Whole graph (0)" onClick={() => fit()}>⤢</button>
       </div>
     </div>
   );
