@@ -102,11 +102,19 @@ def fold(
         tally.throttles += weight
         return {}
     _fold_execution(tally, event)
-    started, ended = record.timings.started, record.timings.ended
-    if not started:
-        # It failed before its handler was called.
-        return {}
-    ended = max(started, ended or record.timings.answered)
+    counted: dict[str, int] = {}
+    # Without a start it failed before its handler was called.
+    if record.timings.started:
+        counted = _fold_run(tally, event, callees)
+    for arrived in reached:
+        fold_reached(tally, arrived, counted, weight)
+    return counted
+
+
+def _fold_run(tally: Tally, event: ExecutionEnded, callees: Mapping[str, Callee]) -> dict[str, int]:
+    timings, weight = event.record.timings, event.context.weight
+    started = timings.started
+    ended = max(started, timings.ended or timings.answered)
     calls = _named(tally, event.calls, callees, ended)
     groups: dict[str, list[Named]] = {}
     for named in calls:
@@ -124,10 +132,7 @@ def fold(
         _fold_timeline(tally, calls, started, ended, weight)
     if len(groups) > 1:
         _fold_relations(tally, groups, busy, weight)
-    counted = {key: len(group) for key, group in groups.items()}
-    for arrived in reached:
-        fold_reached(tally, arrived, counted, weight)
-    return counted
+    return {key: len(group) for key, group in groups.items()}
 
 
 def fold_reached(tally: Tally, reached: Reached, counted: dict[str, int], weight: int) -> None:
