@@ -24,6 +24,10 @@ class Learned(Protocol):
         """Those of all versions of an account's functions."""
         ...
 
+    async def outlines(self, account: str) -> Sequence[Profile]:
+        """The same, but only as much of them as lists and graphs show."""
+        ...
+
 
 def own_function(caller: Caller, query: Query) -> tuple[str, str]:
     """Name and qualifier of ``FunctionName`` and ``Qualifier``, each empty when it is not given.
@@ -55,15 +59,17 @@ class Lookup:
 
     async def profile(self, account: str, name: str, qualifier: str) -> Profile:
         """The profile that is meant. Raises ``NotFound`` when none of its executions was watched."""
-        if qualifier:
-            version = await self.version(account, name, qualifier)
-            found = await self._learned.get(account, name, version)
-        else:
-            version = ""
-            found = latest(await self._learned.list(account)).get(name)
+        version = await self._version(account, name, qualifier)
+        found = await self._learned.get(account, name, version) if version else None
         if found is None:
             raise NotFound(nothing_watched(name, version))
         return found
+
+    async def _version(self, account: str, name: str, qualifier: str) -> str:
+        if qualifier:
+            return await self.version(account, name, qualifier)
+        newest = latest(await self._learned.outlines(account)).get(name)
+        return newest.version if newest is not None else ""
 
 
 def nothing_watched(name: str, version: str) -> str:

@@ -91,7 +91,7 @@ class ProfileRoutes:
                     "waiting_share": profile.waiting_share,
                     "callees": len(profile.callees),
                 }
-                for profile in await self._learned.list(caller.account)
+                for profile in await self._learned.outlines(caller.account)
             ]
         }
 
@@ -99,7 +99,7 @@ class ProfileRoutes:
         """Everything that an execution of ``FunctionName`` may lead to, with how likely that is."""
         name, qualifier = _function(caller, query)
         root = await self._lookup.profile(caller.account, name, qualifier)
-        known = latest(await self._learned.list(caller.account))
+        known = latest(await self._learned.outlines(caller.account))
         rates = await self._rates(caller.account)
         return await asyncio.to_thread(reach, root, known, rates)
 
@@ -124,7 +124,7 @@ class ProfileRoutes:
 
     async def get_map(self, caller: Caller, _query: Query) -> object:
         """All functions and services of the account, and who calls whom."""
-        known = latest(await self._learned.list(caller.account))
+        known = latest(await self._learned.outlines(caller.account))
         rates = await self._rates(caller.account)
         if len(known) < _MANY:
             return service_map(known, rates)

@@ -8,7 +8,7 @@ that is killed loses what it counted since the last write.
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 
 import msgspec
 
@@ -18,7 +18,7 @@ from forerun.events import Event, ExecutionBegan, ExecutionEnded
 from forerun.profiles.fold import fold, fold_reached
 from forerun.profiles.linking import Late, Links, Version
 from forerun.profiles.merging import merge
-from forerun.profiles.presenting import profile_of
+from forerun.profiles.presenting import outline_of, profile_of
 from forerun.profiles.profile import Profile
 from forerun.profiles.tally import Tally
 from forerun.storage.profiles import ALL_BEFORE, ProfileRow, ProfileStore
@@ -40,7 +40,7 @@ class _Entry(msgspec.Struct):
     """What is known of a version: ``hour`` began at ``since``, ``before`` counts all hours before it.
 
     ``rows`` are what must be written, by ``since``; ``size`` is how many bytes it takes packed. ``shown`` is its profile as it
-    was presented last, while that holds.
+    was presented last, while that holds, and ``outlined`` its outline.
     """
 
     before: Tally
@@ -49,6 +49,7 @@ class _Entry(msgspec.Struct):
     size: int = 0
     rows: dict[int, Tally] = {}
     shown: Profile | None = None
+    outlined: Profile | None = None
 
 
 class Profiler:
@@ -130,7 +131,7 @@ class Profiler:
 
     def _change(self, version: Version, entry: _Entry, since: int, tally: Tally) -> None:
         entry.rows[since] = tally
-        entry.shown = None
+        entry.shown = entry.outlined = None
         self._changed[version] = entry
 
     async def flush(self) -> None:
@@ -185,8 +186,17 @@ class Profiler:
         whole = _sum(tallies.values())
         return profile_of(whole, *whose) if whole.sampled else None
 
-    async def list(self, account: str) -> list[Profile]:
+    async def list(self, account: str) -> Sequence[Profile]:
         """The profiles of all versions of an account's functions over all time, by name and version."""
+        return await self._all(account, self._show)
+
+    async def outlines(self, account: str) -> Sequence[Profile]:
+        """As ``list``, but of each profile only what lists and graphs show; see ``presenting.outline_of``."""
+        return await self._all(account, self._outline)
+
+    async def _all(
+        self, account: str, show: Callable[[Version, _Entry], Profile | None]
+    ) -> Sequence[Profile]:
         forgotten = self._forgotten
         known: dict[Version, list[ProfileRow]] = {
             each: [] for each in self._entries if each.account == account
@@ -200,7 +210,7 @@ class Profiler:
                 entry = self._read(known[version])
                 if forgotten == self._forgotten:
                     self._take(version, entry)
-            if entry is not None and (profile := self._show(version, entry)) is not None:
+            if entry is not None and (profile := show(version, entry)) is not None:
                 found.append(profile)
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -215,9 +225,13 @@ class Profiler:
 
     def _show(self, version: Version, entry: _Entry) -> Profile | None:
         if entry.shown is None:
-            whole = entry.hour if not entry.before.until else _sum((entry.before, entry.hour))
-            entry.shown = profile_of(whole, *version)
+            entry.shown = profile_of(_whole(entry), *version)
         return entry.shown if entry.shown.sampled or entry.shown.throttles else None
+
+    def _outline(self, version: Version, entry: _Entry) -> Profile | None:
+        if entry.outlined is None:
+            entry.outlined = outline_of(_whole(entry), *version)
+        return entry.outlined if entry.outlined.sampled or entry.outlined.throttles else None
 
     async def _entry(self, version: Version) -> _Entry:
         entry = self._entries.get(version)
@@ -268,6 +282,10 @@ class Profiler:
         self._changed.pop(version, None)
         self._bytes -= entry.size
         self._forgotten += 1
+
+
+def _whole(entry: _Entry) -> Tally:
+    return entry.hour if not entry.before.until else _sum((entry.before, entry.hour))
 
 
 def _sum(tallies: Iterable[Tally]) -> Tally:

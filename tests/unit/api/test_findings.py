@@ -36,6 +36,8 @@ class Learned:
         assert account == MINE.account
         return list(self.profiles)
 
+    outlines = list
+
     async def resolve(self, account, name, qualifier, draw):
         assert account == MINE.account
         if qualifier != "live":
