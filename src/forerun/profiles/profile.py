@@ -68,7 +68,7 @@ class CalleeProfile(msgspec.Struct, frozen=True, kw_only=True):
     ``aws:SERVICE``, or ``host:port``. ``via``: the callee that passed the trace information on; empty when the callee
     was called directly, or when it is not known who passed it on (see ``channels``).
     ``channels`` counts calls by how they are known: ``call`` (seen when it was made), ``header``, ``credential``,
-    ``destination`` (seen when it arrived). ``qualifiers`` counts by the version or alias that was asked for,
+    ``destination`` (seen when it arrived). ``qualifiers`` counts by the version or alias that its name was followed by,
     ``versions`` by the version of the function that was seen to be reached, ``operations`` by what was asked
     (``Invoke``, ``GET /items/*``).
 
