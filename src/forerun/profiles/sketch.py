@@ -5,7 +5,7 @@ of the whole (the idea of DDSketch: Masson, Rim, Lee, VLDB 2019).
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -20,7 +20,7 @@ _MIDDLE = 2 / (1 + _GAMMA)
 _log, _ceil = math.log, math.ceil
 
 
-class Sketch(msgspec.Struct, array_like=True):
+class Sketch(msgspec.Struct, array_like=True, gc=False):
     """Weighted values of at least zero; what is below zero or no number counts as zero."""
 
     buckets: dict[int, int] = {}
@@ -79,18 +79,15 @@ class Sketch(msgspec.Struct, array_like=True):
     def quantiles(self, shares: Sequence[float]) -> list[float]:
         """The smallest values that each of the ``shares`` (rising, 0 to 1) of all is not above; 0 when nothing was counted."""
         found: list[float] = []
-        items: Iterable[tuple[int, int]] = sorted(self.buckets.items())
-        steps = iter(items)
-        passed, value = self.zeros, 0.0
+        steps = iter(sorted(self.buckets.items()))
+        passed, index = self.zeros, None
         for share in shares:
-            rank = max(1, math.ceil(share * self.count - 1e-9))
-            while passed < rank:
-                step = next(steps, None)
-                if step is None:
-                    break
+            rank = max(1, _ceil(share * self.count - 1e-9))
+            while passed < rank and (step := next(steps, None)) is not None:
+                index = step[0]
                 passed += step[1]
-                value = min(max(_MIDDLE * _GAMMA ** step[0], self.least), self.most)
-            found.append(value)
+            value = 0.0 if index is None else _MIDDLE * _GAMMA**index
+            found.append(min(max(value, self.least), self.most) if value else 0.0)
         return found
 
 

@@ -1,7 +1,8 @@
 """What is counted for a profile: sums and sketches that merge, so that hours add up to the whole.
 
 Counts are sums of weights unless ``sampled`` is in their name. Everything is bounded: what there is too much of is
-counted under ``other``.
+counted under ``other``. No tally refers back to what holds it, so the garbage collector need not look at them, of which
+there are many.
 """
 
 import msgspec
@@ -19,7 +20,7 @@ MOST_RELATIONS = 400
 Counts = dict[str, int]
 
 
-class RunTally(msgspec.Struct, array_like=True):
+class RunTally(msgspec.Struct, array_like=True, gc=False):
     """Of ``profile.Run``."""
 
     executions: int = 0
@@ -27,7 +28,7 @@ class RunTally(msgspec.Struct, array_like=True):
     ms: Sketch = msgspec.field(default_factory=Sketch)
 
 
-class CalleeTally(msgspec.Struct, array_like=True):
+class CalleeTally(msgspec.Struct, array_like=True, gc=False):
     """Of ``profile.CalleeProfile``. ``squares`` sums squared weights of executions, ``call_squares`` those of calls."""
 
     kind: str
@@ -63,7 +64,7 @@ class CalleeTally(msgspec.Struct, array_like=True):
     runs: dict[str, RunTally] = {}
 
 
-class RelationTally(msgspec.Struct, array_like=True):
+class RelationTally(msgspec.Struct, array_like=True, gc=False):
     """Of ``profile.Relation``, for two callees in the order of their keys."""
 
     sampled: int = 0
@@ -75,7 +76,7 @@ class RelationTally(msgspec.Struct, array_like=True):
     saving_ms: float = 0.0
 
 
-class Tally(msgspec.Struct, array_like=True):
+class Tally(msgspec.Struct, array_like=True, gc=False):
     """Of ``profile.Profile``, for one stretch of time. ``relations`` are by the keys of both callees."""
 
     since: float = 0.0
