@@ -23,14 +23,13 @@ from forerun.runtime.wire import (
 )
 from forerun.sandbox.link import Link
 from forerun.sandbox.outgoing import MAX_CALLS, OutgoingCalls
+from forerun.sandbox.runtime_messages import name_of_error
 
 # The limit of a response, with room for an error that is wrapped around one.
 _MAX_PAYLOAD = 6 * 1024 * 1024 + 1024
 _LATEST = 1e11
 _MAX_CPU_MS = 1e9
-_MAX_NAME = 256
 _CONTENT_TYPE = re.compile(r"[\x20-\x7e]{1,256}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Dialogue(Protocol):
@@ -175,7 +174,7 @@ def read_result(body: bytes) -> Outcome:
     )
     if "error" in head:
         outcome.error = "Unhandled"
-        outcome.error_type = _CONTROL.sub("?", str(head["error"]))[:_MAX_NAME]
+        outcome.error_type = name_of_error(head["error"])
         outcome.status = "error"
     cpu_ms = head.get("cpu_ms")
     if isinstance(cpu_ms, (int, float)) and 0 <= cpu_ms <= _MAX_CPU_MS:
@@ -192,7 +191,7 @@ def _init_result(body: bytes) -> InitReport | InitFailure:
             return InitReport(duration_ms=duration, restored=bool(report.get("restored")))
         return InitFailure(
             payload=json.dumps(report["error"]).encode(),
-            error_type=str(report.get("error_type") or report["error"]["errorType"]),
+            error_type=name_of_error(report.get("error_type") or report["error"]["errorType"]),
             duration_ms=duration,
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -11,6 +11,9 @@ from forerun.model import Call, InitFailure, Outcome
 Headers = Iterable[tuple[bytes, bytes]]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# JSON may hold halves of characters, which cannot be written down anywhere.
+_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_MAX_NAME = 256
 
 
 def next_headers(call: Call, fence: str) -> list[tuple[bytes, bytes]]:
@@ -58,12 +61,17 @@ def error_type_of(headers: Headers, body: bytes) -> str:
     """AWS's name of an error: of the header, else of the body, else unknown."""
     given: bytes | None = dict(headers).get(b"lambda-runtime-function-error-type")
     if given:
-        return given.decode("latin-1")
+        return name_of_error(given.decode("latin-1"))
     try:
         named = json.loads(body).get("errorType")
     except (ValueError, AttributeError, RecursionError):
         named = None
-    return named if isinstance(named, str) and named else "Runtime.Unknown"
+    return name_of_error(named) if isinstance(named, str) and named else "Runtime.Unknown"
+
+
+def name_of_error(named: object) -> str:
+    """What somebody says is an error's type, as it can be kept and shown."""
+    return _UNWRITABLE.sub("?", str(named)[:_MAX_NAME])
 
 
 def trailer_body(trailers: dict[bytes, bytes], error_type: str) -> bytes:

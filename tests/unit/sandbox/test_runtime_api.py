@@ -61,6 +61,16 @@ async def test_an_error_keeps_its_body_and_type(started):
     assert result.alive
 
 
+async def test_the_type_of_an_error_can_be_written_down(started):
+    api, program = started
+    outcome, _ = await submitted(api, program, make_call())
+    body = b'{"errorType":"half \\ud800\\n' + b"x" * 1000 + b'"}'
+    await program.post("invocation/req-1/error", body)
+    error_type = (await outcome).error_type
+    assert error_type.encode().startswith(b"half ??xxx")
+    assert len(error_type) == 256
+
+
 async def test_client_context_cannot_end_its_header(started):
     api, program = started
     text = '{"custom":\n{"x": "é"}}'
