@@ -9,7 +9,7 @@ from forerun.profiles.merging import add_all
 from forerun.profiles.sketch import Sketch
 
 
-class Minute(msgspec.Struct, array_like=True):
+class Minute(msgspec.Struct, array_like=True, gc=False):
     """Counts of attempts; ``duration`` and ``init`` are milliseconds of those that ran. ``peak`` is how many ran at once
     at most.
     """

@@ -5,7 +5,9 @@ of the whole (the idea of DDSketch: Masson, Rim, Lee, VLDB 2019).
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import accumulate
 
 import msgspec
 
@@ -79,15 +81,14 @@ class Sketch(msgspec.Struct, array_like=True, gc=False):
     def quantiles(self, shares: Sequence[float]) -> list[float]:
         """The smallest values that each of the ``shares`` (rising, 0 to 1) of all is not above; 0 when nothing was counted."""
         found: list[float] = []
-        steps = iter(sorted(self.buckets.items()))
-        passed, index = self.zeros, None
+        buckets = self.buckets
+        indexes = sorted(buckets)
+        passed = list(accumulate(map(buckets.__getitem__, indexes), initial=self.zeros))
         for share in shares:
             rank = max(1, _ceil(share * self.count - 1e-9))
-            while passed < rank and (step := next(steps, None)) is not None:
-                index = step[0]
-                passed += step[1]
-            value = 0.0 if index is None else _MIDDLE * _GAMMA**index
-            found.append(min(max(value, self.least), self.most) if value else 0.0)
+            place = min(bisect_left(passed, rank), len(indexes))
+            value = _MIDDLE * _GAMMA ** indexes[place - 1] if place else 0.0
+            found.append(min(max(value, self.least), self.most) if place else 0.0)
         return found
 
 
