@@ -57,7 +57,7 @@ class Profiler:
     watched for ``days`` are forgotten.
 
     ``folded`` counts executions, ``failed`` writes that the store refused, ``lost`` profiles whose latest changes were given
-    up because it refused too many.
+    up because it refused too many, or because they could not be written.
     """
 
     def __init__(
@@ -138,8 +138,15 @@ class Profiler:
         """Write every changed tally. What the store refuses is kept and tried again with the next."""
         rows: list[ProfileRow] = []
         changed = self._changed
-        for number, (version, entry) in enumerate(changed.items(), start=1):
-            packed = {since: self._encode(tally) for since, tally in entry.rows.items()}
+        for number, (version, entry) in enumerate(list(changed.items()), start=1):
+            try:
+                packed = {since: self._encode(tally) for since, tally in entry.rows.items()}
+            except (OverflowError, UnicodeEncodeError):
+                # Whatever a function brought about must not keep the profiles of others from being written.
+                log.exception("the profile of %s cannot be written; it is given up", version.name)
+                self._drop(version)
+                self.lost += 1
+                continue
             rows += [ProfileRow(*version, since, body) for since, body in packed.items()]
             # What is not written again is about as large as it was.
             size = max(entry.size, sum(map(len, packed.values())))

@@ -1,7 +1,7 @@
 """What is counted for a profile: sums and sketches that merge, so that hours add up to the whole.
 
 Counts are sums of weights unless ``sampled`` is in their name. Everything is bounded: what there is too much of is
-counted under ``other``. No tally refers back to what holds it, so the garbage collector need not look at them, of which
+counted under ``other``. What could grow beyond 64 bits, since a function may say anything of it, is a float. No tally refers back to what holds it, so the garbage collector need not look at them, of which
 there are many.
 """
 
@@ -41,7 +41,7 @@ class CalleeTally(msgspec.Struct, array_like=True, gc=False):
     executions: int = 0
     sampled: int = 0
     calls: int = 0
-    call_squares: int = 0
+    call_squares: float = 0.0
     per_execution: Sketch = msgspec.field(default_factory=Sketch)
     positions: int = 0
     positioned: int = 0
@@ -53,8 +53,8 @@ class CalleeTally(msgspec.Struct, array_like=True, gc=False):
     retries: int = 0
     asynchronous: int = 0
     unfinished: int = 0
-    sent: int = 0
-    received: int = 0
+    sent: float = 0.0
+    received: float = 0.0
     busy_ms: float = 0.0
     critical_ms: float = 0.0
     repeat_executions: int = 0
@@ -83,7 +83,7 @@ class Tally(msgspec.Struct, array_like=True, gc=False):
     until: float = 0.0
     sampled: int = 0
     executions: int = 0
-    squares: int = 0
+    squares: float = 0.0
     start_types: Counts = {}
     channels: Counts = {}
     errors: Counts = {}
@@ -96,13 +96,13 @@ class Tally(msgspec.Struct, array_like=True, gc=False):
     cpu_of_ms: float = 0.0
     configured_mb: int = 0
     memory: Sketch = msgspec.field(default_factory=Sketch)
-    request_bytes: int = 0
-    response_bytes: int = 0
+    request_bytes: float = 0.0
+    response_bytes: float = 0.0
     waiting: Sketch = msgspec.field(default_factory=Sketch)
     callees: dict[str, CalleeTally] = {}
     relations: dict[str, dict[str, RelationTally]] = {}
     unfinished: int = 0
-    dropped: int = 0
+    dropped: float = 0.0
 
 
 def count(counts: Counts, name: str, amount: int) -> None:

@@ -55,6 +55,7 @@ class Ran:
         origin: Origin | None = None,
         request_id: str = "",
         cpu_ms: float = 0.0,
+        dropped: int = 0,
         started: bool = True,
         **record: Any,
     ) -> None:
@@ -98,6 +99,7 @@ class Ran:
             region="r",
             calls=list(calls),
             cpu_ms=cpu_ms,
+            dropped=dropped,
         )
 
     def through(self, span_id: str, channel: Channel = Channel.HEADER) -> Origin:

@@ -12,6 +12,7 @@ from forerun.profiles.merging import merge
 from forerun.profiles.presenting import profile_of
 from forerun.profiles.profile import Profile
 from forerun.profiles.tally import MOST_CALLEES, MOST_NAMES, MOST_RELATIONS, OTHER_KEY, Tally
+from forerun.traces import MAX_WEIGHT
 
 
 def count(tally: Tally, *events: ExecutionEnded) -> Tally:
@@ -141,6 +142,29 @@ def test_relations_are_kept_of_those_called_first():
     run = Ran("A", *(call(f"h{number:02}:1", at=number / 1000) for number in range(RELATED + 5)))
     named = {each.first for each in profile(run).relations}
     assert named <= {f"service:h{number:02}:1" for number in range(RELATED)}
+
+
+def test_whatever_functions_say_can_be_stored():
+    most = 2**53
+    runs = [
+        Ran(
+            "A",
+            *(
+                call(sent_bytes=most, received_bytes=most, fingerprint=2**63, at=at)
+                for at in (-1e9, 0.0, 1e9)
+            ),
+            weight=MAX_WEIGHT,
+            cpu_ms=1e9,
+            dropped=most,
+        )
+    ]
+    tally = count(Tally(), *(run.ended for run in runs * 5_000))
+    stored = msgspec.msgpack.decode(msgspec.msgpack.encode(tally), type=Tally)
+    shown = profile_of(stored, ACCOUNT, "A", "1")
+    assert shown.callees[0].sent_bytes == most
+    assert shown.callees[0].likelihood.value == 1.0
+    assert shown.callees[0].likelihood.low > 0.999
+    assert msgspec.json.decode(msgspec.json.encode(shown), type=Profile) == shown
 
 
 HOSTS = st.sampled_from(["a:1", "b:1", "c:1"])

@@ -234,6 +234,18 @@ async def test_a_damaged_row_begins_anew(profiler, store, clock, caplog):
     assert (await of(another)).sampled == 5
 
 
+async def test_a_profile_that_cannot_be_written_costs_nobody_else_theirs(profiler, store, clock):
+    strange = events(Ran("A", status="error", error_type="half \ud800"))
+    await profiler.consume([*strange, *some("B")])
+    assert profiler.lost == 1
+    await profiler.consume(some("A"))
+    for each in (profiler, Profiler(store, clock, {PLATFORM})):
+        assert [(one.function, one.sampled) for one in await each.list(ACCOUNT)] == [
+            ("A", 5),
+            ("B", 5),
+        ]
+
+
 async def test_asking_while_it_counts_gets_what_is_known_and_changes_nothing(
     profiler, store, clock, monkeypatch
 ):
