@@ -85,10 +85,12 @@ class Links:
     def ended(self, event: ExecutionEnded) -> tuple[dict[str, Callee], list[Reached], Recent]:
         """Whom its calls went to by span id, whom it reached otherwise, and where to note what was counted."""
         record = event.record
-        recent = self._recent.get(event.context.span_id)
-        if recent is None:
-            version = Version(record.account, record.name, record.version)
-            recent = Recent(version=version, weight=event.context.weight, began=0.0)
+        known = self._recent.get(event.context.span_id)
+        recent = known or Recent(
+            version=Version(record.account, record.name, record.version),
+            weight=event.context.weight,
+            began=0.0,
+        )
         recent.began = record.timings.started or recent.began
         arrivals, recent.arrivals = recent.arrivals, []
         callees = name_calls(event.calls, arrivals, record.account, self._platform)
@@ -98,8 +100,9 @@ class Links:
             if not (found := reached_by(arrival, callees, recent.began)).called
         ]
         recent.callees = callees
-        self._calls += len(callees)
-        self._forget()
+        if known is not None:
+            self._calls += len(callees)
+            self._forget()
         return callees, reached, recent
 
     def _arrived(self, version: Version, request_id: str, origin: Origin, at: float) -> Late | None:

@@ -188,6 +188,17 @@ def test_executions_with_many_calls_are_forgotten_sooner():
     assert links.began(Ran("B", origin=runs[2].through("")).began) is not None
 
 
+def test_ends_without_a_beginning_push_nobody_out():
+    links = Links({PLATFORM}, calls=100)
+    kept = Ran("A", call())
+    links.began(kept.began)
+    links.began(Ran("C").began)
+    links.ended(kept.ended)
+    for _ in range(5):
+        links.ended(Ran("A", *(call() for _ in range(60))).ended)
+    assert links.began(Ran("B", origin=kept.through("")).began) is not None
+
+
 def test_an_execution_that_causes_without_end_is_counted_so_far():
     a = Ran("A")
     runs = [a, *(Ran("B", origin=a.through("")) for _ in range(ARRIVALS + 50))]
