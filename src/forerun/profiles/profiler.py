@@ -40,7 +40,7 @@ class _Entry(msgspec.Struct):
     """What is known of a version: ``hour`` began at ``since``, ``before`` counts all hours before it.
 
     ``rows`` are what must be written, by ``since``; ``size`` is how many bytes it takes packed. ``shown`` is its profile as it
-    was presented last, while that holds, and ``outlined`` its outline.
+    was presented last, while that holds.
     """
 
     before: Tally
@@ -49,7 +49,6 @@ class _Entry(msgspec.Struct):
     size: int = 0
     rows: dict[int, Tally] = {}
     shown: Profile | None = None
-    outlined: Profile | None = None
 
 
 class Profiler:
@@ -69,6 +68,7 @@ class Profiler:
         self._links = Links(platform)
         self._entries: OrderedDict[Version, _Entry] = OrderedDict()
         self._changed: dict[Version, _Entry] = {}
+        self._outlines: dict[Version, Profile] = {}
         self._bytes = 0
         self._forgotten = 0
         self._encode = msgspec.msgpack.Encoder().encode
@@ -131,7 +131,8 @@ class Profiler:
 
     def _change(self, version: Version, entry: _Entry, since: int, tally: Tally) -> None:
         entry.rows[since] = tally
-        entry.shown = entry.outlined = None
+        entry.shown = None
+        self._outlines.pop(version, None)
         self._changed[version] = entry
 
     async def flush(self) -> None:
@@ -195,15 +196,20 @@ class Profiler:
 
     async def list(self, account: str) -> Sequence[Profile]:
         """The profiles of all versions of an account's functions over all time, by name and version."""
-        return await self._all(account, self._show)
+        return await self._all(account, self._shown, keep=True)
 
     async def outlines(self, account: str) -> Sequence[Profile]:
         """As ``list``, but of each profile only what lists and graphs show; see ``presenting.outline_of``."""
-        return await self._all(account, self._outline)
+        return await self._all(account, self._outlined, keep=False)
 
     async def _all(
-        self, account: str, show: Callable[[Version, _Entry], Profile | None]
+        self,
+        account: str,
+        show: Callable[[Version, Sequence[ProfileRow]], tuple[_Entry | None, Profile | None]],
+        *,
+        keep: bool,
     ) -> Sequence[Profile]:
+        """What ``show`` makes of each version, and of what was read of it; with ``keep`` that is remembered."""
         forgotten = self._forgotten
         known: dict[Version, list[ProfileRow]] = {
             each: [] for each in self._entries if each.account == account
@@ -212,33 +218,60 @@ class Profiler:
             known.setdefault(Version(*row[:3]), []).append(row)
         found: list[Profile] = []
         for number, version in enumerate(sorted(known), start=1):
-            entry = self._entries.get(version)
-            if entry is None and known[version]:
-                entry = self._read(known[version])
-                if forgotten == self._forgotten:
-                    self._take(version, entry)
-            if entry is not None and (profile := show(version, entry)) is not None:
+            entry, profile = show(version, known[version])
+            # What was dropped meanwhile may have been changed before: then what was read is old.
+            if forgotten == self._forgotten and entry is not None:
+                self._remember(version, entry, profile, keep=keep)
+            if profile is not None and (profile.sampled or profile.throttles):
                 found.append(profile)
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
         self._shrink()
         return found
 
+    def _remember(
+        self, version: Version, entry: _Entry, profile: Profile | None, *, keep: bool
+    ) -> None:
+        """A version that was read: all of it, or its outline, which takes little."""
+        if keep:
+            self._take(version, entry)
+        elif profile is not None:
+            if len(self._outlines) >= IN_MEMORY:
+                self._outlines.clear()
+            self._outlines[version] = profile
+
+    def _shown(
+        self, version: Version, rows: Sequence[ProfileRow]
+    ) -> tuple[_Entry | None, Profile | None]:
+        entry = self._entries.get(version)
+        if entry is not None or not rows:
+            return None, self._show(version, entry) if entry is not None else None
+        entry = self._read(rows)
+        return entry, self._show(version, entry)
+
+    def _outlined(
+        self, version: Version, rows: Sequence[ProfileRow]
+    ) -> tuple[_Entry | None, Profile | None]:
+        if (known := self._outlines.get(version)) is not None:
+            return None, known
+        entry = self._entries.get(version)
+        if entry is None and not rows:
+            return None, None
+        entry = entry or self._read(rows)
+        return entry, outline_of(_whole(entry), *version)
+
     async def forget(self, account: str, name: str) -> None:
         """Drop what is known of a function."""
         for version in [each for each in self._entries if each[:2] == (account, name)]:
             self._drop(version)
+        for version in [each for each in self._outlines if each[:2] == (account, name)]:
+            del self._outlines[version]
         await self._store.forget(account, name)
 
     def _show(self, version: Version, entry: _Entry) -> Profile | None:
         if entry.shown is None:
             entry.shown = profile_of(_whole(entry), *version)
         return entry.shown if entry.shown.sampled or entry.shown.throttles else None
-
-    def _outline(self, version: Version, entry: _Entry) -> Profile | None:
-        if entry.outlined is None:
-            entry.outlined = outline_of(_whole(entry), *version)
-        return entry.outlined if entry.outlined.sampled or entry.outlined.throttles else None
 
     async def _entry(self, version: Version) -> _Entry:
         entry = self._entries.get(version)
