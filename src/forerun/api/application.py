@@ -8,8 +8,8 @@ that was asked, with a request id; a fault of ours is logged under that id and a
 import asyncio
 import hashlib
 import logging
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from random import Random
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -99,6 +99,7 @@ class Application:
         self._router = Router(self._models, tuple(routes.operations))
         self._parser = Parser()
         self._serializer = Serializer()
+        self._random = Random()  # noqa: S311 names, not secrets
         self._url_suffix = f".lambda-url.{authenticator.region}.".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,7 +108,7 @@ class Application:
         if path.startswith(BESIDE) and (app := self._beside(scope, path)) is not None:
             await app(scope, receive, send)
             return
-        request_id = str(uuid.uuid4())
+        request_id = self._new_request_id()
         limit = self._body_limit(scope, path)
         try:
             body = await read_body(receive, limit=limit, timeout_s=self._limits.body_s)
@@ -154,6 +155,11 @@ class Application:
 
     async def _tell_health(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         await send_response(send, Response(200, _JSON, self._health()))
+
+    def _new_request_id(self) -> str:
+        """In the form of a random UUID; unique, not secret."""
+        drawn = f"{self._random.getrandbits(128):032x}"
+        return f"{drawn[:8]}-{drawn[8:12]}-4{drawn[13:16]}-{'89ab'[int(drawn[16], 16) & 3]}{drawn[17:20]}-{drawn[20:]}"
 
     def _is_function_url(self, path: bytes, host: bytes) -> bool:
         """Whether a request is for a function's URL, by its path form or its host form."""

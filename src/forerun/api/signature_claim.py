@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -9,6 +10,8 @@ from forerun.api.protocol.messages import ApiError
 
 MAX_EXPIRES_S = 604_800
 ALGORITHM = b"AWS4-HMAC-SHA256"
+_SIGNATURE = 64
+_REMEMBERED = 1024
 _HEX64 = re.compile(rb"[0-9a-f]{64}\Z")
 _ONCE = frozenset(
     {b"authorization", b"host", b"date", b"content-length", b"content-type", b"content-encoding"}
@@ -82,6 +85,28 @@ def read_claim(table: Mapping[bytes, bytes], parameters: Mapping[bytes, bytes]) 
         return _claim_of_query(parameters)
     if b"X-Amz-Signature" in parameters:
         raise incomplete("Only one authentication mechanism is allowed")
+    # All requests of a client differ in the signature alone, which it writes last.
+    head, _, signature = authorization.rpartition(b", Signature=")
+    if head and len(signature) == _SIGNATURE and len(head) < _REMEMBERED:
+        credential, signed = _read_head(head)
+    else:
+        fields = _fields(authorization)
+        credential, signed = _required(fields, b"Credential"), _required(fields, b"SignedHeaders")
+        signature = _required(fields, b"Signature")
+    date = table.get(b"x-amz-date", b"")
+    return _checked(credential, signed, signature, date, None, table.get(b"x-amz-security-token"))
+
+
+@lru_cache(maxsize=1024)
+def _read_head(head: bytes) -> tuple[bytes, bytes]:
+    """Credential and signed headers of an Authorization header without its signature."""
+    fields = _fields(head)
+    if b"Signature" in fields:
+        raise incomplete("A field of the Authorization header is repeated")
+    return _required(fields, b"Credential"), _required(fields, b"SignedHeaders")
+
+
+def _fields(authorization: bytes) -> dict[bytes, bytes]:
     algorithm, _, rest = authorization.partition(b" ")
     if algorithm != ALGORITHM:
         raise incomplete("Unsupported AWS 'algorithm' in Authorization header")
@@ -91,17 +116,14 @@ def read_claim(table: Mapping[bytes, bytes], parameters: Mapping[bytes, bytes]) 
         if name in fields:
             raise incomplete("A field of the Authorization header is repeated")
         fields[name] = value
-    try:
-        credential, signed, signature = (
-            fields[b"Credential"],
-            fields[b"SignedHeaders"],
-            fields[b"Signature"],
-        )
-    except KeyError as missing:
-        name = missing.args[0].decode()
-        raise incomplete(f"Authorization header requires '{name}' parameter.") from None
-    date = table.get(b"x-amz-date", b"")
-    return _checked(credential, signed, signature, date, None, table.get(b"x-amz-security-token"))
+    return fields
+
+
+def _required(fields: Mapping[bytes, bytes], name: bytes) -> bytes:
+    value = fields.get(name)
+    if value is None:
+        raise incomplete(f"Authorization header requires '{name.decode()}' parameter.")
+    return value
 
 
 def _claim_of_query(parameters: Mapping[bytes, bytes]) -> Claim:

@@ -9,6 +9,7 @@ import hmac
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ __all__ = ["SecretKey", "SignatureError", "Signed", "Verifier"]
 
 MAX_SKEW_S = 300
 CACHED_KEYS = 4096
+_REMEMBERED = 1024
 UNSIGNED = b"UNSIGNED-PAYLOAD"
 _SIGNED_CHUNKS = b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 _SIGNED_CHUNKS_TRAILER = b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
@@ -191,12 +193,13 @@ class Verifier:
 
 
 def _canonical_headers(claim: Claim, service: str, table: Mapping[bytes, bytes]) -> bytes:
-    names = claim.signed_headers.split(b";")
-    if names != sorted(set(names)) or b"host" not in names:
-        raise incomplete("SignedHeaders must be sorted, without repetitions, and name 'host'")
-    signed = set(names)
+    names = (
+        _signed_names(claim.signed_headers)
+        if len(claim.signed_headers) < _REMEMBERED
+        else _signed_names.__wrapped__(claim.signed_headers)
+    )
     for name in table:
-        if name.startswith(b"x-amz-") and name not in signed and name not in _NEED_NOT_BE_SIGNED:
+        if name.startswith(b"x-amz-") and name not in names and name not in _NEED_NOT_BE_SIGNED:
             code = (
                 "AccessDenied"
                 if service == "s3"
@@ -211,6 +214,14 @@ def _canonical_headers(claim: Claim, service: str, table: Mapping[bytes, bytes])
             raise _mismatch(service)
         lines.append(name + b":" + b" ".join(value.split()) + b"\n")
     return b"".join(lines)
+
+
+@lru_cache(maxsize=1024)
+def _signed_names(signed_headers: bytes) -> tuple[bytes, ...]:
+    names = signed_headers.split(b";")
+    if names != sorted(set(names)) or b"host" not in names:
+        raise incomplete("SignedHeaders must be sorted, without repetitions, and name 'host'")
+    return tuple(names)
 
 
 def _payload_hash(

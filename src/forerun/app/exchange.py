@@ -35,10 +35,10 @@ class Exchange:
     def start(self, bus: Bus) -> None:
         """Begin to listen."""
         self._daemon.start()
-        bus.listen("xray-daemon", self._daemon.consume)
+        bus.listen("xray-daemon", self._daemon.consume, monitored=True)
         if self._exporter is not None:
             self._exporter.start()
-            bus.listen("exporter", self._exporter.consume)
+            bus.listen("exporter", self._exporter.consume, monitored=True)
 
     async def close(self) -> None:
         """Take and send what there is, and stop; the bus is closed already."""

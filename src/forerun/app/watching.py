@@ -68,9 +68,9 @@ class Watching:
         """Begin to listen."""
         self.keeper.start()
         self.activity.start()
-        self.bus.listen("traces", self.keeper.consume)
+        self.bus.listen("traces", self.keeper.consume, monitored=True)
         self.exchange.start(self.bus)
-        self.bus.listen("profiles", self.profiler.consume, gather_s=GATHER_S)
+        self.bus.listen("profiles", self.profiler.consume, monitored=True, gather_s=GATHER_S)
         self.bus.listen("activity", self.activity.consume)
 
     async def close(self) -> None:

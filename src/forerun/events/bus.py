@@ -61,20 +61,34 @@ class Bus:
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
+        self._of_all: list[Listener] = []
         self._owner = TaskOwner("events-bus")
 
     def listen(
-        self, name: str, consume: Consumer, *, bound: int = BOUND, gather_s: float = GATHER_S
+        self,
+        name: str,
+        consume: Consumer,
+        *,
+        monitored: bool = False,
+        bound: int = BOUND,
+        gather_s: float = GATHER_S,
     ) -> Listener:
-        """Give ``consume`` every event from now on, in batches that gather for ``gather_s``."""
+        """Give ``consume`` every event from now on, in batches that gather for ``gather_s``.
+
+        With ``monitored`` only those of monitored executions and of what they caused: of a busy function they are few.
+        """
         listener = Listener(name, consume, bound=bound, gather_s=gather_s)
         self._listeners.append(listener)
+        if not monitored:
+            self._of_all.append(listener)
         self._owner.spawn(listener.run(), name=name)
         return listener
 
     def tell(self, event: Event) -> None:
         """Something happened; returns at once."""
-        for listener in self._listeners:
+        context = event.context
+        told = self._listeners if context.weight or context.origin.execution else self._of_all
+        for listener in told:
             listener.tell(event)
 
     def dropped(self) -> dict[str, int]:
