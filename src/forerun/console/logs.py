@@ -6,7 +6,7 @@ from forerun.console.sign_in import Visitor
 from forerun.control.authorization import Authorizer
 from forerun.control.functions import Functions
 from forerun.control.log_filter import compile_filter
-from forerun.control.log_reading import FoundEvent, LogReader, LogSearch
+from forerun.control.log_reading import FoundEvent, LogReader, LogSearch, place_of
 from forerun.control.logs import LogService
 from forerun.errors import InvalidInput, NotFound
 from forerun.storage.log_groups import LogGroup
@@ -33,6 +33,8 @@ class LogPages:
     ) -> dict[str, Any]:
         """Lines that fit ``pattern``, from ``start`` (epoch seconds) on, behind the place ``after``; and the next place."""
         search = LogSearch(compile_filter(pattern), start_ms=_ms(start))
+        if after is not None:
+            place_of(after)
         group = await self._group(visitor, name)
         if group is None:
             return {"events": [], "next": None}

@@ -75,7 +75,7 @@ class LogReader:
         self, group_id: int, search: LogSearch, *, limit: int, token: str | None = None
     ) -> SearchPage:
         """The next page of events that match; bounded also by the work it takes."""
-        after = -1 if token is None else _place(token)
+        after = -1 if token is None else place_of(token)
         names = search.streams
         only = next(iter(names)) if names is not None and len(names) == 1 else None
         events: list[FoundEvent] = []
@@ -210,7 +210,8 @@ def _printed(place: int) -> str:
     return f"{place:0{_DIGITS}d}"
 
 
-def _place(token: str) -> int:
+def place_of(token: str) -> int:
+    """The place in time that the token of a page stands for; ``InvalidInput`` for what is none."""
     if len(token) != _DIGITS or not token.isascii() or not token.isdigit():
         raise InvalidInput("The specified nextToken is invalid.")
     place = int(token)
@@ -225,4 +226,4 @@ def _stream_token(token: str | None) -> tuple[str | None, int]:
     direction, _, rest = token.partition("/")
     if direction not in ("f", "b") or not rest.endswith("/s"):
         raise InvalidInput("The specified nextToken is invalid.")
-    return direction, _place(rest.removesuffix("/s"))
+    return direction, place_of(rest.removesuffix("/s"))

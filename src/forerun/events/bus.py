@@ -1,6 +1,7 @@
 """The bus."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -11,6 +12,7 @@ log = logging.getLogger("forerun.events")
 
 BOUND = 50_000
 GATHER_S = 0.1
+CLOSE_S = 10.0
 
 Consumer = Callable[[list[Event]], Awaitable[None]]
 
@@ -26,6 +28,7 @@ class Listener:
         self._gather_s = gather_s
         self._events: list[Event] = []
         self._wake = asyncio.Event()
+        self._closing = asyncio.Event()
 
     def tell(self, event: Event) -> None:
         """Take note of it; never waits."""
@@ -37,11 +40,18 @@ class Listener:
             self._wake.set()
 
     async def run(self) -> None:
-        """Consume what comes, in batches."""
-        while True:
+        """Consume what comes, in batches, until ``close``; what has come by then as well."""
+        while self._events or not self._closing.is_set():
             await self._wake.wait()
-            await asyncio.sleep(self._gather_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._gather_s):
+                    await self._closing.wait()
             await self.flush()
+
+    def close(self) -> None:
+        """Let ``run`` end; a batch that is being consumed is finished."""
+        self._closing.set()
+        self._wake.set()
 
     async def flush(self) -> None:
         """Consume what has come so far."""
@@ -62,6 +72,7 @@ class Bus:
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
         self._of_all: list[Listener] = []
+        self._running: set[asyncio.Task[None]] = set()
         self._owner = TaskOwner("events-bus")
 
     def listen(
@@ -81,7 +92,7 @@ class Bus:
         self._listeners.append(listener)
         if not monitored:
             self._of_all.append(listener)
-        self._owner.spawn(listener.run(), name=name)
+        self._running.add(self._owner.spawn(listener.run(), name=name))
         return listener
 
     def tell(self, event: Event) -> None:
@@ -96,7 +107,9 @@ class Bus:
         return {listener.name: listener.dropped for listener in self._listeners}
 
     async def close(self) -> None:
-        """Let every listener consume what it has, and stop."""
-        await self._owner.close()
+        """Let every listener consume what it has, within ``CLOSE_S`` seconds, and stop."""
         for listener in self._listeners:
-            await listener.flush()
+            listener.close()
+        if self._running:
+            await asyncio.wait(self._running, timeout=CLOSE_S)
+        await self._owner.close()

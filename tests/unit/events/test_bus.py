@@ -82,6 +82,25 @@ async def test_a_listener_that_fails_hears_what_comes_later(caplog: pytest.LogCa
     assert "once lost 1 events" in caplog.text
 
 
+async def test_a_batch_that_is_being_consumed_is_finished_at_the_end():
+    bus, heard = Bus(), Heard()
+    began = asyncio.Event()
+
+    async def slow(events: Sequence[Event]) -> None:
+        began.set()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        await heard(events)
+
+    bus.listen("slow", slow, gather_s=0.0)
+    bus.tell(ended(1))
+    async with asyncio.timeout(5):
+        await began.wait()
+    bus.tell(ended(2))
+    await bus.close()
+    assert heard.numbers == [1, 2]
+
+
 async def test_what_comes_while_a_batch_is_consumed_is_the_next_batch():
     bus = Bus()
     batches: list[int] = []
