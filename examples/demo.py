@@ -136,6 +136,10 @@ def show(data, environment, began):
     wait_for_letters(AT_ONCE)
     print_starts(data)
     print_letter()
+    console.rule(
+        "[bold]forerun profile orders: what was seen of it, without a line of tracing code in it"
+    )
+    print_profile(data)
 
 
 def deploy(data):
@@ -305,12 +309,26 @@ def print_letter():
         console.print(letters[-1].replace("\r", "\n").rstrip(), highlight=False, markup=False)
 
 
+def print_profile(data):
+    """Whom the function calls, how likely, and what it waits for; as soon as all its executions are counted."""
+    deadline = time.monotonic() + READY_WITHIN_S
+    while run_json(data, "profile", "orders")["invocations"] < AT_ONCE:
+        if time.monotonic() > deadline:
+            raise SystemExit("the profile of orders is not there")
+        time.sleep(0.1)
+    command = [FORERUN, "profile", "orders", "--data", str(data)]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    console.print(shown.stdout, end="", highlight=False, soft_wrap=True, markup=False)
+
+
 def say_how_to_go_on(data, server):
     """What to try next on the running server."""
     console.rule("[bold]The server is still running")
     lines = (
         f'eval "$({FORERUN} env --data {data})"       every AWS tool now speaks to it',
-        f"{FORERUN} invocations orders",
+        f"{FORERUN} console                 all of it in a browser: traces, profiles, findings",
+        f"{FORERUN} traces orders",
+        f"{FORERUN} findings",
         f"{FORERUN} logs confirm -f",
         f"{FORERUN} sandboxes",
         f"{FORERUN} doctor                  what this machine can isolate",
