@@ -2,7 +2,7 @@
 
     .venv/bin/python bench/main_job.py --out main.json
     .venv/bin/python bench/peers.py --out peers.json
-    .venv/bin/python bench/specification.py main.json peers.json
+    .venv/bin/python bench/specification.py main.json peers.json monitoring.json traces.json profiles.json
 
 Several runs may be given. Each case, and each peer, is taken from the run in which others used the least CPU; never
 line by line, so that no line is chosen for its value.
@@ -22,6 +22,8 @@ from results import Line, number, target_of
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "specification.md"
 VERDICTS = {True: "yes", False: "**no**", None: ""}
 NOISY_PERCENT = 15
+# The cases of monitoring.py, traces.py and profiles.py.
+WATCHING = ("monitoring", "traces", "profiles")
 
 
 def lines_of(run: dict) -> list[Line]:
@@ -52,7 +54,7 @@ def _disturbed(lines: list[Line]) -> float:
     return statistics.fmean(line.others_cpu for line in lines)
 
 
-def main_job_table(cases: dict[str, list[Line]]) -> str:
+def cases_table(cases: dict[str, list[Line]]) -> str:
     rows = [
         "| case | what | measured | best round | target | met | others' CPU |",
         "|---|---|---|---|---|---|---|",
@@ -127,11 +129,14 @@ def main() -> int:
     parser.add_argument("runs", nargs="+", type=Path, help="files written with --out")
     runs = [lines_of(json.loads(path.read_text())) for path in parser.parse_args().runs]
     cases = quietest(runs)
-    ours = {case: lines for case, lines in cases.items() if case not in PEERS}
     theirs = {case: lines for case, lines in cases.items() if case in PEERS}
+    watched = {case: lines for case, lines in cases.items() if case in WATCHING}
+    ours = {case: lines for case, lines in cases.items() if case not in {*PEERS, *WATCHING}}
     page = PAGE.read_text()
     if ours:
-        page = filled(page, "main job", main_job_table(ours))
+        page = filled(page, "main job", cases_table(ours))
+    if watched:
+        page = filled(page, "monitoring", cases_table(watched))
     if theirs:
         page = filled(page, "peers", peers_table(theirs))
     PAGE.write_text(page)
