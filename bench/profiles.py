@@ -11,23 +11,19 @@ profiles, the list and the map are asked for by a profiler that has to read them
     .venv/bin/python bench/profiles.py --spans 10000000 --out profiles.json
 """
 
-import argparse
-import asyncio
 import math
 import random
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import uvloop
 from case import Run
-from quiet import machine
-from results import Line, as_json, show
+from many_spans import main
+from results import Line
 
 from forerun.aio import SystemClock
 from forerun.events import ExecutionEnded
@@ -253,8 +249,8 @@ class Bench:
         found.append(self.run.line("a profile, read, max", max(one), "ms", PROFILE_MS))
         one = [await self._ms(warm.get(ACCOUNT, f"F{number}", "$LATEST")) for number in range(50)]
         found.append(self.run.line("a profile, known, max", max(one), "ms", PROFILE_MS))
-        for name, profiler in (("read", Profiler(store, clock, {PLATFORM})), ("known", warm)):
-            await self._ms(profiler.outlines(ACCOUNT)) if name == "known" else None
+        reader = Profiler(store, clock, {PLATFORM})
+        for name, profiler in (("read", reader), ("all counted since", warm), ("known", warm)):
             before = time.perf_counter()
             known = latest(await profiler.outlines(ACCOUNT))
             listed = (time.perf_counter() - before) * 1000
@@ -286,7 +282,7 @@ class Bench:
         for number in range(rounds):
             batch = []
             for name in range(FUNCTIONS):
-                began = now = 1_760_000_000.0 + number
+                began = now = 1_760_000_000.0 + number * 2 * 3600 / rounds
                 calls = []
                 for step in range(CALLS):
                     took = 0.01 * chance.lognormvariate(0, 0.6)
@@ -316,39 +312,5 @@ def _exact95(values: list[float]) -> float:
     return statistics.quantiles(values, n=20, method="inclusive")[-1]
 
 
-def measure(spans: int, *, quick: bool, folder: Path | None) -> Iterator[Line]:
-    """The lines of one run."""
-    with tempfile.TemporaryDirectory(prefix="forerun-profiles-", dir=folder) as made:
-        bench = Bench(Path(made), Run("profiles", quick=quick), spans)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            yield from runner.run(bench.lines())
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--spans", type=int, default=10_000_000, help="how many are counted")
-    parser.add_argument("--quick", action="store_true", help="200,000 spans")
-    parser.add_argument("--folder", type=Path, help="where the databases are made")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--out", type=Path, help="also write the JSON to this file")
-    given = parser.parse_args()
-    spans = 200_000 if given.quick else given.spans
-    began = time.monotonic()
-    lines = list(measure(spans, quick=given.quick, folder=given.folder))
-    about = {
-        "machine": machine(),
-        "quick": given.quick,
-        "spans": spans,
-        "took_s": round(time.monotonic() - began, 1),
-    }
-    text = as_json(lines, **about)
-    if given.out:
-        given.out.write_text(text)
-    print(text) if given.json else show(lines, f"Profiles, {spans:,} spans")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, "profiles", Bench, quick_spans=200_000))

@@ -8,6 +8,7 @@ from forerun.events import ExecutionEnded
 from forerun.model import Channel, OutgoingCall
 from forerun.profiles.naming import URL, Callee, callee_of
 from forerun.profiles.profile import FUNCTION, SERVICE
+from forerun.profiles.sketch import coarse
 from forerun.profiles.tally import (
     MOST_RUNS,
     OTHER,
@@ -303,10 +304,10 @@ def _fold_relations(
         gap_after = (ends[one][0] - ends[two][1]) * 1000
         if gap >= 0:
             relation.before += weight
-            relation.gap.add(gap, weight)
+            relation.gap.add(coarse(gap), weight)
         elif gap_after >= 0:
             relation.after += weight
-            relation.gap_after.add(gap_after, weight)
+            relation.gap_after.add(coarse(gap_after), weight)
         else:
             relation.overlapping += weight
             continue

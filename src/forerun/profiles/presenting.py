@@ -1,7 +1,5 @@
 """A tally as people and deciders see it: shares with intervals, quantiles, means. Pure."""
 
-from collections.abc import Iterable
-
 from forerun.profiles.likelihood import likelihood
 from forerun.profiles.profile import (
     SELF,
@@ -46,7 +44,10 @@ def profile_of(tally: Tally, account: str, function: str, version: str) -> Profi
         waiting_ms=summary(tally.waiting),
         waiting_share=min(1.0, _per(tally.waiting.total, total_ms)),
         critical_path=_critical_path(tally, total_ms),
-        callees=[_callee(callee, tally, total_ms) for callee in _ordered(tally.callees.values())],
+        callees=sorted(
+            (_callee(callee, tally, total_ms) for callee in tally.callees.values()),
+            key=lambda callee: (-callee.executions, callee.key),
+        ),
         relations=[
             _relation(one, two, relation)
             for one, others in sorted(tally.relations.items())
@@ -55,42 +56,6 @@ def profile_of(tally: Tally, account: str, function: str, version: str) -> Profi
         unfinished=tally.unfinished,
         calls_dropped=tally.dropped,
     )
-
-
-def outline_of(tally: Tally, account: str, function: str, version: str) -> Profile:
-    """As much of the profile as lists and graphs show: a quarter of the work, of which there is much for many functions."""
-    return Profile(
-        account=account,
-        function=function,
-        version=version,
-        since=tally.since,
-        until=tally.until,
-        sampled=tally.sampled,
-        executions=tally.executions,
-        error_rate=likelihood(tally.failed, tally.executions, tally.squares),
-        throttles=tally.throttles,
-        duration_ms=summary(tally.duration),
-        waiting_share=min(1.0, _per(tally.waiting.total, tally.duration.total)),
-        callees=[
-            CalleeProfile(
-                kind=callee.kind,
-                name=callee.name,
-                via=callee.via,
-                executions=callee.executions,
-                sampled=callee.sampled,
-                likelihood=likelihood(callee.executions, tally.executions, tally.squares),
-                calls=callee.calls,
-                latency_ms=summary(callee.latency),
-                error_rate=likelihood(callee.failed, callee.calls, callee.call_squares),
-            )
-            for callee in _ordered(tally.callees.values())
-        ],
-    )
-
-
-def _ordered(callees: Iterable[CalleeTally]) -> list[CalleeTally]:
-    """Called by most executions first."""
-    return sorted(callees, key=lambda callee: (-callee.executions, callee.name, callee.via))
 
 
 def _callee(callee: CalleeTally, tally: Tally, total_ms: float) -> CalleeProfile:

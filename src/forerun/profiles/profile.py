@@ -124,7 +124,7 @@ class Relation(msgspec.Struct, frozen=True, kw_only=True):
     ended before the first of ``second`` began, the reverse, or neither. ``order`` says it in a word: ``before``,
     ``after``, ``overlapping`` when it was so in at least 95 %, else ``either``. ``first`` is the one that more often
     begins first.
-    ``gap_ms`` is from the last end of ``first`` to the first start of ``second``, where it was before.
+    ``gap_ms`` is from the last end of ``first`` to the first start of ``second``, where it was before, within 10 %.
     ``saving_ms`` is what each execution that had them one after the other would gain on average if they ran at once:
     the shorter one's time.
     """

@@ -8,7 +8,8 @@ that is killed loses what it counted since the last write.
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -18,11 +19,13 @@ from forerun.events import Event, ExecutionBegan, ExecutionEnded
 from forerun.profiles.fold import fold, fold_reached
 from forerun.profiles.linking import Late, Links, Version
 from forerun.profiles.merging import merge
-from forerun.profiles.presenting import outline_of, profile_of
+from forerun.profiles.outline import TallyHead, outline_of
+from forerun.profiles.presenting import profile_of
 from forerun.profiles.profile import Profile
 from forerun.profiles.tally import Tally
 from forerun.storage.profiles import ALL_BEFORE, ProfileRow, ProfileStore
 
+T = TypeVar("T")
 log = logging.getLogger("forerun.profiles")
 
 HOUR = 3600
@@ -73,6 +76,7 @@ class Profiler:
         self._forgotten = 0
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(Tally).decode
+        self._decode_head = msgspec.msgpack.Decoder(TallyHead).decode
         self.folded = 0
         self.failed = 0
         self.lost = 0
@@ -187,7 +191,10 @@ class Profiler:
         """The same over the last ``hours`` hours, the one under way included."""
         whose = Version(account, name, version)
         oldest = _hour(self._clock.now()) - HOUR * (hours - 1)
-        tallies = {row.since: self._unpack(row) for row in await self._store.hours(*whose, oldest)}
+        tallies = {
+            row.since: self._unpack(row, self._decode)
+            for row in await self._store.hours(*whose, oldest)
+        }
         entry = self._entries.get(whose)
         if entry is not None and entry.since >= oldest:
             tallies[entry.since] = entry.hour
@@ -196,69 +203,53 @@ class Profiler:
 
     async def list(self, account: str) -> Sequence[Profile]:
         """The profiles of all versions of an account's functions over all time, by name and version."""
-        return await self._all(account, self._shown, keep=True)
+        forgotten = self._forgotten
+        found: list[Profile] = []
+        async for version, rows in self._versions(account):
+            entry = self._entries.get(version)
+            if entry is None and rows:
+                entry = self._read(rows)
+                # What was dropped meanwhile may have been changed before: then what was read is old.
+                if forgotten == self._forgotten:
+                    self._take(version, entry)
+            if entry is not None and (profile := self._show(version, entry)) is not None:
+                found.append(profile)
+        self._shrink()
+        return found
 
     async def outlines(self, account: str) -> Sequence[Profile]:
-        """As ``list``, but of each profile only what lists and graphs show; see ``presenting.outline_of``."""
-        return await self._all(account, self._outlined, keep=False)
-
-    async def _all(
-        self,
-        account: str,
-        show: Callable[[Version, Sequence[ProfileRow]], tuple[_Entry | None, Profile | None]],
-        *,
-        keep: bool,
-    ) -> Sequence[Profile]:
-        """What ``show`` makes of each version, and of what was read of it; with ``keep`` that is remembered."""
+        """As ``list``, but of each profile only what lists and graphs show; see ``profiles.outline``."""
         forgotten = self._forgotten
+        found: list[Profile] = []
+        async for version, rows in self._versions(account):
+            outline = self._outlines.get(version)
+            if outline is None:
+                outline = self._outline(version, rows)
+                if forgotten == self._forgotten:
+                    if len(self._outlines) >= IN_MEMORY:
+                        self._outlines.clear()
+                    self._outlines[version] = outline
+            if outline.sampled or outline.throttles:
+                found.append(outline)
+        return found
+
+    async def _versions(self, account: str) -> AsyncIterator[tuple[Version, Sequence[ProfileRow]]]:
+        """Every version of the account with what is written of it, in order."""
         known: dict[Version, list[ProfileRow]] = {
             each: [] for each in self._entries if each.account == account
         }
         for row in await self._store.all_newest(account):
             known.setdefault(Version(*row[:3]), []).append(row)
-        found: list[Profile] = []
         for number, version in enumerate(sorted(known), start=1):
-            entry, profile = show(version, known[version])
-            # What was dropped meanwhile may have been changed before: then what was read is old.
-            if forgotten == self._forgotten and entry is not None:
-                self._remember(version, entry, profile, keep=keep)
-            if profile is not None and (profile.sampled or profile.throttles):
-                found.append(profile)
+            yield version, known[version]
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
-        self._shrink()
-        return found
 
-    def _remember(
-        self, version: Version, entry: _Entry, profile: Profile | None, *, keep: bool
-    ) -> None:
-        """A version that was read: all of it, or its outline, which takes little."""
-        if keep:
-            self._take(version, entry)
-        elif profile is not None:
-            if len(self._outlines) >= IN_MEMORY:
-                self._outlines.clear()
-            self._outlines[version] = profile
-
-    def _shown(
-        self, version: Version, rows: Sequence[ProfileRow]
-    ) -> tuple[_Entry | None, Profile | None]:
+    def _outline(self, version: Version, rows: Iterable[ProfileRow]) -> Profile:
         entry = self._entries.get(version)
-        if entry is not None or not rows:
-            return None, self._show(version, entry) if entry is not None else None
-        entry = self._read(rows)
-        return entry, self._show(version, entry)
-
-    def _outlined(
-        self, version: Version, rows: Sequence[ProfileRow]
-    ) -> tuple[_Entry | None, Profile | None]:
-        if (known := self._outlines.get(version)) is not None:
-            return None, known
-        entry = self._entries.get(version)
-        if entry is None and not rows:
-            return None, None
-        entry = entry or self._read(rows)
-        return entry, outline_of(_whole(entry), *version)
+        if entry is not None:
+            return outline_of((entry.before, entry.hour), *version)
+        return outline_of([self._unpack(row, self._decode_head) for row in rows], *version)
 
     async def forget(self, account: str, name: str) -> None:
         """Drop what is known of a function."""
@@ -270,7 +261,8 @@ class Profiler:
 
     def _show(self, version: Version, entry: _Entry) -> Profile | None:
         if entry.shown is None:
-            entry.shown = profile_of(_whole(entry), *version)
+            whole = entry.hour if not entry.before.until else _sum((entry.before, entry.hour))
+            entry.shown = profile_of(whole, *version)
         return entry.shown if entry.shown.sampled or entry.shown.throttles else None
 
     async def _entry(self, version: Version) -> _Entry:
@@ -294,14 +286,14 @@ class Profiler:
         for row in rows:
             entry.size += len(row.body)
             if row.since == ALL_BEFORE:
-                entry.before = self._unpack(row)
+                entry.before = self._unpack(row, self._decode)
             else:
-                entry.hour, entry.since = self._unpack(row), row.since
+                entry.hour, entry.since = self._unpack(row, self._decode), row.since
         return entry
 
-    def _unpack(self, row: ProfileRow) -> Tally:
+    def _unpack(self, row: ProfileRow, decode: Callable[[bytes], T]) -> T | Tally:
         try:
-            return self._decode(row.body)
+            return decode(row.body)
         except msgspec.DecodeError:
             log.warning("a profile of %s cannot be read; it begins anew", row.name)
             return Tally()
@@ -322,10 +314,6 @@ class Profiler:
         self._changed.pop(version, None)
         self._bytes -= entry.size
         self._forgotten += 1
-
-
-def _whole(entry: _Entry) -> Tally:
-    return entry.hour if not entry.before.until else _sum((entry.before, entry.hour))
 
 
 def _sum(tallies: Iterable[Tally]) -> Tally:

@@ -19,6 +19,9 @@ SMALLEST, LARGEST = 1e-3, 1e9
 _GAMMA = (1 + ERROR) / (1 - ERROR)
 _PER_LOG = 1 / math.log(_GAMMA)
 _MIDDLE = 2 / (1 + _GAMMA)
+_COARSE = 1.2
+_PER_COARSE = 1 / math.log(_COARSE)
+_COARSEST = 0.01
 _log, _ceil = math.log, math.ceil
 
 
@@ -65,8 +68,11 @@ class Sketch(msgspec.Struct, array_like=True, gc=False):
     def merge(self, other: "Sketch") -> None:
         """Count everything that ``other`` has counted."""
         buckets = self.buckets
-        for index, count in other.buckets.items():
-            buckets[index] = buckets.get(index, 0) + count
+        if not buckets:
+            self.buckets = other.buckets.copy()
+        else:
+            for index, count in other.buckets.items():
+                buckets[index] = buckets.get(index, 0) + count
         self.zeros += other.zeros
         self.count += other.count
         self.total += other.total
@@ -90,6 +96,13 @@ class Sketch(msgspec.Struct, array_like=True, gc=False):
             value = _MIDDLE * _GAMMA ** indexes[place - 1] if place else 0.0
             found.append(min(max(value, self.least), self.most) if place else 0.0)
         return found
+
+
+def coarse(value: float) -> float:
+    """``value`` within 10 %, one of few numbers: for what is sketched so often that a tenth of the buckets must do."""
+    if not value > _COARSEST:
+        return 0.0
+    return float(_COARSE ** round(_log(min(value, LARGEST)) * _PER_COARSE))
 
 
 def summary(sketch: Sketch) -> Quantiles:
