@@ -7,22 +7,19 @@ until there are so many spans as asked for; then traces are looked for, with the
     .venv/bin/python bench/traces.py --spans 10000000 --out traces.json
 """
 
-import argparse
 import asyncio
 import os
 import random
 import statistics
 import sys
-import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
-import uvloop
 from case import Run
-from quiet import machine
-from results import Line, as_json, show
+from many_spans import main
+from results import Line
 
 from forerun.aio import SystemClock
 from forerun.events import Bus, ExecutionEnded
@@ -310,39 +307,5 @@ def _quantile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
-def measure(spans: int, *, quick: bool, folder: Path | None) -> Iterator[Line]:
-    """The lines of one run."""
-    with tempfile.TemporaryDirectory(prefix="forerun-traces-", dir=folder) as made:
-        bench = Bench(Path(made), Run("traces", quick=quick), spans)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            yield from runner.run(bench.lines())
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--spans", type=int, default=10_000_000, help="how many there shall be")
-    parser.add_argument("--quick", action="store_true", help="500,000 spans")
-    parser.add_argument("--folder", type=Path, help="where the database is made; 2 GB and more")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--out", type=Path, help="also write the JSON to this file")
-    given = parser.parse_args()
-    spans = 500_000 if given.quick else given.spans
-    began = time.monotonic()
-    lines = list(measure(spans, quick=given.quick, folder=given.folder))
-    about = {
-        "machine": machine(),
-        "quick": given.quick,
-        "spans": spans,
-        "took_s": round(time.monotonic() - began, 1),
-    }
-    text = as_json(lines, **about)
-    if given.out:
-        given.out.write_text(text)
-    print(text) if given.json else show(lines, f"Traces, {spans:,} spans")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, "traces", Bench, quick_spans=500_000))
