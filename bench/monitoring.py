@@ -7,8 +7,10 @@ that what the machine does meanwhile meets both.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from case import Run
 from client import Target, sequential
@@ -32,8 +34,8 @@ def in_turns(run: Run, count: int, measure: Measure, on: Target, off: Target) ->
 
 
 def monitoring(run: Run) -> Iterator[Line]:
-    """Warm calls one after the other, then 32 connections."""
-    calls, seconds = run.size(600, 300), run.size(3, 1)
+    """Warm calls one after the other, then 32 connections: rates vary by a tenth here, CPU time for a call hardly."""
+    calls, seconds = run.size(600, 300), run.size(2, 1)
     with (
         Server(monitoring_enabled="true") as watched,
         Server(monitoring_enabled="false") as unwatched,
@@ -45,10 +47,31 @@ def monitoring(run: Run) -> Iterator[Line]:
         yield run.median("warm p50, monitored over not", ratios, "ratio", WORST)
         for target in (on, off):
             load(target, 32, 1)
-        ratios = in_turns(run, 12, lambda target: load(target, 32, seconds).rate, on, off)
+        busy = {id(on): watched.process.pid, id(off): unwatched.process.pid}
+        costs: list[tuple[bool, float]] = []
+
+        def rate(target: Target) -> float:
+            before = cpu_us(busy[id(target)])
+            found = load(target, 32, seconds)
+            spent = cpu_us(busy[id(target)]) - before
+            costs.append((target is on, spent / max(1, found.answered)))
+            return found.rate
+
+        ratios = in_turns(run, 24, rate, on, off)
         yield run.median(
             "32 connections, monitored over not", ratios, "ratio", 1 / WORST, at_least=True
         )
+        pairs = zip(costs[::2], costs[1::2], strict=True)
+        shares = [
+            first[1] / second[1] if first[0] else second[1] / first[1] for first, second in pairs
+        ]
+        yield run.median("the server's CPU for each, monitored over not", shares, "ratio", WORST)
+
+
+def cpu_us(pid: int) -> float:
+    """CPU time that a process has used, in microseconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) * 1e6 / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> int:
