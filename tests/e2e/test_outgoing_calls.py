@@ -1,18 +1,11 @@
 """Python functions that call others: the calls carry trace information, are recognised, and are in the trace."""
 
-import re
-from collections.abc import Iterator
-from itertools import pairwise
-
 import pytest
-from tests.servers import Server, eventually, running
+from tests.chains import check_linked, counts, spans_of, traced
+from tests.servers import Server, running
 
 pytestmark = pytest.mark.slow
 
-TRACED = re.compile(
-    r"Root=1-(?P<root>[0-9a-f]{8}-[0-9a-f]{24});Parent=(?P<parent>[0-9a-f]{16});Sampled=1;"
-    r"Forerun=(?P<execution>[0-9a-f]{16})-(?P<depth>\d+)-(?P<weight>\d+)-[0-9a-f]{16}"
-)
 # The header comes in the environment; what a sandbox was started for says how its client was loaded: before the fork
 # (boto3 at the top), or by the function itself.
 SDK = """
@@ -70,34 +63,6 @@ def make(server: Server, source: str, monitoring: str = "on", **more: object) ->
     )
 
 
-def traced(header: str) -> re.Match[str]:
-    read = TRACED.fullmatch(header)
-    assert read, header
-    return read
-
-
-def flat(spans) -> Iterator[dict]:
-    for span in spans:
-        yield span
-        yield from flat(span["children"])
-
-
-def tree_of(server: Server, trace: str, executions: int):
-    """The spans of a trace, once it has so many executions: they are written behind the answers."""
-    path = f"/forerun/trace?TraceId={trace.replace('-', '')}"
-
-    def found():
-        answer = server.request("GET", path, headers=server.signed("GET", path, service="forerun"))
-        tree = answer.json()
-        return answer.status == 200 and tree["executions"] >= executions and tree["roots"]
-
-    return list(flat(eventually(found, what=f"{executions} executions of {trace}")))
-
-
-def counts(server: Server):
-    return server.platform("/forerun/monitoring")["Counts"]
-
-
 def check_chain(server: Server, first: dict, depth: int) -> None:
     """That each call of a chain led to the next execution, and that the trace says so."""
     seen = [first]
@@ -106,15 +71,9 @@ def check_chain(server: Server, first: dict, depth: int) -> None:
     chain = [traced(each["header"]) for each in seen]
     assert [read["depth"] for read in chain] == [str(number) for number in range(depth + 1)]
     assert len({read["root"] for read in chain}) == 1
-    spans = tree_of(server, chain[0]["root"], depth + 1)
-    by_id = {span["span_id"]: span for span in spans}
-    for caller, callee in pairwise(chain):
-        call = by_id[by_id[callee["execution"]]["parent_id"]]
-        assert (call["name"], call["parent_id"]) == ("lambda.Invoke", caller["execution"])
-        assert call["attributes"]["http.response.status_code"] == 200
-        assert call["attributes"]["forerun.injected"] is True
+    spans = spans_of(server, chain[0]["root"], depth + 1)
+    check_linked(spans, chain)
     assert sum(span["kind"] == "client" for span in spans) == depth
-    assert by_id[chain[0]["execution"]]["attributes"]["forerun.cpu_ms"] > 0
 
 
 @pytest.mark.parametrize("how", SOURCES)
@@ -151,7 +110,7 @@ def test_a_call_of_an_execution_that_was_killed_is_in_its_trace(server):
     headers = {**server.signed("POST", path, b"{}"), "X-Amzn-Trace-Id": f"Root={root}"}
     answer = server.request("POST", path, b"{}", headers)
     assert answer.json()["errorType"] == "Sandbox.Timedout"
-    (call,) = [span for span in tree_of(server, root[2:], 1) if span["kind"] == "client"]
+    (call,) = [span for span in spans_of(server, root[2:], 1) if span["kind"] == "client"]
     assert call["attributes"]["url.path"] == "/hangs/*"
     assert call["ended"] == 0
     assert "secret" not in str(call)

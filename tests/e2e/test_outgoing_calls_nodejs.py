@@ -1,19 +1,13 @@
 """Node functions that call others: the calls carry trace information, are recognised, and are in the trace."""
 
-import re
-from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from tests.servers import Server, eventually, package, running
+from tests.chains import check_linked, counts, spans_of, traced
+from tests.servers import Server, package, running
 
 pytestmark = pytest.mark.slow
 
-TRACED = re.compile(
-    r"Root=1-(?P<root>[0-9a-f]{8}-[0-9a-f]{24});Parent=(?P<parent>[0-9a-f]{16});Sampled=1;"
-    r"Forerun=(?P<execution>[0-9a-f]{16})-(?P<depth>\d+)-(?P<weight>\d+)-[0-9a-f]{16}"
-)
 SDK = Path(__file__).parents[1] / "conformance" / "nodejs" / "node_modules"
 
 # Signs as the AWS SDKs do, and with ``all`` as some others do: the trace id, too.
@@ -99,34 +93,6 @@ def pair(server):
     return make(server), make(server)
 
 
-def traced(header: str) -> re.Match[str]:
-    read = TRACED.fullmatch(header)
-    assert read, header
-    return read
-
-
-def flat(spans) -> Iterator[dict]:
-    for span in spans:
-        yield span
-        yield from flat(span["children"])
-
-
-def tree_of(server: Server, trace: str, executions: int):
-    """The spans of a trace, once it has so many executions: they are written behind the answers."""
-    path = f"/forerun/trace?TraceId={trace}"
-
-    def found():
-        answer = server.request("GET", path, headers=server.signed("GET", path, service="forerun"))
-        tree = answer.json()
-        return answer.status == 200 and tree["executions"] >= executions and tree["roots"]
-
-    return list(flat(eventually(found, what=f"{executions} executions of {trace}")))
-
-
-def counts(server: Server):
-    return server.platform("/forerun/monitoring")["Counts"]
-
-
 @pytest.mark.parametrize("how", ["fetch", "http"])
 def test_a_called_function_is_linked_to_its_caller(server, pair, how):
     a, b = pair
@@ -143,14 +109,8 @@ def test_a_called_function_is_linked_to_its_caller(server, pair, how):
     trace = chain[0]["root"].replace("-", "")
     assert first["w3c"]["traceparent"] == f"00-{trace}-{chain[0]['execution']}-01"
     assert first["client"] is None
-    spans = tree_of(server, trace, 3)
-    by_id = {span["span_id"]: span for span in spans}
-    for caller, callee in pairwise(chain):
-        call = by_id[by_id[callee["execution"]]["parent_id"]]
-        assert (call["name"], call["parent_id"]) == ("lambda.Invoke", caller["execution"])
-        assert call["attributes"]["http.response.status_code"] == 200
-        assert call["attributes"]["forerun.injected"] is True
-    assert by_id[chain[0]["execution"]]["attributes"]["forerun.cpu_ms"] > 0
+    spans = spans_of(server, trace, 3)
+    check_linked(spans, chain)
 
 
 def test_a_signature_that_covers_the_trace_id_stays_good(server, pair):
@@ -173,7 +133,7 @@ def test_the_aws_sdk(server, pair):
     seen = server.call(a, {"call": pair[1], "how": "sdk"})
     first, second = traced(seen["header"]), traced(seen["called"]["header"])
     assert second["depth"] == "1"
-    spans = tree_of(server, first["root"].replace("-", ""), 2)
+    spans = spans_of(server, first["root"].replace("-", ""), 2)
     by_id = {span["span_id"]: span for span in spans}
     call = by_id[by_id[second["execution"]]["parent_id"]]
     assert call["parent_id"] == first["execution"]
@@ -195,7 +155,7 @@ def test_a_call_of_an_execution_that_was_killed_is_in_its_trace(server):
         {**signed, "X-Amzn-Trace-Id": f"Root=1-{trace[:8]}-{trace[8:]}"},
     )
     assert answer.json()["errorType"] == "Sandbox.Timedout"
-    (call,) = [span for span in tree_of(server, trace, 1) if span["kind"] == "client"]
+    (call,) = [span for span in spans_of(server, trace, 1) if span["kind"] == "client"]
     assert call["attributes"]["url.path"] == "/hangs/*"
     assert call["ended"] == 0
     assert "secret" not in str(call)

@@ -4,13 +4,11 @@ All of it runs in a network of its own: the service is at an address that only o
 """
 
 import json
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.apart import in_own_network
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 
@@ -105,19 +103,8 @@ finally:
 
 
 def test_a_jailed_function_is_linked_through_a_service_of_the_world(tmp_path: Path) -> None:
-    if shutil.which("nft") is None or shutil.which("ip") is None:
-        pytest.skip("needs ip and nft (apt-get install iproute2 nftables)")
-    path = [str(Path(__file__).parents[2]), *sys.path]
-    ran = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[:0] = {path!r}\n" + WORLD, tmp_path],
-        capture_output=True,
-        text=True,
-        timeout=55,
-        start_new_session=True,
-        check=False,
-    )
-    assert ran.stdout, ran.stderr
-    found = json.loads(ran.stdout)
+    printed = in_own_network(WORLD, tmp_path, within=55)
+    found = json.loads(printed)
     service, b = "203.0.113.1:80", found["b"]
     assert found["isolation"] == "jail"
     assert (

@@ -7,6 +7,7 @@ import signal
 import uuid
 
 import pytest
+from tests.chains import TRACED, counts, traced
 from tests.servers import Server, eventually, running
 
 pytestmark = pytest.mark.slow
@@ -58,10 +59,6 @@ def by_socket(name, kind, payload):
     assert answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 202")), answer
     return json.loads(answer.partition(b"\\r\\n\\r\\n")[2] or b"null")
 """
-TRACED = re.compile(
-    r"Root=1-(?P<root>[0-9a-f]{8}-[0-9a-f]{24});Parent=(?P<parent>[0-9a-f]{16});Sampled=1;"
-    r"Forerun=(?P<execution>[0-9a-f]{16})-(?P<depth>\d+)-(?P<weight>\d+)-[0-9a-f]{16}"
-)
 UNTRACED = re.compile(r"Root=1-(?P<root>[0-9a-f]{8}-[0-9a-f]{24});Parent=[0-9a-f]{16};Sampled=[01]")
 
 
@@ -88,16 +85,6 @@ def make_pair(server: Server):
 def tag(server: Server, name: str, value: str) -> None:
     arn = server.lambda_.get_function(FunctionName=name)["Configuration"]["FunctionArn"]
     server.lambda_.tag_resource(Resource=arn, Tags={"forerun:monitoring": value})
-
-
-def traced(header: str):
-    read = TRACED.fullmatch(header)
-    assert read, header
-    return read
-
-
-def counts(server: Server):
-    return server.platform("/forerun/monitoring")["Counts"]
 
 
 def seen_by(server: Server, name: str):

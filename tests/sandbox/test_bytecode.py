@@ -2,27 +2,24 @@
 
 import json
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.apart import as_ordinary_user
 from tests.sandbox.makers import RUNTIME, make_call, make_spec, write_code
 
 from forerun.aio import SystemClock
 from forerun.errors import SetupFailed
 from forerun.model.execution import InitReport, SandboxSpec
 from forerun.model.functions import Egress
-from forerun.sandbox import JailSandboxes, Pack, find_pythons, make_pack
+from forerun.sandbox import JailSandboxes, Pack, make_pack
 from forerun.sandbox.bytecode import MAX_BYTES, _spec, packs_of, worth_compiling
 
 pytestmark = pytest.mark.root
 
-NOBODY = 65534
 WATCHING = """
 import os, sys
 compiled = []
@@ -172,29 +169,8 @@ asyncio.run(main(Path(sys.argv[1])))
 
 
 def test_an_ordinary_user_compiles_too() -> None:
-    pythons = find_pythons([Path("/usr/bin")], None)
-    if RUNTIME not in pythons:
-        pytest.skip(f"no {RUNTIME} that another user may run")
-    data = Path(tempfile.mkdtemp(prefix="forerun-rootless-"))
-    try:
-        os.chown(data, NOBODY, NOBODY)
-        ran = subprocess.run(
-            [pythons[RUNTIME].program, "-c", ROOTLESS, data],
-            user=NOBODY,
-            group=NOBODY,
-            extra_groups=[],
-            cwd="/",
-            env={"PYTHONPATH": ":".join([str(Path(__file__).parents[2]), *filter(None, sys.path)])},
-            capture_output=True,
-            timeout=40,
-            check=False,
-            text=True,
-        )
-        assert ran.returncode == 0, ran.stderr
-        found = json.loads(ran.stdout)
+    with as_ordinary_user(ROOTLESS) as (_, found):
         assert (found["compiled"], found["value"]) == ([], 7)
-    finally:
-        shutil.rmtree(data)
 
 
 class Liar:

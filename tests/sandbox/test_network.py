@@ -1,12 +1,10 @@
 """Open egress, in a network made for the test: no packet leaves the machine."""
 
 import json
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.apart import in_own_network
 
 from forerun.sandbox.network import addresses, rules
 
@@ -90,19 +88,8 @@ os.killpg(0, 9)
 
 @pytest.mark.root
 def test_open_egress_reaches_the_world_and_not_the_host(tmp_path: Path) -> None:
-    if shutil.which("nft") is None or shutil.which("ip") is None:
-        pytest.skip("needs ip and nft (apt-get install iproute2 nftables)")
-    path = [str(Path(__file__).parents[2]), *sys.path]
-    ran = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[:0] = {path!r}\n" + WORLD, tmp_path],
-        capture_output=True,
-        text=True,
-        timeout=50,
-        start_new_session=True,
-        check=False,
-    )
-    assert ran.stdout, ran.stderr
-    first, _, rest = ran.stdout.partition("\n")
+    printed = in_own_network(WORLD, tmp_path, within=50)
+    first, _, rest = printed.partition("\n")
     opened, again, closed = json.loads(first)
     assert opened == ["hello", "timeout", "ECONNREFUSED", "timeout"]
     assert again == [*opened, "timeout"]

@@ -1,20 +1,10 @@
 """The jail of a user without privileges: the same confinement, one user on the host for all sandboxes."""
 
-import json
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
-
 import pytest
-
-from forerun.sandbox import find_pythons
+from tests.apart import as_ordinary_user
 
 pytestmark = pytest.mark.root  # to become another user
 
-NOBODY = 65534
 SCENARIO = """
 import asyncio, json, os, sys, time
 from pathlib import Path
@@ -65,27 +55,8 @@ asyncio.run(main(Path(sys.argv[1])))
 
 
 def test_confines_as_an_ordinary_user() -> None:
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    pythons = find_pythons([Path("/usr/bin")], None)
-    if version not in pythons:
-        pytest.skip(f"no {version} that another user may run")
-    data = Path(tempfile.mkdtemp(prefix="forerun-rootless-"))
-    try:
-        os.chown(data, NOBODY, NOBODY)
-        ran = subprocess.run(
-            [pythons[version].program, "-c", SCENARIO, data],
-            user=NOBODY,
-            group=NOBODY,
-            extra_groups=[],
-            cwd="/",
-            env={"PYTHONPATH": ":".join([str(Path(__file__).parents[2]), *filter(None, sys.path)])},
-            capture_output=True,
-            timeout=40,
-            check=False,
-            text=True,
-        )
-        assert ran.returncode == 0, ran.stderr
-        first, second, copied = json.loads(ran.stdout)
+    with as_ordinary_user(SCENARIO) as (data, printed):
+        first, second, copied = printed
         assert first["pids"] == second["pids"] == ["1"]
         assert copied["pids"] == ["1", "2"], "its own, and the one that keeps its namespaces"
         for found in (first, second, copied):
@@ -97,5 +68,3 @@ def test_confines_as_an_ordinary_user() -> None:
             assert found[str(data / "own-file")] == 2
             assert found["/etc/shadow"] == 2
         assert list((data / "run").iterdir()) == []
-    finally:
-        shutil.rmtree(data)
