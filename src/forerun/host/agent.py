@@ -49,6 +49,7 @@ ATTEMPTS = 3
 PLACEMENT = {
     StartType.WARM: "idle sandbox of this version",
     StartType.PREWARMED: "sandbox of this version prepared ahead",
+    StartType.PRELOADED: "sandbox of this version prepared because of a running execution",
     StartType.POOL: "warming pool",
     StartType.ZYGOTE: "forked: pool empty",
     StartType.COLD: "interpreter started: pool empty, no zygote yet",

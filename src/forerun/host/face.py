@@ -47,6 +47,15 @@ class SandboxInfo(msgspec.Struct, frozen=True, kw_only=True):
     idle_s: float
 
 
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """The sandboxes of one version. ``failure`` is why the last one that was prepared could not be; empty when it could."""
+
+    idle: int = 0
+    working: int = 0
+    preparing: int = 0
+    failure: str = ""
+
+
 class HostStats(msgspec.Struct, frozen=True, kw_only=True):
     """A host at one moment; ``starts``, ``evicted`` and ``failed`` count since it began."""
 

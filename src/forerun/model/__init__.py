@@ -14,6 +14,7 @@ from forerun.model.execution import (
     StartType,
     Timings,
 )
+from forerun.model.forecasts import Expectation, Qualified, Reason, Standby
 from forerun.model.functions import (
     DestinationConfig,
     Egress,
@@ -44,6 +45,7 @@ __all__ = [
     "DestinationConfig",
     "Egress",
     "EventInvokeConfig",
+    "Expectation",
     "FunctionVersion",
     "InitFailure",
     "InitReport",
@@ -53,11 +55,14 @@ __all__ = [
     "Origin",
     "Outcome",
     "OutgoingCall",
+    "Qualified",
+    "Reason",
     "ResponseSink",
     "SandboxSpec",
     "Segment",
     "Span",
     "SpanStatus",
+    "Standby",
     "StartType",
     "Timings",
     "TraceContext",

@@ -14,13 +14,15 @@ WITH_SDK = "+sdk"
 class StartType(StrEnum):
     """How the sandbox of an invocation was come by, cheapest first.
 
-    ``WARM`` it had served this version before; ``PREWARMED`` it was initialised for this version ahead of the call;
+    ``WARM`` it had served this version before; ``PREWARMED`` it was initialised for this version ahead of the call, and
+    ``PRELOADED`` so because of an execution that was likely to call it;
     ``POOL`` a jailed sandbox of the runtime took the code; ``ZYGOTE`` it was forked for this call; ``COLD`` its
     zygote or interpreter had to be started first.
     """
 
     WARM = "warm"
     PREWARMED = "prewarmed"
+    PRELOADED = "preloaded"
     POOL = "pool"
     ZYGOTE = "zygote"
     COLD = "cold"
@@ -173,6 +175,11 @@ class InvocationRecord(msgspec.Struct, kw_only=True):
 
     ``status``: ``success``, ``error``, ``timeout``, ``throttled``, ``expired``. ``invocation_type``:
     ``RequestResponse`` or ``Event``. ``attempt`` counts from 1.
+
+    ``foresight`` is ``hit`` when it ran in a sandbox that was there because the call was expected, ``miss`` when it had to
+    wait for one, else empty. ``cause`` says what that expectation was drawn from: the request id of the execution that was
+    likely to call it, or a reason in words. ``idle_mb_s`` is what sandboxes of this version have cost without working since
+    the invocation before, in MB times seconds.
     """
 
     request_id: str
@@ -197,3 +204,6 @@ class InvocationRecord(msgspec.Struct, kw_only=True):
     response_bytes: int = 0
     trace_id: str = ""
     timings: Timings
+    foresight: str = ""
+    cause: str = ""
+    idle_mb_s: float = 0.0

@@ -17,6 +17,7 @@ from typing import Any, Self
 from forerun.settings.groups import (
     EgressPolicy,
     EventSettings,
+    ForesightSettings,
     HostSettings,
     LimitSettings,
     MonitoringSettings,
@@ -32,6 +33,7 @@ __all__ = [
     "ClientSettings",
     "EgressPolicy",
     "EventSettings",
+    "ForesightSettings",
     "HostSettings",
     "LimitSettings",
     "MonitoringSettings",
@@ -54,6 +56,7 @@ class Settings:
     events: EventSettings = field(default_factory=EventSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     monitoring: MonitoringSettings = field(default_factory=MonitoringSettings)
+    foresight: ForesightSettings = field(default_factory=ForesightSettings)
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **overrides: object) -> Self:

@@ -241,6 +241,44 @@ class RetentionSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ForesightSettings:
+    """How far the platform acts ahead of calls, and what that may cost."""
+
+    enabled: bool = True
+    """Whether it does at all; otherwise idle sandboxes are kept by the host's own rule and nothing is made ahead."""
+
+    preload_likelihood: float = 0.5
+    """How likely a running execution must be to call a function for its code to be loaded ahead."""
+
+    preload_samples: int = 20
+    """Executions of the caller that must have been watched before that."""
+
+    preload_margin_s: float = 2.0
+    """Seconds that a preloaded sandbox waits beyond the time in which the call was to be expected."""
+
+    preload_depth: int = 4
+    """Calls along a chain that are looked ahead."""
+
+    leader_correlation: float = 0.7
+    """How closely calls must follow those of another function for that one to lead it, from 0 to 1."""
+
+    periodic_misses: int = 3
+    """Expected calls in a row that do not come until a period is no longer believed in."""
+
+    defer_idle_percent: float = 50.0
+    """Percent of the memory for sandboxes that must be free for deferrable events to be run before their latest start."""
+
+    def __post_init__(self) -> None:
+        _in_range("foresight.preload_likelihood", self.preload_likelihood, 0.01, 1)
+        _in_range("foresight.preload_samples", self.preload_samples, 1, 1_000_000)
+        _in_range("foresight.preload_margin_s", self.preload_margin_s, 0, 3600)
+        _in_range("foresight.preload_depth", self.preload_depth, 0, 16)
+        _in_range("foresight.leader_correlation", self.leader_correlation, 0.1, 1)
+        _in_range("foresight.periodic_misses", self.periodic_misses, 1, 100)
+        _in_range("foresight.defer_idle_percent", self.defer_idle_percent, 0, 100)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class MonitoringSettings:
     """Which executions are watched, and how long what was seen is kept."""
 

@@ -1,0 +1,8 @@
+"""What will be called, when, and how surely: forecasts from past and running calls, and their replay on recorded ones.
+
+Pure: arrivals and profiles in, expectations out; time is an argument. Live and in replay the very same policies decide.
+"""
+
+from forerun.prediction.policy import Cost, Policy
+
+__all__ = ["Cost", "Policy"]
