@@ -26,6 +26,16 @@ class Policy(Protocol[F]):
         """So many calls of the function began at ``at``; the functions whose windows may have changed by it."""
         ...
 
+    def advance(self, now: float) -> Iterable[F]:
+        """It is ``now``, whether anything was called or not; the functions whose windows are to be asked for again.
+
+        A policy may plan a stretch ahead at a time. Called at least once a minute, and before ``observe`` for the same moment.
+        """
+        ...
+
     def windows(self, function: F, now: float) -> Sequence[Expectation]:
-        """When the function shall have a sandbox ready from ``now`` on, if it is not called again; in order, disjoint."""
+        """When the function shall have a sandbox ready from ``now`` on, if it is not called again; in order, disjoint.
+
+        They hold until ``observe`` or ``advance`` name the function.
+        """
         ...
