@@ -40,7 +40,8 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What a sandbox is made for: one account, one function version.
 
     ``code_dir`` and ``layers_dir`` are absolute paths on the host, mounted read-only at ``/var/task`` and ``/opt``.
-    ``environment`` holds the user's variables only; the platform's own are added by the sandbox.
+    ``environment`` holds the user's variables only; the platform's own are added by the sandbox. ``zygote`` is the
+    ending of the pool whose sandboxes have imported most of what it imports, if there is a better one than usual.
     """
 
     key: str
@@ -64,11 +65,12 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     credentials: Credentials | None = None
     snap_start: bool = False
     uses_sdk: bool = False
+    zygote: str = ""
 
     @property
     def pool(self) -> str:
-        """Which unassigned sandboxes suit it: those of its runtime, or those with the AWS SDK imported as well."""
-        return self.runtime + WITH_SDK if self.uses_sdk else self.runtime
+        """Which unassigned sandboxes suit it: those of its runtime, or of a zygote that has imported more (the AWS SDK)."""
+        return self.runtime + (self.zygote or (WITH_SDK if self.uses_sdk else ""))
 
 
 class ResponseSink(Protocol):
@@ -110,12 +112,25 @@ class LogLine(msgspec.Struct, frozen=True, array_like=True):
     text: str
 
 
+class Import(msgspec.Struct, frozen=True, array_like=True):
+    """A module that init imported: its name, where from, and milliseconds with all that it imported itself.
+
+    ``origin``: ``standard`` library and AWS ``sdk`` of the runtime, with the full names of the modules that the user's
+    code asked for; ``layer`` and ``package`` of the function, with the names of their packages.
+    """
+
+    name: str
+    origin: str
+    ms: float
+
+
 class InitReport(msgspec.Struct, kw_only=True):
-    """What the init phase did: its length in milliseconds and its output."""
+    """What the init phase did: its length in milliseconds, its output, and what it imported beyond what was there."""
 
     duration_ms: float
     logs: list[LogLine] = []
     restored: bool = False
+    imports: list[Import] = []
 
 
 class InitFailure(msgspec.Struct, kw_only=True):

@@ -24,7 +24,7 @@ import time
 import traceback
 import types
 
-from forerun.runtime import bytecode, calls, faults, instrument, logs, snapshots
+from forerun.runtime import bytecode, calls, faults, imports, instrument, logs, snapshots
 from forerun.runtime.answers import JSON_TYPE, Marshaller, read_event
 from forerun.runtime.context import Facts, LambdaContext
 from forerun.runtime.faults import describe
@@ -90,6 +90,7 @@ class Runtime:
         began = time.perf_counter()
         self._set_up()
         error_type = status = None
+        measure = self._measure()
         try:
             if self._snap_start:
                 snapshots.offer_registry()
@@ -105,7 +106,18 @@ class Runtime:
             self._fail_init(began, error, error_type or error["errorType"], status or 1)
         except BaseException as leaving:  # noqa: BLE001  sys.exit, or an interrupt
             self._exit_init(began, leaving)
-        self._send_inited({"ms": _since(began)})
+        finally:
+            measure.end()
+        self._send_inited({"ms": _since(began), "imports": measure.imports()})
+
+    def _measure(self) -> imports.Measure:
+        """Begin to measure what init imports."""
+        given = self._assignment
+        measure = imports.Measure(
+            given["task_root"], given["code_paths"], given.get("library_paths", ())
+        )
+        measure.begin()
+        return measure
 
     def adopt(self, stream: Stream) -> None:
         """Continue in a forked copy of an initialised process, on a stream of its own; RESTORE is to come."""

@@ -128,6 +128,14 @@ def unheard(_: Sandbox) -> None:
     """The ``OnExit`` of who does not ask to hear of it."""
 
 
+# Hears of each sandbox that has loaded its function, and what that imported.
+OnLoaded = Callable[[Sandbox, SandboxSpec, InitReport], None]
+
+
+def unlearned(_: Sandbox, _spec: SandboxSpec, _report: InitReport) -> None:
+    """The ``OnLoaded`` of who does not ask to hear of it."""
+
+
 # Takes over a listening socket inside a sandbox's network, to serve the platform's API to that sandbox alone (its id, and
 # the function that it has); returns what stops it.
 ServePlatform = Callable[[socket, str, SandboxSpec], Awaitable[Callable[[], None]]]

@@ -21,6 +21,7 @@ from forerun.runtime.wire import (
     split_headed,
     split_log,
 )
+from forerun.sandbox.imports import read_imports
 from forerun.sandbox.link import Link
 from forerun.sandbox.outgoing import MAX_CALLS, OutgoingCalls
 from forerun.sandbox.runtime_messages import name_of_error
@@ -188,11 +189,15 @@ def _init_result(body: bytes) -> InitReport | InitFailure:
         report = json.loads(body)
         duration = float(report["ms"])
         if "error" not in report:
-            return InitReport(duration_ms=duration, restored=bool(report.get("restored")))
+            return InitReport(
+                duration_ms=duration,
+                restored=bool(report.get("restored")),
+                imports=read_imports(report.get("imports")),
+            )
         return InitFailure(
             payload=json.dumps(report["error"]).encode(),
             error_type=name_of_error(report.get("error_type") or report["error"]["errorType"]),
             duration_ms=duration,
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise WireClosed(f"INITED: {error}") from None

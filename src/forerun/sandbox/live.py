@@ -18,7 +18,7 @@ from forerun.aio import Clock, TaskOwner
 from forerun.errors import SandboxDead, SetupFailed
 from forerun.model import Call, InitFailure, InitReport, Outcome, SandboxSpec
 from forerun.runtime.wire import EXITED, FAILED, READY, WireClosed, pack
-from forerun.sandbox.contract import OnExit
+from forerun.sandbox.contract import OnExit, OnLoaded, unlearned
 from forerun.sandbox.dialogue import Dialogue
 from forerun.sandbox.endings import (
     Exit,
@@ -29,6 +29,7 @@ from forerun.sandbox.endings import (
     timed_out,
     timeout_line,
 )
+from forerun.sandbox.imports import believable
 from forerun.sandbox.link import Link
 from forerun.sandbox.output import Output
 
@@ -73,12 +74,13 @@ class Body(Protocol):
 
 @dataclass(frozen=True)
 class Watch:
-    """What a sandbox needs of its maker: the time, who hears that it ended unasked or is destroyed, and background."""
+    """What a sandbox needs of its maker: the time, background, and who hears that it ended unasked, is destroyed, or has loaded its function."""
 
     clock: Clock
     owner: TaskOwner
     on_exit: OnExit
     on_destroyed: OnExit
+    on_loaded: OnLoaded = unlearned
 
 
 class LiveSandbox:
@@ -189,6 +191,9 @@ class LiveSandbox:
         result.logs = self._link.output.take()
         if isinstance(result, InitFailure):
             self._alive = False
+        else:
+            result.imports = believable(result.imports, self._since_init())
+            self._watch.on_loaded(self, spec, result)
         return result
 
     async def invoke(self, call: Call) -> Outcome:
