@@ -3,6 +3,9 @@
 Pure: arrivals and profiles in, expectations out; time is an argument. Live and in replay the very same policies decide.
 """
 
+from forerun.prediction.expectations import disjoint
+from forerun.prediction.forecast import Forecast
 from forerun.prediction.policy import Cost, Policy
+from forerun.prediction.predictor import Predictor
 
-__all__ = ["Cost", "Policy"]
+__all__ = ["Cost", "Forecast", "Policy", "Predictor", "disjoint"]
