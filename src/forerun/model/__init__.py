@@ -15,7 +15,7 @@ from forerun.model.execution import (
     StartType,
     Timings,
 )
-from forerun.model.forecasts import Expectation, Qualified, Reason, Standby
+from forerun.model.forecasts import Expectation, Qualified, Reason, Standby, Successor
 from forerun.model.functions import (
     DestinationConfig,
     Egress,
@@ -66,6 +66,7 @@ __all__ = [
     "SpanStatus",
     "Standby",
     "StartType",
+    "Successor",
     "Timings",
     "TraceContext",
     "distinct_spans",

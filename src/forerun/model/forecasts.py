@@ -16,6 +16,25 @@ class Qualified(NamedTuple):
     qualifier: str = ""
 
 
+class Successor(NamedTuple):
+    """A function that executions of another one call, as the caller's profile has it.
+
+    ``likelihood`` is the share of executions that do, of which ``samples`` were watched; ``calls`` is how many calls
+    under way at once such an execution has (the 95th percentile). Delays are seconds from the caller's start to its first
+    call. ``outlives``: its calls are mostly accepted for later, so they may begin when the caller has ended.
+    ``excludes`` names the caller's other successors that never occur together with this one.
+    """
+
+    function: Qualified
+    likelihood: float
+    samples: int
+    calls: int = 1
+    delay_p50_s: float = 0.0
+    delay_p95_s: float = 0.0
+    outlives: bool = False
+    excludes: frozenset[Qualified] = frozenset()
+
+
 class Reason(StrEnum):
     """What an expectation is drawn from.
 
