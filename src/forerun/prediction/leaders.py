@@ -105,6 +105,7 @@ class Leaders(Generic[F]):
         watched = self._functions.get(function)
         if watched is None:
             watched = self._functions[function] = _Watched()
+        tick = max(tick, watched.tick)  # clocks go back
         level = watched.level * math.exp((watched.tick - tick) / LEVEL_TICKS)
         watched.level, watched.tick = level + count / LEVEL_TICKS, tick
         if tick - watched.onset <= REFRACTORY:

@@ -73,7 +73,7 @@ class Predictor(Generic[F]):
         self._seconds: Waits[F] | None = (
             Waits(finest_s, kind) if finest_s < self._minutes.tick_s else None
         )
-        self._finest = self._seconds or self._minutes
+        self._finest = self._minutes if self._seconds is None else self._seconds
         self._leaders: Leaders[F] = Leaders(group, correlation)
         self._asleep: dict[int, list[F]] = {}
 
@@ -123,15 +123,13 @@ class Predictor(Generic[F]):
 
     # -- telling -------------------------------------------------------------------------------------------------
 
-    def windows(self, function: F, now: float) -> Sequence[Expectation]:
-        """See ``Policy``."""
-        known = self._functions.get(function)
-        if known is None:
+    def windows(self, function: F, now: float, *, far: bool = False) -> Sequence[Expectation]:
+        """See ``Policy``; with ``far`` as far ahead as anything is known, which takes longer."""
+        if function not in self._functions:
             return ()
-        count = max(1, round(known.burst))
         found = [
-            *self._by_seconds(function, now, count),
-            *self._by_minutes(function, known, now, count),
+            *self._by_seconds(function, now, far=far),
+            *self._by_minutes(function, now, far=far),
             *self._by_leaders(function, now),
         ]
         return disjoint(found) if len(found) > 1 else found
@@ -142,30 +140,30 @@ class Predictor(Generic[F]):
         worth = self._price * cost.start_ms / 1000.0
         return cost.memory_mb / 1024.0 * tick_s / worth if worth > 0.0 else math.inf
 
-    def _by_seconds(self, function: F, now: float, count: int) -> list[Expectation]:
+    def _by_seconds(self, function: F, now: float, *, far: bool) -> list[Expectation]:
         if self._seconds is None:
             return []
         tick_s = self._seconds.tick_s
-        chances = self._seconds.chances(function, int(now // tick_s), self._bar(function, tick_s))
-        return [self._expectation(self._seconds, function, each, count) for each in chances]
+        bar = self._bar(function, tick_s)
+        chances = self._seconds.chances(function, int(now // tick_s), bar, far=far)
+        return [self._expectation(self._seconds, function, each) for each in chances]
 
-    def _by_minutes(self, function: F, known: _Known, now: float, count: int) -> list[Expectation]:
+    def _by_minutes(self, function: F, now: float, *, far: bool) -> list[Expectation]:
         tick_s = self._minutes.tick_s
         bar = self._bar(function, tick_s)
         tick = int(now // tick_s)
         if self._seconds is not None and (wait := self._seconds.get(function)) is not None:
             # Seconds decide until they give the wait up.
             tick = max(tick, math.ceil((wait.last + HORIZON) * self._seconds.tick_s / tick_s))
-        calendar = known.calendar
-        chances = self._minutes.chances(function, tick, bar, calendar)
-        found = [self._expectation(self._minutes, function, each, count) for each in chances]
+        calendar = self._functions[function].calendar
+        chances = self._minutes.chances(function, tick, bar, calendar, far=far)
+        found = [self._expectation(self._minutes, function, each) for each in chances]
         wait = self._minutes.get(function)
-        if calendar is not None and wait is not None and wait.due < 0:
+        if calendar is not None and wait is not None and (far or wait.due < 0):
+            tick = max(tick, wait.last + HORIZON + 1)
             end = int(now // DAY_S + 2) * int(DAY_S // tick_s)
             found += [
-                self._expectation(
-                    self._minutes, function, Chance(at, at + 1, hazard, "cycle"), count
-                )
+                self._expectation(self._minutes, function, Chance(at, at + 1, hazard, "cycle"))
                 for at, hazard in calendar.ahead(tick, end)
                 if hazard >= bar
             ]
@@ -185,7 +183,7 @@ class Predictor(Generic[F]):
             for lead in self._leaders.expected(function, int(now // tick_s))
         ]
 
-    def _expectation(self, waits: Waits[F], function: F, chance: Chance, count: int) -> Expectation:
+    def _expectation(self, waits: Waits[F], function: F, chance: Chance) -> Expectation:
         reason, cause = _REASONS[chance.level], ""
         if reason is not Reason.RECENT:
             period_s, degree = regularity(waits.get(function), waits.tick_s)
@@ -198,7 +196,7 @@ class Predictor(Generic[F]):
             until=chance.end * waits.tick_s,
             probability=chance.probability,
             reason=reason,
-            count=count,
+            count=max(1, round(self._functions[function].burst)),
             cause=cause,
         )
 
@@ -247,7 +245,7 @@ class Predictor(Generic[F]):
                 )
                 for leader, pair in pairs
             ],
-            windows=list(self.windows(function, now)),
+            windows=list(self.windows(function, now, far=True)),
         )
 
     # -- keeping -------------------------------------------------------------------------------------------------

@@ -207,13 +207,24 @@ class Waits(Generic[F]):
     # -- telling -------------------------------------------------------------------------------------------------
 
     def chances(
-        self, function: F, now: int, bar: float, calendar: Calendar | None = None
+        self,
+        function: F,
+        now: int,
+        bar: float,
+        calendar: Calendar | None = None,
+        *,
+        far: bool = False,
     ) -> list[Chance]:
-        """When, from tick ``now`` to the next visit by ``advance``, the hazard reaches ``bar``, if no call comes."""
+        """When, from tick ``now`` to the next visit by ``advance``, the hazard reaches ``bar``, if no call comes.
+
+        With ``far`` up to the horizon.
+        """
         wait = self._functions.get(function)
         if wait is None or wait.due < 0:
             return []
-        end = min(wait.last + HORIZON, wait.due) + 1
+        end = wait.last + HORIZON + 1
+        if not far:
+            end = min(end, wait.due + 1)
         found: list[Chance] = []
         start, survive, peak, level = -1, 1.0, 0.0, ""
         for tick in range(max(now, wait.last + 1), end):
