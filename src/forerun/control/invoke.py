@@ -157,7 +157,7 @@ class Invoker:
 
     async def prepare(self, function: FunctionVersion) -> None:
         """Take the snapshot of a version with SnapStart ahead of its first call. Raises ``ForerunError`` when it cannot."""
-        await self._host.prewarm(self._spec(function), 0)
+        await self._host.take_snapshot(self._spec(function))
 
     def record(self, record: InvocationRecord, on_stored: Callable[[], None]) -> None:
         """Keep the record of an invocation that was never run."""
@@ -178,6 +178,9 @@ class Invoker:
         record.host = self._host.name
         record.placement = run.placement
         record.isolation = run.isolation
+        record.foresight = run.foresight
+        record.cause = run.cause
+        record.idle_mb_s = run.idle_mb_s
         outcome = run.outcome
         if isinstance(outcome, InitFailure):
             reply = _init_failed(function, outcome, record, context)

@@ -7,6 +7,6 @@ waits are bounded in number and time; no call is begun twice. Everything decided
 
 from forerun.host.agent import HostAgent
 from forerun.host.compiler import Compiler
-from forerun.host.face import Host, HostStats, Run, SandboxInfo
+from forerun.host.face import Host, HostStats, Run, SandboxInfo, Standing
 
-__all__ = ["Compiler", "Host", "HostAgent", "HostStats", "Run", "SandboxInfo"]
+__all__ = ["Compiler", "Host", "HostAgent", "HostStats", "Run", "SandboxInfo", "Standing"]

@@ -11,15 +11,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from forerun.aio import Clock, TaskOwner
-from forerun.errors import ForerunError, NoSuchRuntime, SandboxDead, SetupFailed, Throttled
+from forerun.errors import NoSuchRuntime, SandboxDead, SetupFailed, Throttled
+from forerun.host import subpools
 from forerun.host.dispatch import REASON, Dispatcher
 from forerun.host.evictor import Evictor
-from forerun.host.face import HostStats, Run, SandboxInfo
+from forerun.host.face import HostStats, Run, SandboxInfo, Standing
 from forerun.host.ledger import Ledger
 from forerun.host.line import Ticket
+from forerun.host.loading import Loader, still_ours
 from forerun.host.machine import available_memory_mb, machine_memory_mb, sandbox_memory_mb
 from forerun.host.personal import Personal
+from forerun.host.preparing import Preparations
 from forerun.host.replenish import RefillPolicy, Replenisher
+from forerun.host.runs import COPIED, not_copied, not_loaded, run_in
 from forerun.host.showing import sandboxes_of, stats_of
 from forerun.host.slots import Slot, State, version_key
 from forerun.host.templates import Templates
@@ -30,8 +34,8 @@ from forerun.model import (
     Call,
     Credentials,
     InitFailure,
-    InitReport,
     SandboxSpec,
+    Standby,
     StartType,
     Timings,
 )
@@ -46,16 +50,6 @@ log = logging.getLogger("forerun.host")
 # Sandboxes hold credentials that last twelve hours; a call that begins before this ends before those.
 LIFETIME_S = 11 * 3600.0
 ATTEMPTS = 3
-PLACEMENT = {
-    StartType.WARM: "idle sandbox of this version",
-    StartType.PREWARMED: "sandbox of this version prepared ahead",
-    StartType.PRELOADED: "sandbox of this version prepared because of a running execution",
-    StartType.POOL: "warming pool",
-    StartType.ZYGOTE: "forked: pool empty",
-    StartType.COLD: "interpreter started: pool empty, no zygote yet",
-}
-TEMPLATE = "template of this version's sandboxes"
-COPIED = "copied from this version's snapshot"
 
 
 class HostAgent:
@@ -85,7 +79,6 @@ class HostAgent:
         self._timeouts = sandbox_settings or SandboxSettings()
         self._personal = Personal(clock, credentials)
         self.running = self._personal.running
-        self._on_loaded = on_loaded
         self._dispatch: Dispatcher[Sandbox] = Dispatcher(
             ledger=Ledger(settings.memory_mb or sandbox_memory_mb(), settings.max_sandboxes),
             evictor=Evictor(min_s=settings.keep_alive_min_s, max_s=settings.keep_alive_max_s),
@@ -110,9 +103,28 @@ class HostAgent:
             init_s=self._timeouts.init_timeout_s,
             wait_s=settings.wait_s,
         )
+        self._loader = Loader(
+            self._dispatch,
+            self._works,
+            self._templates,
+            self._personal,
+            clock,
+            init_s=self._timeouts.init_timeout_s,
+            on_loaded=on_loaded,
+        )
+        self._preparations = Preparations(
+            self._dispatch,
+            self._works,
+            self._templates,
+            self._loader,
+            clock,
+            runs=lambda runtime: runtime in sandboxes.runtimes(),
+            wait_s=settings.wait_s,
+        )
         self._upkeep = Upkeep(
             self._dispatch,
             self._works,
+            self._preparations,
             clock,
             available_mb=available_mb,
             floor_mb=int(machine_memory_mb() * settings.machine_floor_percent / 100),
@@ -152,7 +164,7 @@ class HostAgent:
         self._running += 1
         try:
             while (slot := self._pool.claim(spec.key)) is not None:
-                start = StartType.WARM if slot.calls else StartType.PREWARMED
+                start = StartType.WARM if slot.calls else slot.start
                 timings.acquired = timings.loaded = self._clock.now()
                 with contextlib.suppress(SandboxDead):
                     return await self._invoke(slot, start, spec, call, timings)
@@ -168,20 +180,24 @@ class HostAgent:
         while True:
             if (failure := await self._templates.provide(spec)) is not None:
                 timings.acquired = timings.loaded = self._clock.now()
-                return self._not_copied(spec, failure)
+                self._starts[StartType.ZYGOTE] += 1
+                stream = self._personal.log_stream(spec)
+                return not_copied(failure, self._sandboxes.isolation, stream)
             ticket, slot = await self._obtain(spec, call)
             timings.acquired = self._clock.now()
             init = None
             try:
                 if slot.state is State.ASSIGNING:
                     attempt += 1
-                    loaded = await self._assign(slot, spec)
+                    loaded = await self._loader.load(slot, spec)
                     timings.loaded = self._clock.now()
                     if isinstance(loaded, InitFailure):
-                        return self._init_failed(slot, ticket.start, loaded)
+                        self._starts[ticket.start] += 1
+                        isolation = self._sandboxes.isolation
+                        return not_loaded(loaded, ticket.start, slot, isolation)
                     init = loaded
                 else:
-                    _still_ours(slot)
+                    still_ours(slot)
                     timings.loaded = timings.acquired
                 run = await self._invoke(slot, ticket.start, spec, call, timings)
             except SandboxDead:
@@ -208,7 +224,7 @@ class HostAgent:
         if sandbox is None:
             raise SandboxDead
         dispatch, monotonic = self._dispatch, self._clock.monotonic
-        dispatch.called(slot, monotonic())
+        idle_mb_s = dispatch.called(slot, monotonic())
         timed_here = not call.deadline_ms
         if timed_here:
             call.deadline_ms = int((timings.loaded + spec.timeout_s) * 1000)
@@ -231,126 +247,52 @@ class HostAgent:
         timings.started = outcome.started
         timings.ended = outcome.ended = outcome.ended or self._clock.now()
         self._starts[start] += 1
-        return Run(
-            outcome=outcome,
-            start_type=start,
-            sandbox_id=sandbox.id,
-            isolation=sandbox.isolation,
-            placement=PLACEMENT[start],
-            log_stream=slot.log_stream,
-        )
-
-    async def _assign(self, slot: "Slot[Sandbox]", spec: SandboxSpec) -> InitReport | InitFailure:
-        """Load the code. The sandbox is given up when that fails in any way."""
-        sandbox = slot.sandbox
-        if sandbox is None:
-            raise SandboxDead
-        began = self._clock.monotonic()
-        try:
-            own = self._personal.spec(slot, spec)
-            loaded = await sandbox.assign(own, deadline=began + self._timeouts.init_timeout_s)
-        except BaseException:
-            self._works.act(self._dispatch.discard(slot))
-            raise
-        ended = self._clock.monotonic()
-        _still_ours(slot)
-        if isinstance(loaded, InitFailure):
-            self._works.failed += 1
-            self._works.act(self._dispatch.discard(slot))
-        else:
-            self._dispatch.assigned(slot, (ended - began) * 1000, ended)
-            if (origin := self._templates.made_from(slot)) is not None:
-                # Clients that were made in the template hold its credentials.
-                slot.retire_at = origin.retire_at
-                loaded.logs = self._templates.take_logs(spec) + loaded.logs
-            if self._on_loaded is not None:
-                self._on_loaded(spec)
-        return loaded
-
-    def _not_copied(self, spec: SandboxSpec, failure: InitFailure) -> Run:
-        """The code could not be loaded into the template of the version."""
-        self._starts[StartType.ZYGOTE] += 1
-        return Run(
-            outcome=failure,
-            start_type=StartType.ZYGOTE,
-            sandbox_id="",
-            isolation=self._sandboxes.isolation,
-            placement=TEMPLATE,
-            log_stream=self._personal.log_stream(spec),
-        )
-
-    def _init_failed(self, slot: "Slot[Sandbox]", start: StartType, failure: InitFailure) -> Run:
-        self._starts[start] += 1
-        return Run(
-            outcome=failure,
-            start_type=start,
-            sandbox_id=slot.sandbox.id if slot.sandbox else "",
-            isolation=self._sandboxes.isolation,
-            placement=PLACEMENT[start],
-            log_stream=slot.log_stream,
-        )
+        return run_in(slot, sandbox, outcome, start, idle_mb_s)
 
     async def _obtain(self, spec: SandboxSpec, call: Call) -> "tuple[Ticket, Slot[Sandbox]]":
         """Ask for a sandbox and wait for it, at most as long as the settings and the call's own deadline allow."""
-        if spec.runtime not in self._sandboxes.runtimes():
-            raise NoSuchRuntime(f"this machine has no interpreter for {spec.runtime}")
+        self._check_runtime(spec.runtime)
         wait_s = self._settings.wait_s
         if call.deadline_ms:
             wait_s = min(wait_s, call.deadline_ms / 1000 - self._clock.now())
-        pool = self._templates.pool(spec)
+        own = self._templates.pool(spec)
         while True:
             now = self._clock.monotonic()
-            ticket = Ticket(spec.key, pool, spec.memory_mb, now + wait_s)
+            pool = self._dispatch.source(spec.key, own, spec.account, now)
+            ticket = Ticket(spec.key, pool, spec.memory_mb, now + wait_s, account=spec.account)
             try:
                 return ticket, await self._works.ask(ticket)
             except SetupFailed:
                 # Its template is gone, or cannot be copied.
-                if pool == spec.pool:
+                if own == spec.pool:
                     raise
-                pool = spec.pool
+                own = spec.pool
+
+    def _check_runtime(self, runtime: str) -> None:
+        if runtime not in self._sandboxes.runtimes():
+            raise NoSuchRuntime(f"this machine has no interpreter for {runtime}")
 
     # -- ahead of calls, and after them --------------------------------------------------------------------------
 
-    async def prewarm(self, spec: SandboxSpec, count: int) -> int:
-        """See ``Host.prewarm``."""
-        if spec.runtime not in self._sandboxes.runtimes():
-            raise NoSuchRuntime(f"this machine has no interpreter for {spec.runtime}")
-        if await self._templates.provide(spec) is not None:
-            return 0
-        tasks = []
-        for _ in range(count):
-            now = self._clock.monotonic()
-            ticket = Ticket(
-                spec.key,
-                self._templates.pool(spec),
-                spec.memory_mb,
-                now + self._settings.wait_s,
-                ahead_of_need=True,
-            )
-            future = self._works.expect(ticket)
-            effects = None if self._closing else self._dispatch.prepare(ticket, now)
-            if effects is None:
-                self._works.forget(ticket)
-                break
-            self._works.act(effects)
-            tasks.append(
-                self._works.owner.spawn(self._prepare(spec, ticket, future), name="prewarm")
-            )
-        return sum(await asyncio.gather(*tasks))
+    async def take_snapshot(self, spec: SandboxSpec) -> None:
+        """See ``Host.take_snapshot``."""
+        self._check_runtime(spec.runtime)
+        await self._templates.provide(spec)
 
-    async def _prepare(
-        self, spec: SandboxSpec, ticket: Ticket, future: "asyncio.Future[Slot[Sandbox] | None]"
-    ) -> bool:
-        try:
-            slot = await self._works.settled(ticket, future)
-            loaded = await self._assign(slot, spec)
-        except ForerunError as error:
-            log.warning("no sandbox prepared for %s: %s", spec.function_arn, error.message)
-            return False
-        if isinstance(loaded, InitFailure):
-            return False
-        self._works.act(self._dispatch.release(slot, self._clock.monotonic()))
-        return True
+    def stand_by(self, spec: SandboxSpec, standby: Standby) -> None:
+        """See ``Host.stand_by``; a runtime this machine does not have is told by ``standing``."""
+        if not self._closing:
+            self._preparations.stand_by(spec, standby)
+
+    def standing(self, key: str) -> Standing:
+        """See ``Host.standing``."""
+        return self._dispatch.holds.standing(key)
+
+    def hold_pool(self, pool: str, floor: int, *, borrow: bool = True) -> None:
+        """See ``Host.hold_pool``."""
+        self._check_runtime(subpools.check(pool, floor))
+        now = self._clock.monotonic()
+        self._works.act(self._dispatch.hold_pool(pool, floor, now, borrow=borrow))
 
     def hold_ready(self, runtime: str) -> None:
         """See ``Host.hold_ready``; a runtime this machine does not have is ignored."""
@@ -369,7 +311,7 @@ class HostAgent:
         """A sandbox ended unasked. One that works says so itself, by the outcome of its call or init."""
         slot = self._works.find(sandbox.id)
         if slot is not None and slot.state in (State.IDLE, State.POOLED):
-            self._works.act(self._dispatch.discard(slot))
+            self._works.act(self._dispatch.died(slot, self._clock.monotonic()))
 
     def stats(self) -> HostStats:
         """See ``Host.stats``."""
@@ -387,12 +329,6 @@ class HostAgent:
         await asyncio.wait({quiet, limit}, return_when=asyncio.FIRST_COMPLETED)
         quiet.cancel()
         limit.cancel()
-
-
-def _still_ours(slot: "Slot[Sandbox]") -> None:
-    """A host that closes destroys sandboxes under its callers."""
-    if slot.state is State.DYING:
-        raise SandboxDead
 
 
 def _closing() -> Throttled:

@@ -13,13 +13,16 @@ from typing import Generic
 from forerun.errors import ForerunError, SetupFailed, Throttled
 from forerun.host.effects import Effects
 from forerun.host.evictor import Evictor
+from forerun.host.hold import Hold, wording
 from forerun.host.ledger import Ledger
 from forerun.host.line import Line, Ticket
 from forerun.host.pool import Pool
 from forerun.host.replenish import Replenisher
 from forerun.host.room import POOLED_MB, Room
 from forerun.host.slots import S, Slot, State
-from forerun.model import StartType
+from forerun.host.standby import Holds
+from forerun.host.subpools import Subpools, is_shared
+from forerun.model import SandboxSpec, Standby, StartType
 
 OVERTAKE_MAX = 16
 OUTDATED_S = 120.0
@@ -54,6 +57,8 @@ class Dispatcher(Generic[S]):
         self.room: Room[S] = Room(
             pool=self.pool, ledger=ledger, evictor=evictor, line=self.line, weigh=weigh
         )
+        self.holds: Holds[S] = Holds(pool=self.pool, evictor=evictor, room=self.room)
+        self.subpools = Subpools()
         self.short = False
         self._waiting_max = waiting_max
         self._creations_max = creations_max
@@ -76,6 +81,7 @@ class Dispatcher(Generic[S]):
                 f"the function needs {ticket.memory_mb} MB, this host has {self.ledger.capacity_mb} MB for sandboxes"
             )
         effects: Effects[S] = Effects()
+        self.room.now = now
         self.line.join(ticket)
         if not self.room.promise(ticket):
             self.replenisher.asked(ticket.runtime, now)
@@ -90,12 +96,38 @@ class Dispatcher(Generic[S]):
             self._refill(ticket.runtime, now, effects)
         return effects
 
-    def prepare(self, ticket: Ticket, now: float) -> Effects[S] | None:
-        """Make a sandbox for a key ahead of its call, out of free memory only; ``None`` when there is none."""
-        if self.line.lacking or self.short or not self.ledger.fits(ticket.memory_mb):
-            return None
-        self.pool.rate(ticket.key).note(now)
-        return self.ask(ticket, now)
+    def source(self, key: str, pool: str, account: str, now: float) -> str:
+        """The pool that a call is served from: its account's sub-pool first. Raises ``Throttled`` when that is all it may use."""
+        own = self.subpools.of(pool, account)
+        if own is None:
+            return pool
+        family = self.pool.family(key)
+        coming = self.pool.creating(own) > self.line.wanting(own)
+        if self.pool.pooled(own) or coming or (family is not None and family.slim):
+            return own
+        self.replenisher.asked(own, now)
+        if not self.subpools.borrows(own):
+            raise _throttled(
+                f"the sandboxes of the pool {own} are all in use; a larger floor, or leave to borrow, would let more calls run"
+            )
+        return pool
+
+    def obstacle(self, memory_mb: int, pool: str) -> str | None:
+        """Why no sandbox can be made ahead of need now; empty where calls just go first, ``None`` where nothing is in the way."""
+        if memory_mb > self.ledger.capacity_mb:
+            return (
+                f"it needs {memory_mb} MB, this host has {self.ledger.capacity_mb} MB for sandboxes"
+            )
+        if self._closing or self.line.lacking or self._orders:
+            return ""
+        if self.short:
+            return "the machine is short of memory"
+        if not self.ledger.fits(memory_mb):
+            return f"it needs {memory_mb} MB, {self.ledger.free_mb} MB are free"
+        # As for the pools: half of the turns at most, so that a call that comes meanwhile need not wait for its own.
+        turns = max(1, self._creations_max // 2)
+        creating = self.pool.count(State.CREATING) >= turns and not self.pool.pooled(pool)
+        return "" if creating or self.holds.making >= turns else None
 
     def assigned(self, slot: Slot[S], start_ms: float, now: float) -> None:
         """The code is loaded: the sandbox is busy from now on. ``start_ms`` is what the start cost.
@@ -108,26 +140,48 @@ class Dispatcher(Generic[S]):
             slot.doomed = True
         slot.start_ms = start_ms
         slot.retire_at = now + self._lifetime_s
+        slot.idle_since = now
 
-    def called(self, slot: Slot[S], now: float) -> None:
-        """A busy sandbox begins a call."""
+    def prepared(
+        self, slot: Slot[S], hold: Hold, about: Standby, now: float, *, turn: int, provisioned: bool
+    ) -> Effects[S]:
+        """A sandbox was made for what a hold asked in that ``turn``; its code is loaded. It waits from now on, if it is still wanted."""
+        slot.start, slot.cause = about.start, wording(about)
+        if not self.holds.fits(slot, hold, turn=turn, provisioned=provisioned):
+            return self.discard(slot)
+        return self.release(slot, now)
+
+    def called(self, slot: Slot[S], now: float) -> float:
+        """A busy sandbox begins a call; what idle ones of its key have cost since the call before, in MB times seconds."""
         slot.calls += 1
-        if slot.family is not None:
-            slot.family.rate.note(now)
+        family = slot.family
+        if family is None:
+            return 0.0
+        family.rate.note(now)
+        if family.hold is not None:
+            self.pool.touch(family.hold)
+        cost = family.idle_mb_s + slot.booked_mb * (now - slot.idle_since)
+        family.idle_mb_s = 0.0
+        return cost
 
     def release(self, slot: Slot[S], now: float) -> Effects[S]:
         """The call has ended and the sandbox can serve its key again, unless it was given up meanwhile."""
         if slot.doomed or now >= slot.retire_at or slot.state is State.DYING:
             return self.discard(slot)
         if not self.line:
+            hold = slot.family.hold if slot.family is not None else None
+            if hold is not None and self.holds.surplus(slot, hold):
+                return self.discard(slot)
             self._idle(slot, now)
             return self._nothing
         effects: Effects[S] = Effects()
+        self.room.now = now
         heir = self._heir(slot)
         if heir is None:
             self._idle(slot, now)
         else:
-            heir.start = StartType.WARM if slot.calls else StartType.PREWARMED
+            slot.idle_since = now
+            heir.start = StartType.WARM if slot.calls else slot.start
             self.room.leave(heir)
             self.ledger.release(heir)
             effects.settle(heir, slot)
@@ -141,6 +195,13 @@ class Dispatcher(Generic[S]):
             self.room.destroy(slot, effects)
             self._advance(effects)
         return effects
+
+    def died(self, slot: Slot[S], now: float) -> Effects[S]:
+        """A sandbox that waited has ended unasked. If it was prepared and never used, the next would do the same."""
+        hold = slot.family.hold if slot.family is not None else None
+        if hold is not None and slot.prepared and not slot.calls:
+            hold.failed("the sandbox ended by itself while it waited for its first call", now)
+        return self.discard(slot)
 
     def withdraw(self, ticket: Ticket, error: ForerunError | None = None) -> Effects[S]:
         """The call waits no more; with ``error`` its caller is told so. Nothing happens to a settled ticket."""
@@ -179,7 +240,7 @@ class Dispatcher(Generic[S]):
         self.pool.discard(slot)
         self.pool.remove(slot)
         self.ledger.release(slot)
-        ticket = self.line.first_wanting(slot.runtime)
+        ticket = self.line.first_yielding(slot.runtime) or self.line.first_wanting(slot.runtime)
         if ticket is not None:
             self.line.leave(ticket)
             self.ledger.release(ticket)
@@ -204,6 +265,7 @@ class Dispatcher(Generic[S]):
         Call it a few times a second.
         """
         effects: Effects[S] = Effects()
+        self.room.now = now
         for ticket in self.line:
             if ticket.deadline <= now:
                 what = "sandbox could be made" if ticket.booked else "memory became free"
@@ -211,6 +273,7 @@ class Dispatcher(Generic[S]):
                 self.ledger.release(ticket)
                 ticket.error = _throttled(f"no {what} on this host in time")
                 effects.settle(ticket, None)
+        self.holds.look(now, effects)
         for slot in self.evictor.expired(now):
             self.room.destroy(slot, effects)
         self.room.slim(now)
@@ -224,11 +287,32 @@ class Dispatcher(Generic[S]):
             self._refill(runtime, now, effects)
         return effects
 
+    def stand_by(self, spec: SandboxSpec, standby: Standby, now: float) -> Effects[S]:
+        """Hold this of the version from now on; what is outdated, or unknown to be so, is not held."""
+        effects: Effects[S] = Effects()
+        self.room.now = now
+        if not self._is_outdated(spec.key, now):
+            self.holds.stand_by(spec, standby, now, effects)
+            self._advance(effects)
+        return effects
+
     def hold_ready(self, runtime: str, now: float) -> Effects[S]:
         """Keep unassigned sandboxes of this runtime from now on."""
         self.replenisher.use(runtime)
         effects: Effects[S] = Effects()
         self._refill(runtime, now, effects)
+        return effects
+
+    def hold_pool(self, pool: str, floor: int, now: float, *, borrow: bool) -> Effects[S]:
+        """Let so many of a pool wait at least from now on; a sub-pool of none is given up."""
+        if not is_shared(pool):
+            if not floor:
+                self.subpools.remove(pool)
+                return self.abandon(pool)
+            self.subpools.set(pool, borrow=borrow)
+        self.replenisher.hold(pool, floor)
+        effects: Effects[S] = Effects()
+        self._refill(pool, now, effects)
         return effects
 
     def abandon(self, runtime: str) -> Effects[S]:
@@ -256,6 +340,7 @@ class Dispatcher(Generic[S]):
                     self.room.destroy(slot, effects)
                 else:
                     slot.doomed = True
+        self.holds.drop(outdated, now, effects)
         self._outdated.append((now + OUTDATED_S, outdated))
         self._advance(effects)
         return count, effects
@@ -302,6 +387,7 @@ class Dispatcher(Generic[S]):
         if slot is None:
             return
         self.room.leave(ticket)
+        slot.prepared = ticket.yielding
         slot.memory_mb = slot.booked_mb = self.ledger.move(ticket, slot)
         effects.settle(ticket, slot)
 
@@ -314,7 +400,7 @@ class Dispatcher(Generic[S]):
                 effects.settle(head, slot)
                 continue
             if not self.ledger.book(head, head.memory_mb):
-                if self.room.squeeze(head):
+                if self.room.squeeze(head) or self._recall(effects):
                     continue
                 self.room.make(head, effects)
                 break
@@ -328,6 +414,17 @@ class Dispatcher(Generic[S]):
             runtime = self._orders.popleft()
             if self.line.wanting(runtime) > self.pool.creating(runtime):
                 effects.create.append(self.pool.begin(runtime))
+
+    def _recall(self, effects: Effects[S]) -> bool:
+        """A preparation that has no sandbox yet gives its memory back to a call; whether there was one."""
+        ticket = self.line.first_yielding()
+        if ticket is None:
+            return False
+        self.room.leave(ticket)
+        self.ledger.release(ticket)
+        ticket.error = _throttled("a call needed the memory")
+        effects.settle(ticket, None)
+        return True
 
     def _refill(self, runtime: str, now: float, effects: Effects[S]) -> None:
         """Begin what the warming pool lacks, when no call waits for the memory or for the turn."""

@@ -7,17 +7,24 @@ the sandboxes of the key.
 Memory is what the sandbox has booked: of two alike, the one that has given most of it back already stays longer.
 
 Both orders are heaps with at most one live entry per sandbox, corrected when an entry comes up, so that using and
-releasing a sandbox touches no heap. Values rise by themselves; what lowers one is told by ``demote``.
+releasing a sandbox touches no heap. Values rise by themselves; what lowers one is told by ``demote`` or ``rerank``.
+
+What a standby holds stays, as long as it holds. Its expected rate of calls counts in place of the past one; what was prepared
+and nobody has used goes before everything else; what is provisioned never goes.
 """
 
 import heapq
 import math
+from collections.abc import Iterator
 from typing import Generic
 
+from forerun.host.hold import wording
 from forerun.host.slots import S, Slot, State
 
 HALF_RATE = 1 / 60
 SLACK = 64
+UNUSED = 1e9
+LOOK_AGAIN_S = 5.0
 
 
 class Evictor(Generic[S]):
@@ -30,6 +37,7 @@ class Evictor(Generic[S]):
         self._by_time: list[tuple[float, int, Slot[S]]] = []
         self._by_value: list[tuple[float, int, Slot[S]]] = []
         self._live = 0
+        self._now = 0.0
 
     def keep_s(self, slot: Slot[S], now: float) -> float:
         """Seconds this sandbox may stay idle, at the present rate of its key; half way at one call a minute."""
@@ -43,7 +51,14 @@ class Evictor(Generic[S]):
         if family is None:
             return -math.inf
         gain = math.log(max(slot.start_ms, 0.1)) - math.log(max(slot.booked_mb, 1))
-        return family.rate.log_weight() + gain - math.log(max(len(family.slots), 1))
+        hold = family.hold
+        if hold is not None and hold.standby.calls_per_s > 0:
+            weight = family.rate.log_weight_of(hold.standby.calls_per_s, self._now)
+        else:
+            weight = family.rate.log_weight()
+        if slot.prepared and not slot.calls:
+            weight -= UNUSED
+        return weight + gain - math.log(max(len(family.slots), 1))
 
     def arm(self, slot: Slot[S], now: float) -> None:
         """It is idle from now on. Cheap when it was before: its entries are still in place."""
@@ -51,10 +66,16 @@ class Evictor(Generic[S]):
             if not slot.ranked:
                 self._live += 1
             slot.timed = True
-            heapq.heappush(self._by_time, (self._ends(slot, now), slot.id, slot))
+            heapq.heappush(self._by_time, (self.ends(slot, now), slot.id, slot))
         if not slot.ranked:
             slot.ranked = True
             self._rank(slot, self.value(slot))
+
+    def rerank(self, slot: Slot[S]) -> None:
+        """It is idle, and may be worth less than before."""
+        if slot.ranked:
+            self._rank(slot, self.value(slot))
+            self._compact()
 
     def demote(self, slot: Slot[S]) -> None:
         """It works, and is worth less than before: ``arm`` ranks it anew when it is idle again."""
@@ -68,25 +89,29 @@ class Evictor(Generic[S]):
             slot.timed = slot.ranked = False
         self._compact()
 
-    def expired(self, now: float) -> list[Slot[S]]:
-        """Idle sandboxes whose keep-alive has ended, longest first; the caller must discard them all."""
-        out: list[Slot[S]] = []
-        heap = self._by_time
-        while heap and heap[0][0] <= now:
-            slot = heapq.heappop(heap)[2]
+    def expired(self, now: float) -> Iterator[Slot[S]]:
+        """Idle sandboxes whose keep-alive has ended, longest first; the caller must discard each before it asks for the next."""
+        self._now = now
+        while self._by_time and self._by_time[0][0] <= now:
+            slot = heapq.heappop(self._by_time)[2]
             if slot.state is State.DYING:
                 continue
             if slot.state is State.IDLE and not slot.promised:
-                ends = self._ends(slot, now)
+                own = self.ends(slot, now)
+                ends = _held_until(slot, own)
                 if ends <= now:
-                    out.append(slot)
+                    yield slot
                     continue
+                if own <= now and slot.family is not None and slot.family.hold is not None:
+                    slot.kept, slot.cause = True, wording(slot.family.hold.standby)
+                # What holds may be over sooner than it says.
+                ends = min(ends, now + LOOK_AGAIN_S)
             else:
                 ends = now + max(self._min_s, 1.0)
-            heapq.heappush(heap, (ends, slot.id, slot))
-        return out
+            heapq.heappush(self._by_time, (ends, slot.id, slot))
 
-    def _ends(self, slot: Slot[S], now: float) -> float:
+    def ends(self, slot: Slot[S], now: float) -> float:
+        """When this idle sandbox goes, as far as no standby has a say in it."""
         return min(slot.idle_since + self.keep_s(slot, now), slot.retire_at)
 
     def least_valuable(self) -> Slot[S] | None:
@@ -97,7 +122,7 @@ class Evictor(Generic[S]):
             if not _valid(entry):
                 continue
             stale, _, slot = entry
-            if slot.state is not State.IDLE or slot.promised:
+            if slot.state is not State.IDLE or slot.promised or slot.provisioned:
                 slot.ranked = False
                 continue
             value = self.value(slot)
@@ -119,6 +144,18 @@ class Evictor(Generic[S]):
         if len(self._by_value) > bound:
             self._by_value = [entry for entry in self._by_value if _valid(entry)]
             heapq.heapify(self._by_value)
+
+
+def _held_until(slot: Slot[S], own: float) -> float:
+    """When this idle sandbox goes, which by the host's own rule were at ``own``."""
+    family = slot.family
+    hold = family.hold if family is not None else None
+    if family is None or hold is None or own >= slot.retire_at:
+        return own
+    if slot.provisioned or family.idle <= hold.standby.idle:
+        return min(hold.until, slot.retire_at)
+    linger_s = hold.standby.linger_s
+    return own if linger_s is None else min(slot.idle_since + linger_s, slot.retire_at)
 
 
 def _valid(entry: tuple[float, int, Slot[S]]) -> bool:

@@ -11,6 +11,7 @@ from forerun.model import (
     InitReport,
     Outcome,
     SandboxSpec,
+    Standby,
     StartType,
     Timings,
     TraceContext,
@@ -22,6 +23,11 @@ class Run(msgspec.Struct, kw_only=True):
 
     ``outcome`` is an ``InitFailure`` when the code could not be loaded. ``init`` is there for the first call of a
     sandbox only, unless it was prepared ahead of the call.
+
+    ``foresight`` is ``hit`` when its sandbox had been prepared ahead, or was kept by a standby beyond the host's own rule;
+    ``miss`` when the call had to wait for a start; else empty. ``cause`` says because of what, for a hit. ``idle_mb_s`` is
+    what idle sandboxes of the version have cost since its call before, in MB times seconds: those that were used, and those
+    that were given up. ``provisioned``: in a sandbox that counts as provisioned concurrency.
     """
 
     outcome: Outcome | InitFailure
@@ -31,6 +37,10 @@ class Run(msgspec.Struct, kw_only=True):
     placement: str
     log_stream: str
     init: InitReport | None = None
+    foresight: str = ""
+    cause: str = ""
+    idle_mb_s: float = 0.0
+    provisioned: bool = False
 
 
 class SandboxInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,11 +58,15 @@ class SandboxInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """The sandboxes of one version. ``failure`` is why the last one that was prepared could not be; empty when it could."""
+    """The sandboxes of one version; ``provisioned`` are those, idle or working, that nothing evicts.
+
+    ``failure`` is why the last one that was prepared could not be; empty when it could.
+    """
 
     idle: int = 0
     working: int = 0
     preparing: int = 0
+    provisioned: int = 0
     failure: str = ""
 
 
@@ -86,15 +100,33 @@ class Host(Protocol):
         """
         ...
 
-    async def prewarm(self, spec: SandboxSpec, count: int) -> int:
-        """Load the code into ``count`` more sandboxes ahead of calls, as far as memory is free; how many were made.
+    async def take_snapshot(self, spec: SandboxSpec) -> None:
+        """See that a version with SnapStart has its template ahead of its first call. Raises as ``run``."""
+        ...
 
-        A version with SnapStart gets its template, too; a ``count`` of 0 asks for no more than that.
+    def stand_by(self, spec: SandboxSpec, standby: Standby) -> None:
+        """Hold this ready of the version from now on, in place of what held before; a standby of nothing ends it.
+
+        It is made out of free memory, now or as soon as there is some, and again when one of it dies or stays at work.
+        A lease of 0 s is over at once. Raises ``InvalidInput`` for numbers that are none.
         """
         ...
 
+    def standing(self, key: str) -> Standing:
+        """The sandboxes of a version, as ``SandboxSpec.key`` names it."""
+        ...
+
     def hold_ready(self, runtime: str) -> None:
-        """Keep unassigned sandboxes of this runtime waiting from now on."""
+        """Keep unassigned sandboxes of this runtime waiting from now on, as many as the settings say."""
+        ...
+
+    def hold_pool(self, pool: str, floor: int, *, borrow: bool = True) -> None:
+        """Let so many unassigned sandboxes wait at least in a pool: ``RUNTIME`` or ``RUNTIME+sdk``.
+
+        With ``@ACCOUNT`` behind it, it is a sub-pool for the calls of that account alone, which are served from it first.
+        When it is empty they ``borrow`` from the shared pool, or are refused with ``Throttled``; 0 ends a sub-pool.
+        Raises ``InvalidInput`` for what is no pool, ``NoSuchRuntime``.
+        """
         ...
 
     def drop(self, outdated: Callable[[str], bool]) -> int:

@@ -15,10 +15,12 @@ class Ticket:
     """One waiting call. It is settled with a ``slot_id``'s owner or an ``error``, or withdrawn.
 
     ``deadline`` is in seconds of the monotonic clock. ``ahead_of_need`` marks the preparation of a sandbox, which is
-    not served by one that is ready already. ``waited`` says that memory was not there at once.
+    not served by one that is ready already; one that is ``yielding`` besides stands back behind calls in everything.
+    ``account`` is whose call it is. ``waited`` says that memory was not there at once.
     """
 
     __slots__ = (
+        "account",
         "ahead_of_need",
         "booked",
         "deadline",
@@ -30,9 +32,10 @@ class Ticket:
         "settled",
         "start",
         "waited",
+        "yielding",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 what a call wants, one by one
         self,
         key: str,
         runtime: str,
@@ -40,12 +43,16 @@ class Ticket:
         deadline: float,
         *,
         ahead_of_need: bool = False,
+        yielding: bool = False,
+        account: str = "",
     ) -> None:
         self.key = key
         self.runtime = runtime
         self.memory_mb = memory_mb
         self.deadline = deadline
-        self.ahead_of_need = ahead_of_need
+        self.ahead_of_need = ahead_of_need or yielding
+        self.yielding = yielding
+        self.account = account
         self.booked = False
         self.settled = False
         self.waited = False
@@ -67,6 +74,7 @@ class Line:
         self._all: _Queue = OrderedDict()
         self._memory: _Queue = OrderedDict()
         self._sandbox: dict[str, _Queue] = {}
+        self._yielding: dict[str, _Queue] = {}
         self._by_key: dict[str, _Queue] = {}
         self.lacking_mb = 0
 
@@ -83,7 +91,7 @@ class Line:
 
     def wanting(self, runtime: str) -> int:
         """How many tickets have memory and wait for a sandbox of this runtime."""
-        return len(self._sandbox.get(runtime, ()))
+        return len(self._sandbox.get(runtime, ())) + len(self._yielding.get(runtime, ()))
 
     def join(self, ticket: Ticket) -> None:
         """Wait for memory, at the end of the line."""
@@ -102,11 +110,19 @@ class Line:
         del self._memory[ticket]
         self.lacking_mb -= ticket.memory_mb
         ticket.booked = True
-        self._sandbox.setdefault(ticket.runtime, OrderedDict())[ticket] = None
+        queues = self._yielding if ticket.yielding else self._sandbox
+        queues.setdefault(ticket.runtime, OrderedDict())[ticket] = None
 
     def first_wanting(self, runtime: str) -> Ticket | None:
-        """The ticket that waits longest for a sandbox of this runtime."""
-        return next(iter(self._sandbox.get(runtime, ())), None)
+        """The ticket that waits longest for a sandbox of this runtime; one that yields only where there is no other."""
+        first = next(iter(self._sandbox.get(runtime, ())), None)
+        return first or self.first_yielding(runtime)
+
+    def first_yielding(self, runtime: str | None = None) -> Ticket | None:
+        """A ticket that has memory, waits for a sandbox (of this runtime), and stands back behind every call."""
+        if runtime is None:
+            runtime = next(iter(self._yielding), "")
+        return next(iter(self._yielding.get(runtime, ())), None)
 
     def first_of(self, key: str) -> Ticket | None:
         """The ticket of this key that waits longest and takes a used sandbox."""
@@ -116,7 +132,7 @@ class Line:
         """It waits no more."""
         del self._all[ticket]
         if ticket.booked:
-            _drop(self._sandbox, ticket.runtime, ticket)
+            _drop(self._yielding if ticket.yielding else self._sandbox, ticket.runtime, ticket)
         else:
             del self._memory[ticket]
             self.lacking_mb -= ticket.memory_mb

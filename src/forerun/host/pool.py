@@ -8,8 +8,10 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Generic
 
+from forerun.host.hold import Hold
 from forerun.host.rates import Rate
 from forerun.host.slots import Family, S, Slot, State
+from forerun.host.subpools import is_shared, owner_of
 
 REMEMBERED_KEYS = 10_000
 RATE_MEMORY_S = 300.0
@@ -26,10 +28,12 @@ class Pool(Generic[S]):
         self._slots: dict[int, Slot[S]] = {}
         self._families: dict[str, Family[S]] = {}
         self._retired: OrderedDict[str, Family[S]] = OrderedDict()
+        self._pinned: dict[str, Family[S]] = {}
         self._pooled: dict[str, dict[int, Slot[S]]] = {}
         self._creating: dict[str, int] = {}
         self._counts = dict.fromkeys(State, 0)
         self._next = 1
+        self.touched: list[Hold] = []
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -52,6 +56,32 @@ class Pool(Generic[S]):
     def families(self) -> list[Family[S]]:
         """The families that have sandboxes."""
         return list(self._families.values())
+
+    def family(self, key: str) -> Family[S] | None:
+        """The sandboxes of a key that has some, or whose family is pinned."""
+        return self._families.get(key) or self._pinned.get(key)
+
+    def pin(self, key: str, hold: Hold) -> Family[S]:
+        """The family of a key, which is remembered from now on, with what holds for it."""
+        family = self._pinned.get(key)
+        if family is None:
+            family = self._families.get(key) or self._retired.pop(key, None)
+            family = self._pinned[key] = family or Family(key, Rate(RATE_MEMORY_S))
+        family.hold = hold
+        return family
+
+    def unpin(self, key: str) -> None:
+        """Nothing holds for this key any more."""
+        family = self._pinned.pop(key)
+        family.hold = None
+        if not family.slots:
+            self._remember(family)
+
+    def touch(self, hold: Hold) -> None:
+        """Something has happened to the sandboxes of this hold."""
+        if not hold.touched:
+            hold.touched = True
+            self.touched.append(hold)
 
     def begin(self, runtime: str) -> Slot[S]:
         """A new entry, ``CREATING``."""
@@ -131,12 +161,23 @@ class Pool(Generic[S]):
         family.slots[slot.id] = slot
         return slot
 
-    def oldest_unassigned(self, runtime: str | None = None) -> Slot[S] | None:
-        """An unassigned sandbox (of this runtime, or of the one that has most), to be discarded."""
+    def unassigned(self, account: str) -> int:
+        """How many unassigned sandboxes may give way to a call of this account: all but those of others' sub-pools."""
+        return sum(len(self._pooled[name]) for name in self._yielding(account))
+
+    def oldest_unassigned(self, runtime: str | None = None, *, account: str = "") -> Slot[S] | None:
+        """An unassigned sandbox to be discarded: of this runtime, or of the one that has most.
+
+        The sub-pool of the ``account`` comes last, those of others never.
+        """
         if runtime is None:
-            runtime = max(self._pooled, key=self.pooled, default=None)
-        waiting = self._pooled.get(runtime) if runtime is not None else None
+            names = self._yielding(account)
+            runtime = max(names, key=lambda name: (is_shared(name), self.pooled(name)), default="")
+        waiting = self._pooled.get(runtime)
         return next(iter(waiting.values())) if waiting else None
+
+    def _yielding(self, account: str) -> list[str]:
+        return [name for name in self._pooled if is_shared(name) or owner_of(name) == account]
 
     def assigned(self, slot: Slot[S]) -> None:
         """``ASSIGNING`` to ``BUSY``: the code is loaded, its call may begin."""
@@ -176,7 +217,7 @@ class Pool(Generic[S]):
 
     def rate(self, key: str) -> Rate:
         """How often the key is called, whether it has sandboxes now or not."""
-        family = self._families.get(key) or self._retired.get(key)
+        family = self.family(key) or self._retired.get(key)
         if family is None:
             family = Family(key, Rate(RATE_MEMORY_S))
             self._remember(family)
@@ -210,14 +251,15 @@ class Pool(Generic[S]):
     def _family(self, key: str) -> Family[S]:
         family = self._families.get(key)
         if family is None:
-            family = self._retired.pop(key, None) or Family(key, Rate(RATE_MEMORY_S))
-            self._families[key] = family
+            family = self._pinned.get(key) or self._retired.pop(key, None)
+            family = self._families[key] = family or Family(key, Rate(RATE_MEMORY_S))
         return family
 
     def _retire(self, family: Family[S]) -> None:
         """Keep only how often it was called."""
         del self._families[family.key]
-        self._remember(family)
+        if family.hold is None:
+            self._remember(family)
 
     def _remember(self, family: Family[S]) -> None:
         self._retired[family.key] = family

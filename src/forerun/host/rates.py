@@ -34,3 +34,7 @@ class Rate:
         if self._count <= 0.0:
             return -math.inf
         return math.log(self._count) + self._last / self._memory_s
+
+    def log_weight_of(self, per_second: float, now: float) -> float:
+        """``log_weight`` at this moment, if it had always happened so many times a second, which must be above 0."""
+        return math.log(per_second * self._memory_s) + now / self._memory_s

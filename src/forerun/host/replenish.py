@@ -35,10 +35,11 @@ class RefillPolicy:
 
 
 class _Runtime:
-    __slots__ = ("failures", "not_before", "rate")
+    __slots__ = ("failures", "floor", "not_before", "rate")
 
-    def __init__(self, memory_s: float) -> None:
+    def __init__(self, memory_s: float, floor: int) -> None:
         self.rate = Rate(memory_s)
+        self.floor = floor
         self.failures = 0
         self.not_before = -math.inf
 
@@ -58,7 +59,12 @@ class Replenisher:
     def use(self, runtime: str) -> None:
         """Hold the floor for this runtime from now on."""
         if runtime not in self._runtimes:
-            self._runtimes[runtime] = _Runtime(self._policy.memory_s)
+            self._runtimes[runtime] = _Runtime(self._policy.memory_s, self._policy.floor)
+
+    def hold(self, runtime: str, floor: int) -> None:
+        """Hold so many of this runtime at least from now on, beyond the ceiling if need be."""
+        self.use(runtime)
+        self._runtimes[runtime].floor = floor
 
     def forget(self, runtime: str) -> None:
         """Hold none of this runtime any more."""
@@ -89,7 +95,7 @@ class Replenisher:
         if entry is None:
             return 0
         expected = math.floor(entry.rate.per_second(now) * self._policy.lead_s + 0.5)
-        return min(self._policy.floor + expected, self._policy.ceiling)
+        return max(entry.floor, min(entry.floor + expected, self._policy.ceiling))
 
     def step(self, runtime: str, now: float) -> int:
         """How many may be in the making for the pool at the present rate."""

@@ -31,7 +31,8 @@ MB = 1 << 20
 class Room(Generic[S]):
     """The memory of one host. ``line``, ``pool`` and ``ledger`` are shared with the dispatcher.
 
-    ``weigh`` answers how many bytes a sandbox holds; 0 when nobody knows.
+    ``weigh`` answers how many bytes a sandbox holds; 0 when nobody knows. ``now`` is when anything was last decided, in
+    seconds of the monotonic clock, set from outside: close enough to say what idle sandboxes have cost.
     """
 
     def __init__(
@@ -52,12 +53,24 @@ class Room(Generic[S]):
         self._promises: dict[Ticket, Slot[S]] = {}
         self._holders: dict[Slot[S], Ticket] = {}
         self._promised_mb = 0
+        self.now = 0.0
 
     # -- idle sandboxes give back --------------------------------------------------------------------------------
 
     def filled(self, slot: Slot[S]) -> None:
-        """It has booked all its version may use."""
-        self._full[slot] = -math.inf
+        """It has booked all its version may use; if it is provisioned, for good."""
+        if not slot.provisioned:
+            self._full[slot] = -math.inf
+
+    def pinned(self, slot: Slot[S]) -> None:
+        """It is provisioned from now on: it keeps all its memory while it is idle."""
+        slot.provisioned = True
+        self._full.pop(slot, None)
+
+    def unpinned(self, slot: Slot[S]) -> None:
+        """It is like others again."""
+        slot.provisioned = False
+        self.filled(slot)
 
     def slim(self, now: float) -> None:
         """Sandboxes that have been idle for a while book what they hold; a bounded number at once."""
@@ -101,6 +114,8 @@ class Room(Generic[S]):
             # At the end of the queue, so that those that never shrink do not use up the turns of others.
             self._full[slot] = now + WEIGH_AGAIN_S
             return
+        slot.idle_mb_s = slot.booked_mb * (self.now - slot.idle_since)
+        slot.slim_since = self.now
         self._ledger.rebook(slot, mb)
         slot.booked_mb = mb
         self._pool.slim(slot)
@@ -131,12 +146,15 @@ class Room(Generic[S]):
             if not self._ledger.rebook(slot, slot.memory_mb):
                 return None
             self._forget(ticket, slot)
+            if slot.family is not None:
+                slot.family.idle_mb_s += slot.idle_cost(self.now)
             self._pool.redeem(slot)
+            slot.idle_since = self.now
             slot.booked_mb = slot.memory_mb
             self._evictor.demote(slot)
             self.filled(slot)
         if slot is not None:
-            ticket.start = StartType.WARM if slot.calls else StartType.PREWARMED
+            ticket.start = StartType.WARM if slot.calls else slot.start
         return slot
 
     def leave(self, ticket: Ticket) -> None:
@@ -164,6 +182,11 @@ class Room(Generic[S]):
         if ticket is not None:
             self._break(ticket, slot)
         self._full.pop(slot, None)
+        family = slot.family
+        if family is not None and slot.state is State.IDLE:
+            family.idle_mb_s += slot.idle_cost(self.now)
+        if family is not None and family.hold is not None:
+            self._pool.touch(family.hold)
         self._pool.discard(slot)
         self._evictor.forget(slot)
         self._ledger.returning(slot)
@@ -185,11 +208,11 @@ class Room(Generic[S]):
         mb, count = head.memory_mb - own_mb, 0 if own is not None else 1
         if not ledger.lacks(mb, count):
             return
-        pooled = self._pool.count(State.POOLED)
+        pooled = self._pool.unassigned(head.account)
         if ledger.lacks(max(0, mb - pooled * POOLED_MB), max(0, count - pooled)):
             return
         while ledger.lacks(mb, count):
-            oldest = self._pool.oldest_unassigned()
+            oldest = self._pool.oldest_unassigned(account=head.account)
             if oldest is None:
                 return
             self.destroy(oldest, effects)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from forerun.aio import Clock
 from forerun.host.dispatch import Dispatcher
+from forerun.host.preparing import Preparations
 from forerun.host.works import Works
 
 if TYPE_CHECKING:
@@ -22,13 +23,15 @@ LOOK_S = 1.0
 class Upkeep:
     """Tells the dispatcher what time it is, and what the machine has left.
 
-    ``available_mb`` answers the last, in MiB, of which ``floor_mb`` shall stay; ``None`` when nobody knows.
+    ``available_mb`` answers the last, in MiB, of which ``floor_mb`` shall stay; ``None`` when nobody knows. What standbys lack is
+    then made by ``preparations``.
     """
 
     def __init__(
         self,
         dispatch: "Dispatcher[Sandbox]",
         works: Works,
+        preparations: Preparations,
         clock: Clock,
         *,
         available_mb: Callable[[], int | None],
@@ -36,6 +39,7 @@ class Upkeep:
     ) -> None:
         self._dispatch = dispatch
         self._works = works
+        self._preparations = preparations
         self._clock = clock
         self._available_mb = available_mb
         self._floor_mb = floor_mb
@@ -47,6 +51,7 @@ class Upkeep:
             await self._clock.sleep(TICK_S)
             now = self._clock.monotonic()
             self._works.act(self._dispatch.tick(now))
+            self._preparations.go_on()
             if now >= self._look_at:
                 self._look_at = now + LOOK_S
                 self._look()

@@ -11,6 +11,7 @@ from forerun.host.dispatch import Dispatcher
 from forerun.host.effects import Effects
 from forerun.host.line import Ticket
 from forerun.host.slots import Slot, State
+from forerun.host.subpools import made_as
 
 if TYPE_CHECKING:
     # Only its interface is known here; which kind of sandbox it is, is decided elsewhere.
@@ -145,8 +146,9 @@ class Works:
     async def _make(self, slot: "Slot[Sandbox]") -> "Sandbox":
         if self.copier is not None and self.copier.copies(slot.runtime):
             return await self.copier.copy(slot.runtime)
-        slot.zygote = self._sandboxes.ready(slot.runtime)
-        return await self._sandboxes.create(slot.runtime)
+        kind = made_as(slot.runtime)
+        slot.zygote = self._sandboxes.ready(kind)
+        return await self._sandboxes.create(kind)
 
     def _not_created(self, slot: "Slot[Sandbox]", error: ForerunError) -> None:
         self.failed += 1

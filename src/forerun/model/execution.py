@@ -42,6 +42,7 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     ``code_dir`` and ``layers_dir`` are absolute paths on the host, mounted read-only at ``/var/task`` and ``/opt``.
     ``environment`` holds the user's variables only; the platform's own are added by the sandbox. ``zygote`` is the
     ending of the pool whose sandboxes have imported most of what it imports, if there is a better one than usual.
+    ``provisioned``: its init counts as one of provisioned concurrency.
     """
 
     key: str
@@ -66,6 +67,7 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     snap_start: bool = False
     uses_sdk: bool = False
     zygote: str = ""
+    provisioned: bool = False
 
     @property
     def pool(self) -> str:

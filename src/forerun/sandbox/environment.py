@@ -68,7 +68,7 @@ def assignment_for(
         "runtime_dir": runtime_dir,
         "code_paths": code_paths,
         "library_paths": library_paths,
-        "init_type": "snap-start" if spec.snap_start else "on-demand",
+        "init_type": _init_type(spec),
     }
     credentials = spec.credentials
     secrets = None
@@ -87,3 +87,10 @@ def assignment_for(
         daemon=daemon,
     )
     return assignment
+
+
+def _init_type(spec: SandboxSpec) -> str:
+    """AWS's word for why the code is being initialised."""
+    if spec.snap_start:
+        return "snap-start"
+    return "provisioned-concurrency" if spec.provisioned else "on-demand"

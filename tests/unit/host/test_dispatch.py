@@ -130,15 +130,6 @@ class HostMachine(RuleBasedStateMachine):
         self.waiting.append(ticket)
         return multiple(*map(self.call, self.act(self.host.ask(ticket, self.now))))
 
-    @rule(name=st.sampled_from(sorted(KEYS)))
-    def prepare(self, name: str) -> None:
-        key = f"{name}-{self.generations[name]}"
-        ticket = Ticket(key, *wants(key), deadline=self.now + 10, ahead_of_need=True)
-        effects = self.host.prepare(ticket, self.now)
-        if effects is not None:
-            self.waiting.append(ticket)
-            assert self.act(effects) == []
-
     @rule(target=busy, which=st.integers(0, 9), ok=st.integers(0, 5))
     def make(self, which: int, ok: int):
         if not self.to_create:

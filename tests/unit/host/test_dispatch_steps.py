@@ -80,14 +80,6 @@ def test_a_waiting_call_of_the_key_inherits_the_sandbox() -> None:
     assert slot.state is State.BUSY
 
 
-def test_preparation_takes_free_memory_only() -> None:
-    host = dispatcher(capacity_mb=100, floor=0)
-    host.release(ready(host, "a", 64), 0)
-    ticket = Ticket("b", "python3.11", 64, deadline=10, ahead_of_need=True)
-    assert host.prepare(ticket, 0) is None
-    assert len(host.line) == 0
-
-
 def test_no_wait_where_none_is_allowed() -> None:
     host = Dispatcher(
         ledger=Ledger(64, 10),

@@ -57,19 +57,6 @@ async def test_a_waiting_sandbox_takes_the_code() -> None:
     await finish(rig)
 
 
-async def test_prepared_sandboxes_serve_first_calls() -> None:
-    rig = Rig(memory_mb=300)
-    await rig.agent.start()
-    assert await rig.agent.prewarm(spec(), 5) == 2
-    run = await rig.run()
-    assert run.start_type is StartType.PREWARMED
-    assert run.init is None
-    assert (await rig.run()).start_type is StartType.WARM
-    rig.sandboxes.bad_handlers.add("bad")
-    assert await rig.agent.prewarm(spec("bad", memory_mb=16, handler="bad"), 1) == 0
-    await finish(rig)
-
-
 async def test_timings_and_the_deadline_leave_the_start_out(rig: Rig) -> None:
     rig.sandboxes.create_s, rig.sandboxes.init_s, rig.sandboxes.run_s = 1.0, 2.0, 0.5
     timings, request = Timings(), call()
@@ -182,7 +169,7 @@ async def test_what_this_host_cannot_do_is_refused_at_once(rig: Rig) -> None:
     with pytest.raises(NoSuchRuntime):
         await rig.agent.run(msgspec.structs.replace(spec(), runtime="cobol"), call(), Timings())
     with pytest.raises(NoSuchRuntime):
-        await rig.agent.prewarm(msgspec.structs.replace(spec(), runtime="cobol"), 1)
+        await rig.agent.take_snapshot(msgspec.structs.replace(spec(), runtime="cobol"))
 
 
 async def test_idle_sandboxes_give_way(rig: Rig) -> None:

@@ -213,17 +213,17 @@ class TestEvictor:
         assert pool.claim("k2") is slots[2]
         pool.release(slots[2], 50)
         evictor.arm(slots[2], 50)
-        assert evictor.expired(59.9) == []
-        gone = evictor.expired(70)
+        assert list(evictor.expired(59.9)) == []
+        gone = list(evictor.expired(70))
         assert gone == [slots[0], slots[3]]
         for slot in gone:
             pool.discard(slot)
             evictor.forget(slot)
-        assert evictor.expired(109) == []
-        assert evictor.expired(110) == [slots[2]]
+        assert list(evictor.expired(109)) == []
+        assert list(evictor.expired(110)) == [slots[2]]
         pool.release(slots[1], 200)
         evictor.arm(slots[1], 200)
-        assert evictor.expired(261) == [slots[1]]
+        assert list(evictor.expired(261)) == [slots[1]]
 
     @pytest.mark.parametrize(
         ("better", "worse"),

@@ -206,7 +206,7 @@ def test_a_machine_that_runs_short_gets_memory_from_the_least_valuable() -> None
     assert host.relieve(99, 100).destroy == [rare]
     assert host.short
     assert not host.relieve(99, 100), "what is about to be free was not counted"
-    assert host.prepare(Ticket("d", "python3.11", 10, deadline=9, ahead_of_need=True), 1) is None
+    assert host.obstacle(10, "python3.11") == "the machine is short of memory"
     assert host.tick(2).create == []
     assert host.relieve(0, 100).destroy == [often]
     assert not host.relieve(0, 100)

@@ -48,11 +48,10 @@ async def test_latest_takes_no_snapshot(rig: Rig) -> None:
 
 async def test_preparing_none_takes_the_snapshot(rig: Rig) -> None:
     wanted = msgspec.structs.replace(spec("k"), snap_start=True)
-    assert await rig.agent.prewarm(wanted, 0) == 0
+    await rig.agent.take_snapshot(wanted)
     [template] = templates(rig)
     first = await run(rig)
     assert first.placement == COPIED
-    assert await rig.agent.prewarm(wanted, 2) == 2
     assert templates(rig) == [template]
 
 
