@@ -7,5 +7,16 @@ from forerun.prediction.expectations import disjoint
 from forerun.prediction.forecast import Forecast
 from forerun.prediction.policy import Cost, Policy
 from forerun.prediction.predictor import Predictor
+from forerun.prediction.traversals import Ahead, Branch, Traversal, Traversals
 
-__all__ = ["Cost", "Forecast", "Policy", "Predictor", "disjoint"]
+__all__ = [
+    "Ahead",
+    "Branch",
+    "Cost",
+    "Forecast",
+    "Policy",
+    "Predictor",
+    "Traversal",
+    "Traversals",
+    "disjoint",
+]

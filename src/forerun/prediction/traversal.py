@@ -16,12 +16,12 @@ from forerun.prediction.successors import Edge, Name, Step, Successors
 
 
 class Coming(NamedTuple):
-    """Calls that an execution may still bring about: ``count`` of them at once from ``since`` to ``until`` (epoch seconds)."""
+    """Calls that an execution may still bring about: ``calls`` of them at once from ``since`` to ``until`` (epoch seconds)."""
 
     since: float
     until: float
     probability: float
-    count: float
+    calls: float
     run: "Run"
 
 
@@ -86,9 +86,15 @@ class Run(msgspec.Struct, kw_only=True, eq=False):
     def cause(self) -> str:
         """The request id of the execution that this one goes back to, of those that still run."""
         root = self
-        while root.caller is not None and not root.caller.ended:
-            root = root.caller
+        while (caller := root.running_caller()) is not None:
+            root = caller
         return root.request_id
+
+    def running_caller(self) -> "Run | None":
+        """The nearest that runs of those it goes back to; the others are forgotten, so that no chain holds them for ever."""
+        while self.caller is not None and self.caller.ended:
+            self.caller = self.caller.caller
+        return self.caller
 
     def arrived(self, place: int) -> None:
         """The call of the edge at ``place`` was seen to begin."""
@@ -135,6 +141,6 @@ class Run(msgspec.Struct, kw_only=True, eq=False):
             since=self.began + step.way.early_s,
             until=self.began + step.way.late_s + expected.margin_s,
             probability=chance * step.way.probability,
-            count=step.way.calls * left,
+            calls=step.way.calls * left,
             run=self,
         )
