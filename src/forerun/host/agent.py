@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from forerun.aio import Clock, TaskOwner
 from forerun.errors import NoSuchRuntime, SandboxDead, SetupFailed, Throttled
 from forerun.host import subpools
-from forerun.host.dispatch import REASON, Dispatcher
+from forerun.host.dispatch import Dispatcher
 from forerun.host.evictor import Evictor
 from forerun.host.face import HostStats, Run, SandboxInfo, Standing
 from forerun.host.ledger import Ledger
@@ -28,6 +28,7 @@ from forerun.host.showing import sandboxes_of, stats_of
 from forerun.host.slots import Slot, State, version_key
 from forerun.host.templates import Templates
 from forerun.host.upkeep import Upkeep
+from forerun.host.warming import REASON
 from forerun.host.works import Works
 from forerun.model import (
     WITH_SDK,
@@ -258,7 +259,7 @@ class HostAgent:
         own = self._templates.pool(spec)
         while True:
             now = self._clock.monotonic()
-            pool = self._dispatch.source(spec.key, own, spec.account, now)
+            pool = self._dispatch.warming.source(spec.key, own, spec.account, now)
             ticket = Ticket(spec.key, pool, spec.memory_mb, now + wait_s, account=spec.account)
             try:
                 return ticket, await self._works.ask(ticket)

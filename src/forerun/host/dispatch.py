@@ -16,18 +16,15 @@ from forerun.host.evictor import Evictor
 from forerun.host.hold import Hold, wording
 from forerun.host.ledger import Ledger
 from forerun.host.line import Line, Ticket
+from forerun.host.outdated import Outdated
 from forerun.host.pool import Pool
 from forerun.host.replenish import Replenisher
 from forerun.host.room import POOLED_MB, Room
 from forerun.host.slots import S, Slot, State
 from forerun.host.standby import Holds
-from forerun.host.subpools import Subpools, is_shared
+from forerun.host.subpools import is_shared
+from forerun.host.warming import REASON, Warming
 from forerun.model import SandboxSpec, Standby, StartType
-
-OVERTAKE_MAX = 16
-OUTDATED_S = 120.0
-OUTDATED_MAX = 256
-REASON = "ConcurrentInvocationLimitExceeded"
 
 
 class Dispatcher(Generic[S]):
@@ -58,12 +55,21 @@ class Dispatcher(Generic[S]):
             pool=self.pool, ledger=ledger, evictor=evictor, line=self.line, weigh=weigh
         )
         self.holds: Holds[S] = Holds(pool=self.pool, evictor=evictor, room=self.room)
-        self.subpools = Subpools()
+        # Half of the turns at most for what nobody waits for, so that a call that comes meanwhile need not wait for its own.
+        self._turns = max(1, creations_max // 2)
+        self.warming: Warming[S] = Warming(
+            pool=self.pool,
+            ledger=ledger,
+            line=self.line,
+            room=self.room,
+            replenisher=replenisher,
+            turns=self._turns,
+        )
         self.short = False
         self._waiting_max = waiting_max
         self._creations_max = creations_max
         self._lifetime_s = lifetime_s
-        self._outdated: deque[tuple[float, Callable[[str], bool]]] = deque(maxlen=OUTDATED_MAX)
+        self._outdated = Outdated()
         self._orders: deque[str] = deque()
         self._nothing: Effects[S] = Effects()
         self._closing = False
@@ -91,26 +97,9 @@ class Dispatcher(Generic[S]):
             self.room.leave(ticket)
             ticket.error = _throttled("too many calls wait for memory on this host")
             effects.settle(ticket, None)
-        pooled = self.pool.pooled(ticket.runtime)
-        if 2 * pooled < self.replenisher.target(ticket.runtime, now):
+        if self.warming.half_empty(ticket.runtime, now):
             self._refill(ticket.runtime, now, effects)
         return effects
-
-    def source(self, key: str, pool: str, account: str, now: float) -> str:
-        """The pool that a call is served from: its account's sub-pool first. Raises ``Throttled`` when that is all it may use."""
-        own = self.subpools.of(pool, account)
-        if own is None:
-            return pool
-        family = self.pool.family(key)
-        coming = self.pool.creating(own) > self.line.wanting(own)
-        if self.pool.pooled(own) or coming or (family is not None and family.slim):
-            return own
-        self.replenisher.asked(own, now)
-        if not self.subpools.borrows(own):
-            raise _throttled(
-                f"the sandboxes of the pool {own} are all in use; a larger floor, or leave to borrow, would let more calls run"
-            )
-        return pool
 
     def obstacle(self, memory_mb: int, pool: str) -> str | None:
         """Why no sandbox can be made ahead of need now; empty where calls just go first, ``None`` where nothing is in the way."""
@@ -124,10 +113,8 @@ class Dispatcher(Generic[S]):
             return "the machine is short of memory"
         if not self.ledger.fits(memory_mb):
             return f"it needs {memory_mb} MB, {self.ledger.free_mb} MB are free"
-        # As for the pools: half of the turns at most, so that a call that comes meanwhile need not wait for its own.
-        turns = max(1, self._creations_max // 2)
-        creating = self.pool.count(State.CREATING) >= turns and not self.pool.pooled(pool)
-        return "" if creating or self.holds.making >= turns else None
+        creating = self.pool.count(State.CREATING) >= self._turns and not self.pool.pooled(pool)
+        return "" if creating or self.holds.making >= self._turns else None
 
     def assigned(self, slot: Slot[S], start_ms: float, now: float) -> None:
         """The code is loaded: the sandbox is busy from now on. ``start_ms`` is what the start cost.
@@ -136,7 +123,7 @@ class Dispatcher(Generic[S]):
         """
         self.pool.assigned(slot)
         self.room.filled(slot)
-        if slot.family is not None and self._is_outdated(slot.family.key, now):
+        if slot.family is not None and self._outdated.knows(slot.family.key, now):
             slot.doomed = True
         slot.start_ms = start_ms
         slot.retire_at = now + self._lifetime_s
@@ -176,7 +163,7 @@ class Dispatcher(Generic[S]):
             return self._nothing
         effects: Effects[S] = Effects()
         self.room.now = now
-        heir = self._heir(slot)
+        heir = self.line.heir(slot.family.key) if slot.family is not None else None
         if heir is None:
             self._idle(slot, now)
         else:
@@ -225,7 +212,7 @@ class Dispatcher(Generic[S]):
         if ticket is not None:
             ticket.start = StartType.ZYGOTE if slot.zygote else StartType.COLD
             self._grant(ticket, effects)
-        elif self._closing or not (self.ledger.held(slot) or self.ledger.book(slot, POOLED_MB)):
+        elif self._closing or not self._may_wait(slot):
             self.room.destroy(slot, effects)
         else:
             slot.booked_mb = POOLED_MB
@@ -277,21 +264,17 @@ class Dispatcher(Generic[S]):
         for slot in self.evictor.expired(now):
             self.room.destroy(slot, effects)
         self.room.slim(now)
-        for runtime in self.replenisher.runtimes:
-            surplus = self.replenisher.surplus(runtime, pooled=self.pool.pooled(runtime), now=now)
-            for _ in range(surplus):
-                if (oldest := self.pool.oldest_unassigned(runtime)) is not None:
-                    self.room.destroy(oldest, effects)
+        self.warming.shrink(now, effects)
         self._advance(effects)
         for runtime in self.replenisher.runtimes:
             self._refill(runtime, now, effects)
         return effects
 
     def stand_by(self, spec: SandboxSpec, standby: Standby, now: float) -> Effects[S]:
-        """Hold this of the version from now on; what is outdated, or unknown to be so, is not held."""
+        """Hold this of the version from now on; nothing of a version that was given up a moment ago."""
         effects: Effects[S] = Effects()
         self.room.now = now
-        if not self._is_outdated(spec.key, now):
+        if not self._outdated.knows(spec.key, now):
             self.holds.stand_by(spec, standby, now, effects)
             self._advance(effects)
         return effects
@@ -305,43 +288,29 @@ class Dispatcher(Generic[S]):
 
     def hold_pool(self, pool: str, floor: int, now: float, *, borrow: bool) -> Effects[S]:
         """Let so many of a pool wait at least from now on; a sub-pool of none is given up."""
-        if not is_shared(pool):
-            if not floor:
-                self.subpools.remove(pool)
-                return self.abandon(pool)
-            self.subpools.set(pool, borrow=borrow)
-        self.replenisher.hold(pool, floor)
+        if not (floor or is_shared(pool)):
+            return self.abandon(pool)
+        self.warming.hold(pool, floor, borrow=borrow)
         effects: Effects[S] = Effects()
         self._refill(pool, now, effects)
         return effects
 
-    def abandon(self, runtime: str) -> Effects[S]:
-        """Keep no unassigned sandboxes of this runtime any more, and give up those that wait."""
+    def abandon(self, pool: str) -> Effects[S]:
+        """Keep no unassigned sandboxes of this pool any more, and give up those that wait."""
         effects: Effects[S] = Effects()
-        self.replenisher.forget(runtime)
-        while (slot := self.pool.oldest_unassigned(runtime)) is not None:
-            self.room.destroy(slot, effects)
+        self.warming.forget(pool, effects)
         self._advance(effects)
         return effects
 
     def drop(self, outdated: Callable[[str], bool], now: float) -> tuple[int, Effects[S]]:
         """Sandboxes of these keys shall serve no further call: idle ones go now, working ones after their call.
 
-        Answers how many. For ``OUTDATED_S`` seconds calls of these keys may still come, and leave no sandbox behind.
+        Answers how many. For a while calls of these keys may still come, and leave no sandbox behind.
         """
         effects: Effects[S] = Effects()
-        count = 0
-        for family in self.pool.families():
-            if not outdated(family.key):
-                continue
-            for slot in family.slots.values():
-                count += slot.state is not State.DYING
-                if slot.state is State.IDLE:
-                    self.room.destroy(slot, effects)
-                else:
-                    slot.doomed = True
+        count = self.room.give_up(outdated, effects)
         self.holds.drop(outdated, now, effects)
-        self._outdated.append((now + OUTDATED_S, outdated))
+        self._outdated.add(outdated, now)
         self._advance(effects)
         return count, effects
 
@@ -364,22 +333,11 @@ class Dispatcher(Generic[S]):
         if not (slot.timed and slot.ranked):
             self.evictor.arm(slot, now)
 
-    def _heir(self, slot: Slot[S]) -> Ticket | None:
-        """The waiting call of the same key, unless that would overtake the head of the line once too often."""
-        if slot.family is None or (ticket := self.line.first_of(slot.family.key)) is None:
-            return None
-        head = self.line.first_lacking()
-        if ticket.booked or head is None or head is ticket:
-            return ticket
-        if head.overtaken >= OVERTAKE_MAX:
-            return None
-        head.overtaken += 1
-        return ticket
-
-    def _is_outdated(self, key: str, now: float) -> bool:
-        while self._outdated and self._outdated[0][0] <= now:
-            self._outdated.popleft()
-        return any(outdated(key) for _, outdated in self._outdated)
+    def _may_wait(self, slot: Slot[S]) -> bool:
+        """Whether there is memory for an unassigned sandbox, and anybody to wait for."""
+        if not self.warming.serves(slot.runtime):
+            return False
+        return bool(self.ledger.held(slot)) or self.ledger.book(slot, POOLED_MB)
 
     def _grant(self, ticket: Ticket, effects: Effects[S]) -> None:
         """An unassigned sandbox is known to wait: it is the ticket's, with the ticket's memory."""
@@ -426,23 +384,10 @@ class Dispatcher(Generic[S]):
         effects.settle(ticket, None)
         return True
 
-    def _refill(self, runtime: str, now: float, effects: Effects[S]) -> None:
+    def _refill(self, pool: str, now: float, effects: Effects[S]) -> None:
         """Begin what the warming pool lacks, when no call waits for the memory or for the turn."""
-        if self._closing or self.short or self.line.lacking or self._orders:
-            return
-        spare = max(0, self.pool.creating(runtime) - self.line.wanting(runtime))
-        due = self.replenisher.due(
-            runtime, pooled=self.pool.pooled(runtime), creating=spare, now=now
-        )
-        # Half of the creations at most, so that a call that comes meanwhile need not wait for its turn.
-        turns = max(1, self._creations_max // 2) - self.pool.count(State.CREATING)
-        for _ in range(min(due, turns)):
-            if not self.ledger.fits(POOLED_MB):
-                return
-            slot = self.pool.begin(runtime)
-            self.ledger.book(slot, POOLED_MB)
-            slot.booked_mb = POOLED_MB
-            effects.create.append(slot)
+        if not (self._closing or self.short or self.line.lacking or self._orders):
+            self.warming.refill(pool, now, effects)
 
 
 def _throttled(message: str) -> Throttled:

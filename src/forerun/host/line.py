@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from forerun.errors import ForerunError
 from forerun.model import StartType
 
+OVERTAKE_MAX = 16
+
 
 class Ticket:
     """One waiting call. It is settled with a ``slot_id``'s owner or an ``error``, or withdrawn.
@@ -127,6 +129,19 @@ class Line:
     def first_of(self, key: str) -> Ticket | None:
         """The ticket of this key that waits longest and takes a used sandbox."""
         return next(iter(self._by_key.get(key, ())), None)
+
+    def heir(self, key: str) -> Ticket | None:
+        """The call that a sandbox of this key serves next, unless that would overtake the head of the line once too often."""
+        ticket = self.first_of(key)
+        if ticket is None:
+            return None
+        head = self.first_lacking()
+        if ticket.booked or head is None or head is ticket:
+            return ticket
+        if head.overtaken >= OVERTAKE_MAX:
+            return None
+        head.overtaken += 1
+        return ticket
 
     def leave(self, ticket: Ticket) -> None:
         """It waits no more."""

@@ -192,6 +192,20 @@ class Room(Generic[S]):
         self._ledger.returning(slot)
         effects.destroy.append(slot)
 
+    def give_up(self, outdated: Callable[[str], bool], effects: Effects[S]) -> int:
+        """Sandboxes of these keys shall serve no further call: idle ones go now, others after it; how many."""
+        count = 0
+        for family in self._pool.families():
+            if not outdated(family.key):
+                continue
+            for slot in family.slots.values():
+                count += slot.state is not State.DYING
+                if slot.state is State.IDLE:
+                    self.destroy(slot, effects)
+                else:
+                    slot.doomed = True
+        return count
+
     def make(self, head: Ticket, effects: Effects[S]) -> None:
         """Destroy idle sandboxes until what returns suffices for the whole line; for its head, unassigned ones too.
 

@@ -53,6 +53,10 @@ class Subpools:
         name = f"{pool}@{account}"
         return name if name in self._borrow else None
 
+    def knows(self, subpool: str) -> bool:
+        """Whether there is such a one."""
+        return subpool in self._borrow
+
     def borrows(self, subpool: str) -> bool:
         """Whether its account's calls may be served from the shared pool."""
         return self._borrow[subpool]

@@ -16,9 +16,9 @@ from hypothesis.stateful import (
 from tests.unit.host.deciding import CREATIONS, WAITING, dispatcher
 
 from forerun.errors import ForerunError, SetupFailed
-from forerun.host.dispatch import OUTDATED_S
 from forerun.host.effects import Effects
 from forerun.host.line import Ticket
+from forerun.host.outdated import OUTDATED_S
 from forerun.host.room import POOLED_MB
 from forerun.host.slots import Slot, State
 
