@@ -1,16 +1,22 @@
-"""As much of a profile as lists and graphs show, read and made with a fraction of the work. Pure.
+"""As much of a profile as lists and graphs show: it is kept packed beside the profile, a fiftieth of its size. Pure.
 
-An account may have a thousand functions, and the map shows them all: so what it does not show is not even unpacked.
+An account may have a thousand functions, and the map shows them all: so it reads outlines alone. An outline that is missing
+is made from the tallies, of which what it does not show is not even unpacked.
 """
 
+import math
 from collections.abc import Iterable, Sequence
+from typing import Self
 
 import msgspec
 
 from forerun.profiles.likelihood import likelihood
-from forerun.profiles.profile import CalleeProfile, Profile
+from forerun.profiles.profile import CalleeProfile, Profile, Quantiles
 from forerun.profiles.sketch import Sketch, summary
 from forerun.profiles.tally import CalleeTally, Tally
+
+# Quantiles are computed again when the count has grown by this share.
+GROWN = 0.01
 
 _Unread = msgspec.Raw
 _NOTHING = msgspec.Raw(b"\xc0")
@@ -65,59 +71,173 @@ class TallyHead(msgspec.Struct, array_like=True, gc=False):
     callees: dict[str, CalleeHead] = {}
 
 
-def outline_of(
-    parts: Sequence[Tally | TallyHead], account: str, function: str, version: str
-) -> Profile:
-    """The outline of the profile that ``parts`` make together."""
-    executions = sum(part.executions for part in parts)
-    squares = sum(part.squares for part in parts)
-    duration = _merged(part.duration for part in parts)
-    waiting_ms = sum(part.waiting.total for part in parts)
+class Spread(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """How a quantity is distributed, as ``Quantiles``; the quantiles themselves are of the first ``seen`` of ``count``."""
+
+    count: int = 0
+    seen: int = 0
+    mean: float = 0.0
+    least: float = 0.0
+    most: float = 0.0
+    p50: float = 0.0
+    p90: float = 0.0
+    p95: float = 0.0
+    p99: float = 0.0
+
+    @classmethod
+    def of(cls, parts: Sequence[Sketch], before: "Spread") -> Self:
+        """Of all ``parts`` together; ``before`` is what was told when less was counted."""
+        count = 0
+        total = most = 0.0
+        least = math.inf
+        for part in parts:
+            count += part.count
+            total += part.total
+            least = min(least, part.least)
+            most = max(most, part.most)
+        if not count:
+            return cls()
+        seen = before.seen
+        if seen and seen <= count <= seen * (1 + GROWN):
+            told = before.p50, before.p90, before.p95, before.p99
+        else:
+            seen = count
+            whole = summary(_merged(parts))
+            told = whole.p50, whole.p90, whole.p95, whole.p99
+        return cls(count, seen, total / count, least, most, *told)
+
+    def quantiles(self) -> Quantiles:
+        """As profiles show it."""
+        if not self.count:
+            return Quantiles()
+        return Quantiles(
+            count=self.count,
+            mean=self.mean,
+            min=self.least,
+            p50=self.p50,
+            p90=self.p90,
+            p95=self.p95,
+            p99=self.p99,
+            max=self.most,
+        )
+
+
+_NO_SPREAD = Spread()
+
+
+class CalleeOutline(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Of ``CalleeProfile``; sums as in ``CalleeTally``."""
+
+    kind: str
+    name: str
+    via: str
+    executions: int
+    sampled: int
+    calls: int
+    call_squares: float
+    failed: int
+    latency: Spread
+
+    def profile(self, executions: int, squares: float) -> CalleeProfile:
+        """As it is shown of a caller that was run so often."""
+        return CalleeProfile(
+            kind=self.kind,
+            name=self.name,
+            via=self.via,
+            executions=self.executions,
+            sampled=self.sampled,
+            likelihood=likelihood(self.executions, executions, squares),
+            calls=self.calls,
+            latency_ms=self.latency.quantiles(),
+            error_rate=likelihood(self.failed, self.calls, self.call_squares),
+        )
+
+
+class Outline(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Of ``Profile``; sums as in ``Tally``. Counts are exact, quantiles may not know the last hundredth."""
+
+    since: float
+    until: float
+    sampled: int
+    executions: int
+    squares: float
+    failed: int
+    throttles: int
+    duration: Spread
+    waiting_ms: float
+    callees: dict[str, CalleeOutline]
+
+    def profile(self, account: str, function: str, version: str) -> Profile:
+        """As it is shown; what is not in the outline is as in a profile of nothing."""
+        total_ms = self.duration.mean * self.duration.count
+        return Profile(
+            account=account,
+            function=function,
+            version=version,
+            since=self.since,
+            until=self.until,
+            sampled=self.sampled,
+            executions=self.executions,
+            error_rate=likelihood(self.failed, self.executions, self.squares),
+            throttles=self.throttles,
+            duration_ms=self.duration.quantiles(),
+            waiting_share=min(1.0, self.waiting_ms / total_ms) if total_ms else 0.0,
+            callees=[
+                self.callees[key].profile(self.executions, self.squares)
+                for key in sorted(
+                    self.callees, key=lambda key: (-self.callees[key].executions, key)
+                )
+            ],
+        )
+
+
+def outline_of(parts: Sequence[Tally | TallyHead], before: Outline | None = None) -> Outline:
+    """The outline of the profile that ``parts`` make together; ``before`` is its outline when less was counted."""
     callees: dict[str, list[CalleeTally | CalleeHead]] = {}
     for part in parts:
         for key, callee in part.callees.items():
             callees.setdefault(key, []).append(callee)
-    outlines = [_callee(each, executions, squares) for each in callees.values()]
-    return Profile(
-        account=account,
-        function=function,
-        version=version,
+    known = before.callees if before is not None else {}
+    return Outline(
         since=min((part.since for part in parts if part.since), default=0.0),
         until=max((part.until for part in parts), default=0.0),
         sampled=sum(part.sampled for part in parts),
-        executions=executions,
-        error_rate=likelihood(sum(part.failed for part in parts), executions, squares),
+        executions=sum(part.executions for part in parts),
+        squares=sum(part.squares for part in parts),
+        failed=sum(part.failed for part in parts),
         throttles=sum(part.throttles for part in parts),
-        duration_ms=summary(duration),
-        waiting_share=min(1.0, waiting_ms / duration.total) if duration.total else 0.0,
-        callees=sorted(outlines, key=lambda callee: (-callee.executions, callee.key)),
+        duration=Spread.of(
+            [part.duration for part in parts], before.duration if before else _NO_SPREAD
+        ),
+        waiting_ms=sum(part.waiting.total for part in parts),
+        callees={key: _callee(each, known.get(key)) for key, each in callees.items()},
     )
 
 
 def _callee(
-    parts: Sequence[CalleeTally | CalleeHead], executions: int, squares: float
-) -> CalleeProfile:
+    parts: Sequence[CalleeTally | CalleeHead], before: CalleeOutline | None
+) -> CalleeOutline:
     first = parts[0]
-    called = sum(part.executions for part in parts)
-    calls = sum(part.calls for part in parts)
-    return CalleeProfile(
-        kind=first.kind,
-        name=first.name,
-        via=first.via,
-        executions=called,
-        sampled=sum(part.sampled for part in parts),
-        likelihood=likelihood(called, executions, squares),
-        calls=calls,
-        latency_ms=summary(_merged(part.latency for part in parts)),
-        error_rate=likelihood(
-            sum(part.failed for part in parts), calls, sum(part.call_squares for part in parts)
-        ),
+    executions = sampled = calls = failed = 0
+    squares = 0.0
+    for part in parts:
+        executions += part.executions
+        sampled += part.sampled
+        calls += part.calls
+        squares += part.call_squares
+        failed += part.failed
+    latency = Spread.of([part.latency for part in parts], before.latency if before else _NO_SPREAD)
+    return CalleeOutline(
+        first.kind, first.name, first.via, executions, sampled, calls, squares, failed, latency
     )
 
 
 def _merged(sketches: Iterable[Sketch]) -> Sketch:
     """All of them as one; one alone is given back as it is."""
-    known = [sketch for sketch in sketches if sketch.count]
+    known = sorted(
+        (sketch for sketch in sketches if sketch.count),
+        key=lambda sketch: -len(sketch.buckets),
+    )
     if len(known) == 1:
         return known[0]
     whole = Sketch()

@@ -6,6 +6,7 @@ that is killed loses what it counted since the last write.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Container, Iterable, Sequence
@@ -19,11 +20,11 @@ from forerun.events import Event, ExecutionBegan, ExecutionEnded
 from forerun.profiles.fold import fold, fold_reached
 from forerun.profiles.linking import Late, Links, Version
 from forerun.profiles.merging import merge
-from forerun.profiles.outline import TallyHead, outline_of
+from forerun.profiles.outline import Outline, TallyHead, outline_of
 from forerun.profiles.presenting import profile_of
 from forerun.profiles.profile import Profile
 from forerun.profiles.tally import Tally
-from forerun.storage.profiles import ALL_BEFORE, ProfileRow, ProfileStore
+from forerun.storage.profiles import ALL_BEFORE, OutlineRow, ProfileRow, ProfileStore
 
 T = TypeVar("T")
 log = logging.getLogger("forerun.profiles")
@@ -43,7 +44,7 @@ class _Entry(msgspec.Struct):
     """What is known of a version: ``hour`` began at ``since``, ``before`` counts all hours before it.
 
     ``rows`` are what must be written, by ``since``; ``size`` is how many bytes it takes packed. ``shown`` is its profile as it
-    was presented last, while that holds.
+    was presented last, while that holds; ``outline`` is the latest one that was made.
     """
 
     before: Tally
@@ -52,6 +53,7 @@ class _Entry(msgspec.Struct):
     size: int = 0
     rows: dict[int, Tally] = {}
     shown: Profile | None = None
+    outline: Outline | None = None
 
 
 class Profiler:
@@ -77,6 +79,7 @@ class Profiler:
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(Tally).decode
         self._decode_head = msgspec.msgpack.Decoder(TallyHead).decode
+        self._decode_outline = msgspec.msgpack.Decoder(Outline).decode
         self.folded = 0
         self.failed = 0
         self.lost = 0
@@ -142,10 +145,12 @@ class Profiler:
     async def flush(self) -> None:
         """Write every changed tally. What the store refuses is kept and tried again with the next."""
         rows: list[ProfileRow] = []
+        outlines: list[OutlineRow] = []
         changed = self._changed
         for number, (version, entry) in enumerate(list(changed.items()), start=1):
             try:
                 packed = {since: self._encode(tally) for since, tally in entry.rows.items()}
+                outline = self._encode(_outlined(entry))
             except (OverflowError, UnicodeEncodeError):
                 # Whatever a function brought about must not keep the profiles of others from being written.
                 log.exception("the profile of %s cannot be written; it is given up", version.name)
@@ -153,6 +158,7 @@ class Profiler:
                 self.lost += 1
                 continue
             rows += [ProfileRow(*version, since, body) for since, body in packed.items()]
+            outlines.append(OutlineRow(*version, outline))
             # What is not written again is about as large as it was.
             size = max(entry.size, sum(map(len, packed.values())))
             self._bytes += size - entry.size
@@ -160,7 +166,7 @@ class Profiler:
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
         try:
-            await self._store.put(rows)
+            await self._store.put(rows, outlines)
         except ForerunError as error:
             self.failed += 1
             log.error("%d profiles are not written yet: %s", len(changed), error.message)  # noqa: TRY400 a sentence
@@ -220,18 +226,51 @@ class Profiler:
     async def outlines(self, account: str) -> Sequence[Profile]:
         """As ``list``, but of each profile only what lists and graphs show; see ``profiles.outline``."""
         forgotten = self._forgotten
+        kept = {Version(*row[:3]): row for row in await self._store.outlines(account)}
+        known = kept.keys() | {each for each in self._entries if each.account == account}
         found: list[Profile] = []
-        async for version, rows in self._versions(account):
-            outline = self._outlines.get(version)
-            if outline is None:
-                outline = self._outline(version, rows)
+        mended: dict[OutlineRow, bytes] = {}
+        for number, version in enumerate(sorted(known), start=1):
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+            profile = self._outlines.get(version)
+            if profile is None:
+                outline = await self._outline(version, kept.get(version), mended)
+                profile = outline.profile(*version)
+                # What was dropped meanwhile may have been changed before: then what was read is old.
                 if forgotten == self._forgotten:
                     if len(self._outlines) >= IN_MEMORY:
                         self._outlines.clear()
-                    self._outlines[version] = outline
-            if outline.sampled or outline.throttles:
-                found.append(outline)
+                    self._outlines[version] = profile
+            if profile.sampled or profile.throttles:
+                found.append(profile)
+        await self._mend(mended)
         return found
+
+    async def _outline(
+        self, version: Version, row: OutlineRow | None, mended: dict[OutlineRow, bytes]
+    ) -> Outline:
+        """From memory; else as it is kept; else made of the tallies, which is added to ``mended``."""
+        entry = self._entries.get(version)
+        if entry is None and row is not None:
+            if row.body:
+                with contextlib.suppress(msgspec.DecodeError):
+                    return self._decode_outline(row.body)
+            rows = await self._store.newest(*version)
+            # It may have been counted meanwhile.
+            entry = self._entries.get(version)
+            if entry is None:
+                outline = outline_of([self._unpack(each, self._decode_head) for each in rows])
+                mended[row] = self._encode(outline)
+                return outline
+        return _outlined(entry) if entry is not None else outline_of([])
+
+    async def _mend(self, mended: dict[OutlineRow, bytes]) -> None:
+        try:
+            await self._store.mend(mended)
+        except ForerunError as error:
+            self.failed += 1
+            log.error("%d outlines are not written: %s", len(mended), error.message)  # noqa: TRY400 a sentence
 
     async def _versions(self, account: str) -> AsyncIterator[tuple[Version, Sequence[ProfileRow]]]:
         """Every version of the account with what is written of it, in order."""
@@ -244,12 +283,6 @@ class Profiler:
             yield version, known[version]
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
-
-    def _outline(self, version: Version, rows: Iterable[ProfileRow]) -> Profile:
-        entry = self._entries.get(version)
-        if entry is not None:
-            return outline_of((entry.before, entry.hour), *version)
-        return outline_of([self._unpack(row, self._decode_head) for row in rows], *version)
 
     async def forget(self, account: str, name: str) -> None:
         """Drop what is known of a function."""
@@ -314,6 +347,12 @@ class Profiler:
         self._changed.pop(version, None)
         self._bytes -= entry.size
         self._forgotten += 1
+
+
+def _outlined(entry: _Entry) -> Outline:
+    """Its outline as of now."""
+    entry.outline = outline_of((entry.before, entry.hour), entry.outline)
+    return entry.outline
 
 
 def _sum(tallies: Iterable[Tally]) -> Tally:

@@ -1,5 +1,7 @@
 """Outlines say what profiles say, and are read from what profiles are written as."""
 
+import random
+
 import msgspec
 import pytest
 from bench.imagined import ACCOUNT
@@ -7,7 +9,7 @@ from bench.labelled import PLATFORM, SCENARIOS, events_of
 
 from forerun.profiles.fold import fold, name_calls
 from forerun.profiles.merging import merge
-from forerun.profiles.outline import CalleeHead, TallyHead, outline_of
+from forerun.profiles.outline import GROWN, CalleeHead, Outline, TallyHead, outline_of
 from forerun.profiles.presenting import profile_of
 from forerun.profiles.tally import CalleeTally, Tally
 
@@ -34,18 +36,52 @@ def test_an_outline_is_part_of_the_profile(one):
         merge(whole, part)
     profile = profile_of(whole, ACCOUNT, "A", "1")
     read = [msgspec.msgpack.decode(msgspec.msgpack.encode(part), type=TallyHead) for part in parts]
-    for outline in (outline_of(read, ACCOUNT, "A", "1"), outline_of(parts, ACCOUNT, "A", "1")):
+    packed = msgspec.msgpack.encode(outline_of(parts))
+    outlines = outline_of(read), outline_of(parts), msgspec.msgpack.decode(packed, type=Outline)
+    for outline in (each.profile(ACCOUNT, "A", "1") for each in outlines):
         for name in ("since", "until", "sampled", "executions", "error_rate", "throttles"):
             assert getattr(outline, name) == getattr(profile, name), name
         assert outline.waiting_share == pytest.approx(profile.waiting_share)
-        assert outline.duration_ms.p95 == profile.duration_ms.p95
+        assert msgspec.structs.asdict(outline.duration_ms) == pytest.approx(
+            msgspec.structs.asdict(profile.duration_ms)
+        )
         assert [each.key for each in outline.callees] == [each.key for each in profile.callees]
         for callee, wanted in zip(outline.callees, profile.callees, strict=True):
             for name in ("executions", "sampled", "likelihood", "calls", "error_rate"):
                 assert getattr(callee, name) == getattr(wanted, name), name
-            assert callee.latency_ms.p95 == wanted.latency_ms.p95
+            assert msgspec.structs.asdict(callee.latency_ms) == pytest.approx(
+                msgspec.structs.asdict(wanted.latency_ms)
+            )
 
 
 def test_nothing_known_is_an_empty_outline():
-    outline = outline_of([], ACCOUNT, "A", "1")
+    outline = outline_of([]).profile(ACCOUNT, "A", "1")
     assert (outline.sampled, outline.callees, outline.since) == (0, [], 0.0)
+
+
+def test_counts_are_of_now_and_quantiles_of_all_but_a_hundredth():
+    """What is kept up to date a thousand times a second may not sort its sketches each time."""
+    chance = random.Random(7)
+    parts = [Tally(), Tally()]
+    outline, anew = None, 0
+    for number in range(1, 3_001):
+        tally = parts[number % 2]
+        tally.sampled += 1
+        tally.executions += 1
+        tally.squares += 1
+        tally.duration.add(chance.lognormvariate(3, 0.7) * (1 + number / 1000))
+        before = outline
+        outline = outline_of(parts, before)
+        if before is not None and outline.duration.seen != before.duration.seen:
+            anew += 1
+        exact = outline_of(parts).profile(ACCOUNT, "A", "1")
+        told = outline.profile(ACCOUNT, "A", "1")
+        assert (told.executions, told.duration_ms.count) == (number, number)
+        assert told.duration_ms.mean == pytest.approx(exact.duration_ms.mean)
+        assert (told.duration_ms.min, told.duration_ms.max) == (
+            exact.duration_ms.min,
+            exact.duration_ms.max,
+        )
+        assert number <= outline.duration.seen * (1 + GROWN)
+        assert told.duration_ms.p50 == pytest.approx(exact.duration_ms.p50, rel=0.05)
+    assert anew < 500

@@ -1,7 +1,7 @@
 """Profiles that are kept: over hours, over restarts, with a store that refuses, and with more of them than memory holds."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from forerun.events import Event
 from forerun.profiles import Profile, Profiler
 from forerun.profiles import profiler as module
 from forerun.storage.db import Db
-from forerun.storage.profiles import ProfileRow, ProfileStore
+from forerun.storage.profiles import OutlineRow, ProfileRow, ProfileStore
 from forerun.storage.sqlite import TRACES, open_sqlite
 
 HOUR = 3600
@@ -31,10 +31,15 @@ class Refusing(ProfileStore):
 
     refuses = False
 
-    async def put(self, rows: Sequence[ProfileRow]) -> None:
+    async def put(self, rows: Sequence[ProfileRow], outlines: Sequence[OutlineRow] = ()) -> None:
         if self.refuses:
             raise StorageFailed("the disk is full")
-        await super().put(rows)
+        await super().put(rows, outlines)
+
+    async def mend(self, made: Mapping[OutlineRow, bytes]) -> None:
+        if self.refuses:
+            raise StorageFailed("the disk is full")
+        await super().mend(made)
 
 
 @pytest.fixture
