@@ -266,7 +266,7 @@ class Traversals:
             expected += change
             most = max(most, expected)
         sure = [each.calls for each in coming if each.probability >= self._likelihood]
-        return min(MOST_CALLS, max(1, math.ceil(max(most, *sure, 0.0) - 1e-6)))
+        return min(MOST_CALLS, max(1, math.floor(max(most, *sure, 0.0) + 0.5)))
 
 
 def _shown(run: Run, now: float) -> Traversal:
