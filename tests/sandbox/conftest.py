@@ -26,7 +26,13 @@ async def jails(tmp_path: Path) -> AsyncIterator[JailSandboxes]:
 
 
 @pytest.fixture
-def jail(jails: JailSandboxes, tmp_path: Path) -> Jail:
+async def pool() -> str:
+    """Which zygote the sandboxes come from."""
+    return RUNTIME
+
+
+@pytest.fixture
+def jail(jails: JailSandboxes, tmp_path: Path, pool: str) -> Jail:
     """Makes a sandbox that has initialised ``source``."""
     count = 0
 
@@ -34,7 +40,7 @@ def jail(jails: JailSandboxes, tmp_path: Path) -> Jail:
         nonlocal count
         count += 1
         code = write_code(tmp_path / f"code{count}", source)
-        sandbox = await jails.create(RUNTIME)
+        sandbox = await jails.create(pool)
         result = await sandbox.assign(make_spec(code, **changes), deadline=time.monotonic() + 10)
         assert isinstance(result, InitReport), result
         return sandbox

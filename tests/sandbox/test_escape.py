@@ -13,13 +13,24 @@ from typing import Any
 
 import pytest
 from tests.sandbox.conftest import Jail
-from tests.sandbox.makers import make_call, make_spec, write_code
+from tests.sandbox.makers import RUNTIME, make_call, make_spec, write_code
 
 from forerun.sandbox import JailSandboxes
 
 pytestmark = pytest.mark.root
 
 SECRET = "the-secret-of-another-account"
+
+
+@pytest.fixture(params=["started", "sprouted"])
+async def pool(request: pytest.FixtureRequest, jails: JailSandboxes) -> str:
+    """Sandboxes are forked from a zygote that was started from its interpreter, or from a sprout of a sprout."""
+    if request.param == "started":
+        return RUNTIME
+    await jails.nursery.grow(f"{RUNTIME}+a", RUNTIME, ["sqlite3"])
+    await jails.nursery.grow(f"{RUNTIME}+b", f"{RUNTIME}+a", ["asyncio"])
+    return f"{RUNTIME}+b"
+
 
 PRELUDE = """
 import ctypes, errno, os, socket, struct, sys

@@ -24,7 +24,16 @@ import time
 import traceback
 import types
 
-from forerun.runtime import bytecode, calls, faults, imports, instrument, logs, snapshots
+from forerun.runtime import (
+    bytecode,
+    calls,
+    faults,
+    imports,
+    instrument,
+    logs,
+    preloading,
+    snapshots,
+)
 from forerun.runtime.answers import JSON_TYPE, Marshaller, read_event
 from forerun.runtime.context import Facts, LambdaContext
 from forerun.runtime.faults import describe
@@ -159,6 +168,7 @@ class Runtime:
         instrument.install()
         sys.path += [path for path in given.get("library_paths", ()) if path not in sys.path]
         snapshots.refresh_numbers()
+        preloading.renew()
         self._log_handler = logs.set_up_logging(
             self._outlet, self._format, given.get("log_level", "")
         )

@@ -7,10 +7,15 @@ functions commonly need and then only forks, reaps and reports. It is single-thr
 It talks to the host over one ``SOCK_SEQPACKET`` socket, one JSON object a message:
 
 ========================  =====================================================================================
-from the host             ``{"fork": id, "name", "kind", ...}`` with descriptors [wire, output]
-to the host               ``{"ready": true}``, ``{"forked": id, "pid": n}`` with descriptor [pidfd],
+from the host             ``{"fork": id, "name", "kind", ...}`` with descriptors [wire, output],
+                          ``{"sprout": id, "preload": [module ...]}`` with descriptor [control socket]
+to the host               ``{"ready": true, ...}`` with what ``preloading.load`` returns, or ``{"unfit": [module]}``;
+                          ``{"forked": id, "pid": n}`` with descriptor [pidfd],
                           ``{"failed": id, "error": text}``, ``{"exited": id, "status": wait status, "oom", "peak"}``
 ========================  =====================================================================================
+
+A sprout is a zygote that was forked from this one: it shares this one's memory, imports more modules, and is spoken to
+over its own control socket. It ends with this one.
 
 It ends with the host: by the parent-death signal, and when the socket closes.
 """
@@ -19,7 +24,6 @@ from __future__ import annotations
 
 import fcntl
 import gc
-import importlib
 import json
 import os
 import resource
@@ -37,6 +41,7 @@ from forerun.runtime import (
     jail,
     keeper,
     launcher,
+    preloading,
     python,
     rehearsal,
     root,
@@ -98,25 +103,23 @@ class Zygote:
         self._filter = seccomp.program()
         self._poll = select.epoll()
         self._children: dict[int, tuple[int, str, int]] = {}
+        self._preload: list[str] = plan["preload"]
         bytecode.use(plan["bytecode"])
-        self._preload(plan["preload"])
 
-    def _preload(self, names: list[str]) -> None:
-        for name in names:
-            try:
-                importlib.import_module(name)
-            except ImportError:
-                continue  # this interpreter was built without it
-        if names:
+    def run(self) -> None:
+        """Import what is to be preloaded, then serve until the host closes the socket."""
+        try:
+            report = preloading.load(self._preload)
+        except preloading.Unfit as module:
+            self._tell({"unfit": [str(module)]})
+            return
+        if self._preload:
             instrument.load()
             instrument.install()
             rehearsal.rehearse()
         gc.collect()
         gc.freeze()
-
-    def run(self) -> None:
-        """Serve until the host closes the socket."""
-        self._control.send(b'{"ready": true}')
+        self._tell({"ready": True, **report})
         self._poll.register(self._control.fileno(), select.EPOLLIN)
         while True:
             for fd, _ in self._poll.poll():
@@ -130,10 +133,14 @@ class Zygote:
         if not data:
             return False
         request = json.loads(data)
+        number = request.get("fork") or request["sprout"]
         try:
-            self._fork(request, fds)
+            if "sprout" in request:
+                self._sprout(request, fds)
+            else:
+                self._fork(request, fds)
         except OSError as error:
-            self._tell({"failed": request["fork"], "error": str(error)})
+            self._tell({"failed": number, "error": str(error)})
         finally:
             for fd in fds:
                 os.close(fd)
@@ -148,12 +155,39 @@ class Zygote:
                 self._become(request, fds)
         finally:
             syscalls.setns(self._own_pids, syscalls.CLONE_NEWPID)
+        self._bear(pid, request["name"], request["fork"])
+
+    def _sprout(self, request: dict[str, Any], fds: list[int]) -> None:
+        parent = os.getpid()
+        pid = syscalls.fork()
+        if pid:
+            self._bear(pid, "", request["sprout"])
+            return
+        try:
+            syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() == parent:
+                self._become_sprout(fds[0], request["preload"])
+        finally:
+            os._exit(1)
+
+    def _become_sprout(self, control: int, preload: list[str]) -> None:
+        for pidfd in self._children:
+            os.close(pidfd)
+        self._children = {}
+        self._poll.close()
+        self._poll = select.epoll()
+        self._control.close()
+        self._control = socket.socket(fileno=control)
+        self._preload = preload
+        self.run()
+
+    def _bear(self, pid: int, name: str, number: int) -> None:
+        """Take note of a child, and tell the host."""
         pidfd = os.pidfd_open(pid)
-        self._children[pidfd] = (pid, request["name"], request["fork"])
+        self._children[pidfd] = (pid, name, number)
         self._poll.register(pidfd, select.EPOLLIN)
-        socket.send_fds(
-            self._control, [json.dumps({"forked": request["fork"], "pid": pid}).encode()], [pidfd]
-        )
+        message = json.dumps({"forked": number, "pid": pid}).encode()
+        socket.send_fds(self._control, [message], [pidfd])
 
     def _become(self, request: dict[str, Any], fds: list[int]) -> NoReturn:
         """The child: confine itself, wait for its function, and turn into it."""
@@ -181,6 +215,9 @@ class Zygote:
         os.close(pidfd)
         _, status = os.waitpid(pid, 0)
         report: dict[str, Any] = {"exited": number, "status": status}
+        if not name:
+            self._tell(report)
+            return
         for label, (group, file, *key) in self._statistics.items():
             report[label] = self._read_number(group, f"{name}/{file}", *key)
         self._remove_groups(name)

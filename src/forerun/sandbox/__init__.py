@@ -2,7 +2,15 @@
 
 from forerun.sandbox.bytecode import make_pack, worth_compiling
 from forerun.sandbox.capabilities import Finding, can_jail, probe
-from forerun.sandbox.contract import OnExit, Pack, Sandbox, Sandboxes, ServePlatform, TakeDatagram
+from forerun.sandbox.contract import (
+    OnExit,
+    OnLoaded,
+    Pack,
+    Sandbox,
+    Sandboxes,
+    ServePlatform,
+    TakeDatagram,
+)
 from forerun.sandbox.environment import PLATFORM_INSIDE
 from forerun.sandbox.interpreters import (
     Interpreter,
@@ -11,7 +19,8 @@ from forerun.sandbox.interpreters import (
     own_interpreter,
     search_folders,
 )
-from forerun.sandbox.jail import STANDARD_PRELOAD, JailSandboxes, JailSettings
+from forerun.sandbox.jail import JailSandboxes, JailSettings
+from forerun.sandbox.nursery import STANDARD_PRELOAD, Nursery, ZygoteInfo
 from forerun.sandbox.process import ProcessSandboxes, ProcessSettings
 from forerun.sandbox.reports import (
     Report,
@@ -28,7 +37,9 @@ __all__ = [
     "Interpreter",
     "JailSandboxes",
     "JailSettings",
+    "Nursery",
     "OnExit",
+    "OnLoaded",
     "Pack",
     "ProcessSandboxes",
     "ProcessSettings",
@@ -37,6 +48,7 @@ __all__ = [
     "Sandboxes",
     "ServePlatform",
     "TakeDatagram",
+    "ZygoteInfo",
     "can_jail",
     "end_lines",
     "find_nodes",

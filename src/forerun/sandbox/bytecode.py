@@ -41,6 +41,7 @@ MAX_BYTES = 72 * 1024 * 1024
 LEAST_SOURCE = 4096
 MAX_LOOK = 1000
 FORMAT = 1
+_KEY = "bytecode:"
 
 
 def packs_of(spec: SandboxSpec) -> list[Pack]:
@@ -143,11 +144,16 @@ async def make_pack(sandboxes: Sandboxes, pack: Pack, spec: SandboxSpec, clock: 
     return size
 
 
+def is_compiling(spec: SandboxSpec) -> bool:
+    """Whether it is for the compiler, and not for a function."""
+    return spec.key.startswith(_KEY)
+
+
 def _spec(pack: Pack, spec: SandboxSpec) -> SandboxSpec:
     """Only the tree, no credentials, no way out, nothing of the user's configuration."""
     return msgspec.structs.replace(
         spec,
-        key=f"bytecode:{pack.file}",
+        key=f"{_KEY}{pack.file}",
         role="",
         handler=HANDLER,
         memory_mb=MEMORY_MB,

@@ -128,11 +128,12 @@ def unheard(_: Sandbox) -> None:
     """The ``OnExit`` of who does not ask to hear of it."""
 
 
-# Hears of each sandbox that has loaded its function, and what that imported.
-OnLoaded = Callable[[Sandbox, SandboxSpec, InitReport], None]
+# Hears of each function that was loaded: the name of the zygote that its sandbox was forked from, and what it imported
+# that this one had not.
+OnLoaded = Callable[[str, SandboxSpec, InitReport], None]
 
 
-def unlearned(_: Sandbox, _spec: SandboxSpec, _report: InitReport) -> None:
+def unlearned(_: str, _spec: SandboxSpec, _report: InitReport) -> None:
     """The ``OnLoaded`` of who does not ask to hear of it."""
 
 

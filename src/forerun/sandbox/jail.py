@@ -9,24 +9,26 @@ import contextlib
 import itertools
 import os
 import socket
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from forerun.aio import Awake, Clock, SystemClock, TaskOwner
 from forerun.errors import NoSuchRuntime, SandboxDead, SetupFailed
-from forerun.model import WITH_SDK, InitFailure, InitReport, SandboxSpec
+from forerun.model import InitFailure, InitReport, SandboxSpec
 from forerun.sandbox.api_dialogue import ApiDialogue
-from forerun.sandbox.bytecode import SdkPacks, packs_of
+from forerun.sandbox.bytecode import SdkPacks, is_compiling, packs_of
 from forerun.sandbox.cgroups import Groups, open_groups
 from forerun.sandbox.contract import (
     OnExit,
+    OnLoaded,
     Pack,
     Sandbox,
     ServePlatform,
     TakeDatagram,
     unheard,
+    unlearned,
 )
 from forerun.sandbox.dialogue import Dialogue, WireDialogue
 from forerun.sandbox.environment import RUNTIME_API_PORT
@@ -35,6 +37,7 @@ from forerun.sandbox.jail_body import JailBody, Machine, Uids
 from forerun.sandbox.link import Link
 from forerun.sandbox.live import LiveSandbox, Watch
 from forerun.sandbox.network import OpenNetwork
+from forerun.sandbox.nursery import SDK_PRELOAD, STANDARD_PRELOAD, Nursery
 from forerun.sandbox.outgoing import MAX_CALLS
 from forerun.sandbox.rootfs import host_resolvers, root_plan, sdk_packages, zygote_environment
 from forerun.sandbox.templates import TemplateBody
@@ -42,62 +45,8 @@ from forerun.sandbox.zygotes import Zygote
 
 READY_S = 20.0
 CLOSE_S = 5.0
+LAUNCHER = "launcher"
 NODE_BOOTSTRAP = "/var/runtime/forerun/runtime/nodejs/bootstrap.mjs"
-# boto3 and what it loads late, when the first client is made.
-SDK_PRELOAD = (
-    "boto3",
-    "boto3.session",
-    "botocore.client",
-    "botocore.endpoint",
-    "botocore.handlers",
-    "botocore.httpsession",
-    "botocore.regions",
-    "botocore.retries.standard",
-    "botocore.session",
-    "botocore.signers",
-    "botocore.tokens",
-    "s3transfer.manager",
-)
-STANDARD_PRELOAD = (
-    "argparse",
-    "base64",
-    "collections",
-    "concurrent.futures",
-    "contextlib",
-    "copy",
-    "csv",
-    "dataclasses",
-    "datetime",
-    "decimal",
-    "email",
-    "enum",
-    "functools",
-    "hashlib",
-    "hmac",
-    "http.client",
-    "io",
-    "json",
-    "logging",
-    "os",
-    "random",
-    "re",
-    "socket",
-    "ssl",
-    "string",
-    "struct",
-    "subprocess",
-    "tempfile",
-    "threading",
-    "time",
-    "traceback",
-    "typing",
-    "urllib.parse",
-    "urllib.request",
-    "uuid",
-    "zlib",
-    # Compiles the code of strangers: nothing it imports may be taken from there.
-    "forerun.runtime.compiling",
-)
 
 
 @dataclass(kw_only=True)
@@ -107,7 +56,8 @@ class JailSettings:
     ``data_dir`` is the server's folder, which holds the mount point of the roots and, without root, must hold all
     code. ``uid_base`` is the first of the host user ids given to sandboxes. ``preload`` are modules that zygotes
     import. ``serve_platform`` takes over a socket inside each sandbox's network, port 4566; ``take_datagram`` gets what
-    is sent to port 2000. ``max_calls`` is how many outgoing calls of one execution are kept.
+    is sent to port 2000. ``max_calls`` is how many outgoing calls of one execution are kept. ``on_loaded`` hears what
+    functions import.
     """
 
     data_dir: Path
@@ -118,6 +68,7 @@ class JailSettings:
     take_datagram: TakeDatagram | None = None
     max_calls: int = MAX_CALLS
     on_exit: OnExit = unheard
+    on_loaded: OnLoaded = unlearned
     clock: Clock = field(default_factory=SystemClock)
 
 
@@ -134,11 +85,11 @@ class JailSandboxes:
         self._groups: Groups | None = None
         self._uids = Uids(settings.uid_base)
         self._network = OpenNetwork()
-        self._zygotes: dict[str, Zygote] = {}
-        self._starting: dict[str, asyncio.Lock] = {}
+        self.nursery = Nursery(self._make_zygote, settings.clock)
         self._sandboxes: dict[str, LiveSandbox] = {}
         self._bodies: dict[str, JailBody] = {}
         self._templates: dict[str, TemplateBody] = {}
+        self._origins: dict[str, str] = {}
         self._numbers = itertools.count(1)
         self._owner = TaskOwner(f"{self.isolation}-sandboxes")
         self._mountpoint = settings.data_dir / "run" / f"root-{os.getpid()}"
@@ -153,7 +104,7 @@ class JailSandboxes:
 
     def zygote_pids(self) -> dict[str, int]:
         """The process ids of the zygotes, for those who look after the machine."""
-        return {name: zygote.pid for name, zygote in self._zygotes.items() if zygote.alive}
+        return {info.name: info.pid for info in self.nursery.infos()}
 
     async def start(self) -> None:
         """Open the control groups, sweep what a killed server left, and see that jails can be made here."""
@@ -179,12 +130,11 @@ class JailSandboxes:
 
     def ready(self, runtime: str) -> bool:
         """See ``contract.Sandboxes``."""
-        zygote = self._zygotes.get(self._interpreter(runtime).runtime)
-        return zygote is not None and zygote.alive
+        return self.nursery.living(self._zygote_name(runtime)) is not None
 
     async def create(self, runtime: str) -> Sandbox:
         """See ``contract.Sandboxes``."""
-        zygote = await self._zygote(runtime)
+        zygote = await self.nursery.get(self._zygote_name(runtime))
         sandbox, ends = self._unborn(runtime)
         slot = self._uids.take()
         try:
@@ -206,6 +156,7 @@ class JailSandboxes:
             raise
         sandbox.embody(body)
         self._bodies[sandbox.id] = body
+        self._origins[sandbox.id] = zygote.name
         try:
             body.take_sockets(await sandbox.wait_ready(READY_S), request["ports"])
             if (api := body.runtime_api_socket()) is not None:
@@ -258,7 +209,13 @@ class JailSandboxes:
             runtime,
             (ours, printed),
             self._wire_dialogue if runtime.startswith("python") else self._api_dialogue,
-            Watch(self._settings.clock, self._owner, self._settings.on_exit, self._forget),
+            Watch(
+                self._settings.clock,
+                self._owner,
+                self._settings.on_exit,
+                self._forget,
+                self._loaded,
+            ),
         )
         return sandbox, [theirs.detach(), prints]
 
@@ -267,9 +224,7 @@ class JailSandboxes:
         await asyncio.gather(*(sandbox.destroy() for sandbox in list(self._sandboxes.values())))
         await self._owner.drain(timeout_s=CLOSE_S)
         await self._owner.close()
-        for zygote in self._zygotes.values():
-            await zygote.close()
-        self._zygotes.clear()
+        await self.nursery.close()
         await self._network.close()
         groups, self._groups = self._groups, None
         if groups is not None:
@@ -291,6 +246,12 @@ class JailSandboxes:
         self._sandboxes.pop(sandbox.id, None)
         self._bodies.pop(sandbox.id, None)
         self._templates.pop(sandbox.id, None)
+        self._origins.pop(sandbox.id, None)
+
+    def _loaded(self, sandbox: Sandbox, spec: SandboxSpec, report: InitReport) -> None:
+        origin = self._origins.get(sandbox.id)
+        if origin is not None and not is_compiling(spec):
+            self._settings.on_loaded(origin, spec, report)
 
     def _request(self, name: str, runtime: str, slot: int) -> dict[str, Any]:
         uid = 0 if self._rootless else self._uids.number(slot)
@@ -316,53 +277,43 @@ class JailSandboxes:
             }
         return request
 
-    def _interpreter(self, runtime: str) -> Interpreter:
-        """Whose zygote makes sandboxes of ``runtime``; it has that name, but for programs that are not Python."""
-        plain = runtime.removesuffix(WITH_SDK)
+    def _zygote_name(self, pool: str) -> str:
+        """Whose sandboxes are for this pool: all that are no Python have one. Raises ``NoSuchRuntime``."""
+        plain = pool.partition("@")[0].partition("+")[0]
         if plain not in self.runtimes():
             raise NoSuchRuntime(f"No interpreter for {plain} is installed on this machine.")
-        if plain.startswith("python"):
-            return replace(self._settings.interpreters[plain], runtime=runtime)
-        own = own_interpreter()
-        return Interpreter("launcher", own.program, own.prefix)
+        return pool if plain.startswith("python") else LAUNCHER
 
-    async def _zygote(self, runtime: str) -> Zygote:
-        interpreter = self._interpreter(runtime)
-        name = interpreter.runtime
-        async with self._starting.setdefault(name, asyncio.Lock()):
-            zygote = self._zygotes.get(name)
-            if zygote is None or not zygote.alive:
-                if zygote is not None:
-                    await zygote.close()
-                zygote = Zygote(self._plan(interpreter), [one.path for one in self.groups.parents])
-                await zygote.start()
-                self._zygotes[name] = zygote
-            return zygote
-
-    def _plan(self, interpreter: Interpreter) -> dict[str, Any]:
-        is_launcher = interpreter.runtime == "launcher"
-        sdk = SDK_PRELOAD if interpreter.runtime.endswith(WITH_SDK) else ()
-        programs = [interpreter]
-        if is_launcher:
-            programs += [
+    def _make_zygote(self, name: str, unfit: Container[str]) -> Zygote:
+        """One to be started, with ``name`` a runtime, a runtime with the SDK, or ``LAUNCHER``."""
+        runtime, _, _ = name.partition("+")
+        if runtime == LAUNCHER:
+            interpreter = own_interpreter()
+            preload: tuple[str, ...] = ()
+            nodes = [
                 one
                 for name, one in self._settings.interpreters.items()
                 if name.startswith("nodejs")
             ]
+            programs = [interpreter, *nodes]
+        else:
+            interpreter = self._settings.interpreters[runtime]
+            preload = (*self._settings.preload, *(SDK_PRELOAD if name != runtime else ()))
+            programs = [interpreter]
         plan = root_plan(programs, code_root=self._code_root, resolvers=host_resolvers())
         plan["binds"].append(self._sdk_packs.bind())
-        of_sdk = self._sdk_packs.of(interpreter.runtime.removesuffix(WITH_SDK))
-        return {
-            **plan,
+        of_sdk = self._sdk_packs.of(runtime)
+        plan |= {
             "bytecode": [] if of_sdk is None else [[of_sdk.root, of_sdk.place]],
             "interpreter": str(interpreter.program),
             "environment": zygote_environment(),
             "mountpoint": str(self._mountpoint),
             "rootless": self._rootless,
-            "preload": [] if is_launcher else [*self._settings.preload, *sdk],
+            "preload": [module for module in preload if module not in unfit],
             "groups": [{"fd": -1, "write": dict(one.first)} for one in self.groups.parents],
             "statistics": self.groups.statistics(),
         }
+        return Zygote(plan, [one.path for one in self.groups.parents])
 
     def _wire_dialogue(self, link: Link) -> Dialogue:
         return WireDialogue(link, self._awake, self._settings.clock, self._settings.max_calls)

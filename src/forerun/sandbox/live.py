@@ -18,7 +18,7 @@ from forerun.aio import Clock, TaskOwner
 from forerun.errors import SandboxDead, SetupFailed
 from forerun.model import Call, InitFailure, InitReport, Outcome, SandboxSpec
 from forerun.runtime.wire import EXITED, FAILED, READY, WireClosed, pack
-from forerun.sandbox.contract import OnExit, OnLoaded, unlearned
+from forerun.sandbox.contract import OnExit, Sandbox
 from forerun.sandbox.dialogue import Dialogue
 from forerun.sandbox.endings import (
     Exit,
@@ -72,6 +72,10 @@ class Body(Protocol):
         ...
 
 
+def _unlearned(_: Sandbox, _spec: SandboxSpec, _report: InitReport) -> None:
+    """Nobody asks to hear of what was loaded."""
+
+
 @dataclass(frozen=True)
 class Watch:
     """What a sandbox needs of its maker: the time, background, and who hears that it ended unasked, is destroyed, or has loaded its function."""
@@ -80,7 +84,7 @@ class Watch:
     owner: TaskOwner
     on_exit: OnExit
     on_destroyed: OnExit
-    on_loaded: OnLoaded = unlearned
+    on_loaded: Callable[[Sandbox, SandboxSpec, InitReport], None] = _unlearned
 
 
 class LiveSandbox:
