@@ -58,6 +58,15 @@ def test_listen(text, expected, tmp_path):
         ({"FORERUN_SERVER_REGION": "Home"}, "grammar"),
         ({"FORERUN_LISTEN": "localhost"}, "HOST:PORT"),
         ({"FORERUN_HOST_POOL_MIN": "99"}, "host.pool_max"),
+        ({"FORERUN_HOST_ACCOUNT_POOLS": "12:python3.11:2:borrow"}, "host.account_pools"),
+        ({"FORERUN_HOST_ACCOUNT_POOLS": "111111111111:python3.11:0:borrow"}, "from 1 to 10000"),
+        ({"FORERUN_HOST_ACCOUNT_POOLS": "111111111111:python3.11:2:wait"}, "throttle, with"),
+        (
+            {
+                "FORERUN_HOST_ACCOUNT_POOLS": "111111111111:a1:1:borrow,111111111111:a1:2:throttle",
+            },
+            "twice",
+        ),
         ({"FORERUN_HOST_COLOUR": "red"}, "unknown setting host.colour"),
         ({"FORERUN_CONFIG": "/nowhere.toml"}, "does not exist"),
         ({"FORERUN_LIMITS_UNRESERVED_CONCURRENCY": "2000"}, "account_concurrency"),

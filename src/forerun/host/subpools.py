@@ -49,9 +49,12 @@ class Subpools:
         self._borrow.pop(pool, None)
 
     def of(self, pool: str, account: str) -> str | None:
-        """The sub-pool of ``pool`` for this account, if it has one."""
-        name = f"{pool}@{account}"
-        return name if name in self._borrow else None
+        """The sub-pool of ``pool`` for this account, or else that of its runtime alone; ``None`` if it has neither."""
+        for shared in (pool, pool.partition("+")[0]):
+            name = f"{shared}@{account}"
+            if name in self._borrow:
+                return name
+        return None
 
     def knows(self, subpool: str) -> bool:
         """Whether there is such a one."""

@@ -4,13 +4,17 @@ import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple, Self
 
 from forerun.errors import InvalidInput
 
 SandboxMode = Literal["auto", "jail", "process"]
 EgressPolicy = Literal["none", "platform", "open"]
 
+POOL_MAX = 10_000
+_ACCOUNT_POOL = re.compile(
+    r"(?P<account>[0-9]{12}):(?P<pool>[a-z0-9.]+(\+[a-z0-9]+)?):(?P<count>[0-9]{1,5}):(?P<policy>borrow|throttle)"
+)
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+){1,2}-\d\Z")
 
 
@@ -127,6 +131,28 @@ class LimitSettings:
             )
 
 
+class AccountPool(NamedTuple):
+    """Unassigned sandboxes of ``pool`` (a runtime, or a runtime with ``+sdk``) that one account alone gets."""
+
+    account: str
+    pool: str
+    floor: int
+    borrow: bool
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """``ACCOUNT:RUNTIME:COUNT:borrow`` or ``...:throttle``; ``InvalidInput`` for anything else."""
+        found = _ACCOUNT_POOL.fullmatch(text)
+        if found is None or not 1 <= int(found["count"]) <= POOL_MAX:
+            raise InvalidInput(
+                "host.account_pools must be ACCOUNT:RUNTIME:COUNT:borrow or ACCOUNT:RUNTIME:COUNT:throttle, with an "
+                f"account of 12 digits and a count from 1 to {POOL_MAX}, not {text!r}"
+            )
+        return cls(
+            found["account"], found["pool"], int(found["count"]), found["policy"] == "borrow"
+        )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HostSettings:
     """How a machine divides its memory and how long it keeps sandboxes."""
@@ -149,6 +175,11 @@ class HostSettings:
     pool_max: int = 64
     """Unassigned sandboxes per runtime when requests come fast; each idles at about 4 MB."""
 
+    account_pools: tuple[str, ...] = ()
+    """Unassigned sandboxes that one account alone gets, as ``ACCOUNT:RUNTIME:COUNT:borrow``: its calls take them first, and
+    from what all share when they are used up; with ``throttle`` in place of ``borrow`` they are answered 429 then. Those of
+    ``RUNTIME+sdk`` have imported the AWS SDK; an account without such uses those of the runtime."""
+
     concurrent_creations: int = 8
     """Sandboxes being made at once; more only contend for the kernel's namespace locks."""
 
@@ -166,12 +197,20 @@ class HostSettings:
         _in_range("host.machine_floor_percent", self.machine_floor_percent, 0, 90)
         _in_range("host.keep_alive_min_s", self.keep_alive_min_s, 0, 86400)
         _in_range("host.keep_alive_max_s", self.keep_alive_max_s, self.keep_alive_min_s, 86400)
-        _in_range("host.pool_min", self.pool_min, 0, 10_000)
-        _in_range("host.pool_max", self.pool_max, self.pool_min, 10_000)
+        _in_range("host.pool_min", self.pool_min, 0, POOL_MAX)
+        _in_range("host.pool_max", self.pool_max, self.pool_min, POOL_MAX)
+        named = [pool[:2] for pool in self.reserved]
+        if len(set(named)) < len(named):
+            raise InvalidInput("host.account_pools names a runtime of an account twice")
         _in_range("host.concurrent_creations", self.concurrent_creations, 1, 256)
         _in_range("host.max_sandboxes", self.max_sandboxes, 1, 100_000)
         _in_range("host.waiting_calls", self.waiting_calls, 0, 100_000)
         _in_range("host.wait_s", self.wait_s, 0, 900)
+
+    @property
+    def reserved(self) -> list[AccountPool]:
+        """What ``account_pools`` says."""
+        return [AccountPool.read(text) for text in self.account_pools]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
