@@ -26,6 +26,7 @@ from forerun.app.watching import Watching
 from forerun.control.asynchronous import EventInvoker
 from forerun.control.invoke import Invoker
 from forerun.control.recorder import Recorder
+from forerun.control.specs import Specs
 from forerun.errors import ForerunError, NotFound
 from forerun.host import Compiler, HostAgent
 from forerun.model import WITH_SDK, Credentials, SandboxSpec, TraceContext
@@ -92,18 +93,7 @@ class Standalone:
         services.estate.changes.listen(self._drop_outdated)
         services.estate.changes.listen(self._prepare)
         recorder = Recorder(state.invocations, state.logs)
-        admission = self._admission
-        for account, name, amount in await services.estate.concurrency.reservations():
-            admission.reserve(account, name, amount)
-        invoker = self._invoker = Invoker(
-            admission=admission,
-            host=agent,
-            recorder=recorder,
-            monitor=watching.monitor,
-            bus=watching.bus,
-            trees=services.estate.code,
-            clock=clock,
-        )
+        invoker = await self._make_invoker(services, recorder)
         events = EventInvoker(
             queue=state.queue,
             registry=services.estate.registry,
@@ -136,6 +126,22 @@ class Standalone:
         self._owner.spawn(maintenance.run(), name="maintenance")
         await self._outside.listen(self._listener)
         self._closers.append(self._close_outside)
+
+    async def _make_invoker(self, services: Services, recorder: Recorder) -> Invoker:
+        admission = self._admission
+        for account, name, amount in await services.estate.concurrency.reservations():
+            admission.reserve(account, name, amount)
+        self._specs = Specs(services.estate.code)
+        self._invoker = Invoker(
+            admission=admission,
+            host=self._agent,
+            recorder=recorder,
+            monitor=self._watching.monitor,
+            bus=self._watching.bus,
+            specs=self._specs,
+            clock=self._clock,
+        )
+        return self._invoker
 
     def _watch(self, state: State) -> Watching:
         self._watching = Watching(
@@ -296,7 +302,7 @@ class Standalone:
         """The sandboxes of one account, and those that are nobody's yet."""
         listed = []
         for info in self._agent.sandboxes():
-            spec = self._invoker.serving(info.key) if info.key else None
+            spec = self._specs.serving(info.key) if info.key else None
             if info.key and (spec is None or spec.account != account):
                 continue
             listed.append(

@@ -6,7 +6,6 @@ The same way serves synchronous calls, function URLs and the attempts of asynchr
 
 import logging
 from collections.abc import Callable
-from typing import Protocol
 
 import msgspec
 
@@ -14,6 +13,7 @@ from forerun.aio import Clock
 from forerun.control.monitoring import Monitor
 from forerun.control.recorder import Recorder
 from forerun.control.registry import Resolved
+from forerun.control.specs import Specs
 from forerun.errors import SandboxError, Throttled
 from forerun.events import Bus, ExecutionBegan, ExecutionEnded
 from forerun.host import Host, Run
@@ -27,7 +27,6 @@ from forerun.model import (
     Origin,
     Outcome,
     ResponseSink,
-    SandboxSpec,
     Timings,
     TraceContext,
 )
@@ -38,7 +37,6 @@ from forerun.traces import NOTHING, unsigned, w3c_fields
 log = logging.getLogger("forerun.invoke")
 
 MAX_RESPONSE_BYTES = 6 * 1024 * 1024 + 100
-SPEC_CACHE = 10_000
 OWN_RUNTIMES = ("python", "nodejs")
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -73,14 +71,6 @@ class Reply(msgspec.Struct, kw_only=True):
     streamed: bool = False
 
 
-class Trees(Protocol):
-    """Where unpacked code lies on this host."""
-
-    def path(self, digest: str) -> str:
-        """Absolute path of an unpacked tree."""
-        ...
-
-
 class Invoker:
     """Runs resolved invocations and records them."""
 
@@ -92,7 +82,7 @@ class Invoker:
         recorder: Recorder,
         monitor: Monitor,
         bus: Bus,
-        trees: Trees,
+        specs: Specs,
         clock: Clock,
     ) -> None:
         self._admission = admission
@@ -100,9 +90,8 @@ class Invoker:
         self._recorder = recorder
         self._monitor = monitor
         self._bus = bus
-        self._trees = trees
+        self._specs = specs
         self._clock = clock
-        self._specs: dict[str, SandboxSpec] = {}
 
     async def run(
         self,
@@ -137,7 +126,7 @@ class Invoker:
                 if context.monitored:
                     self._began(record, context, now)
                 run = await self._host.run(
-                    self._spec(function), self._call(resolved, invocation, context), timings
+                    self._specs.of(function), self._call(resolved, invocation, context), timings
                 )
         except (Throttled, SandboxError) as error:
             record.status = "throttled" if isinstance(error, Throttled) else "error"
@@ -157,7 +146,7 @@ class Invoker:
 
     async def prepare(self, function: FunctionVersion) -> None:
         """Take the snapshot of a version with SnapStart ahead of its first call. Raises ``ForerunError`` when it cannot."""
-        await self._host.take_snapshot(self._spec(function))
+        await self._host.take_snapshot(self._specs.of(function))
 
     def record(self, record: InvocationRecord, on_stored: Callable[[], None]) -> None:
         """Keep the record of an invocation that was never run."""
@@ -231,41 +220,6 @@ class Invoker:
             context=context if monitored else None,
             sink=invocation.sink,
         )
-
-    def serving(self, key: str) -> SandboxSpec | None:
-        """What sandboxes of that key serve; ``None`` for what was not called in a long time."""
-        return self._specs.get(key)
-
-    def _spec(self, function: FunctionVersion) -> SandboxSpec:
-        spec = self._specs.get(function.sandbox_key)
-        if spec is None:
-            if len(self._specs) >= SPEC_CACHE:
-                self._specs.clear()
-            spec = self._specs[function.sandbox_key] = SandboxSpec(
-                key=function.sandbox_key,
-                account=function.account,
-                region=function.region,
-                name=function.name,
-                version=function.version,
-                function_arn=function.arn,
-                role=function.role,
-                runtime=function.runtime,
-                handler=function.handler,
-                memory_mb=function.memory_mb,
-                ephemeral_mb=function.ephemeral_mb,
-                timeout_s=function.timeout_s,
-                environment=function.environment,
-                code_dir=self._trees.path(function.code_digest),
-                layers_dir=self._trees.path(function.layers_digest)
-                if function.layers_digest
-                else None,
-                egress=function.egress,
-                logging=function.logging,
-                log_stream="",
-                snap_start=function.snap_start and function.version != "$LATEST",
-                uses_sdk=function.uses_sdk,
-            )
-        return spec
 
 
 def _with_w3c(given: str | None, runtime: str, context: TraceContext) -> str | None:

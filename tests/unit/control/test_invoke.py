@@ -8,6 +8,7 @@ from forerun.aio import SystemClock
 from forerun.control.invoke import Invocation, Invoker
 from forerun.control.monitoring import Monitor
 from forerun.control.registry import Resolved
+from forerun.control.specs import Specs
 from forerun.errors import SetupFailed, Throttled
 from forerun.events import Bus, ExecutionBegan, ExecutionEnded
 from forerun.host import Run
@@ -86,7 +87,7 @@ class Rig:
             recorder=self.recorder,
             monitor=Monitor(MonitoringSettings(**settings), key=b"k" * 32, running={}.get),
             bus=self.bus,
-            trees=FakeTrees(),
+            specs=Specs(FakeTrees()),
             clock=SystemClock(),
         )
 
