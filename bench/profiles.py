@@ -6,7 +6,8 @@ and, where there are enough calls for that, against what they were drawn from (t
 watched; once one in four at random, which the profile does not know of but by the weight.
 
 **Speed.** A thousand functions of which each calls ten others are counted until there are so many spans as asked for; then
-profiles, the list and the map are asked for by a profiler that has to read them, and by one that knows them.
+profiles, the list and the map are asked for by a profiler that has to read them, and by one that knows them; and by one that
+finds no outlines, as in a database of a version that did not keep them.
 
     .venv/bin/python bench/profiles.py --spans 10000000 --out profiles.json
 """
@@ -249,8 +250,16 @@ class Bench:
         found.append(self.run.line("a profile, read, max", max(one), "ms", PROFILE_MS))
         one = [await self._ms(warm.get(ACCOUNT, f"F{number}", "$LATEST")) for number in range(50)]
         found.append(self.run.line("a profile, known, max", max(one), "ms", PROFILE_MS))
-        reader = Profiler(store, clock, {PLATFORM})
-        for name, profiler in (("read", reader), ("all counted since", warm), ("known", warm)):
+        for name, profiler in (
+            ("read", Profiler(store, clock, {PLATFORM})),
+            ("all counted since", warm),
+            ("known", warm),
+            ("without outlines, once", Profiler(store, clock, {PLATFORM})),
+        ):
+            first = name.endswith("once")
+            if first:
+                kept = await store.outlines(ACCOUNT)
+                await store.put([], [each._replace(body=b"") for each in kept])
             before = time.perf_counter()
             known = latest(await profiler.outlines(ACCOUNT))
             listed = (time.perf_counter() - before) * 1000
@@ -261,7 +270,7 @@ class Bench:
                     f"the map of {len(known):,} functions, {name}",
                     mapped,
                     "ms",
-                    MAP_MS,
+                    None if first else MAP_MS,
                     note=f"{listed:.0f} of it for the profiles",
                 )
             )

@@ -16,7 +16,7 @@ from forerun.profiles.sketch import Sketch, summary
 from forerun.profiles.tally import CalleeTally, Tally
 
 # Quantiles are computed again when the count has grown by this share.
-GROWN = 0.01
+GROWN = 0.02
 
 _Unread = msgspec.Raw
 _NOTHING = msgspec.Raw(b"\xc0")
@@ -154,7 +154,7 @@ class CalleeOutline(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Outline(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Of ``Profile``; sums as in ``Tally``. Counts are exact, quantiles may not know the last hundredth."""
+    """Of ``Profile``; sums as in ``Tally``. Counts are exact, quantiles may not know the last fiftieth."""
 
     since: float
     until: float

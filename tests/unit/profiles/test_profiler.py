@@ -1,6 +1,8 @@
 """Profiles that are kept: over hours, over restarts, with a store that refuses, and with more of them than memory holds."""
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
@@ -20,16 +22,26 @@ HOUR = 3600
 
 
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Db]:
-    opened = await open_sqlite(tmp_path / "traces.db", migrations=TRACES)
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "traces.db"
+
+
+@pytest.fixture
+async def db(path: Path) -> AsyncIterator[Db]:
+    opened = await open_sqlite(path, migrations=TRACES)
     yield opened
     await opened.close()
 
 
 class Refusing(ProfileStore):
-    """A store that writes nothing while it is told so."""
+    """A store that writes nothing while it is told so, and counts how often tallies of one version were ``read``."""
 
     refuses = False
+    read = 0
+
+    async def newest(self, account: str, name: str, version: str) -> list[ProfileRow]:
+        self.read += 1
+        return await super().newest(account, name, version)
 
     async def put(self, rows: Sequence[ProfileRow], outlines: Sequence[OutlineRow] = ()) -> None:
         if self.refuses:
@@ -260,6 +272,7 @@ async def test_asking_while_it_counts_gets_what_is_known_and_changes_nothing(
     async def ask() -> None:
         while asking:
             await profiler.list(ACCOUNT)
+            await profiler.outlines(ACCOUNT)
             await profiler.get(ACCOUNT, "f3", "1")
 
     asker = asyncio.ensure_future(ask())
@@ -270,3 +283,93 @@ async def test_asking_while_it_counts_gets_what_is_known_and_changes_nothing(
     await asker
     for each in (profiler, Profiler(store, clock, {PLATFORM})):
         assert [one.sampled for one in await each.list(ACCOUNT)] == [10] * 12
+        assert [one.sampled for one in await each.outlines(ACCOUNT)] == [10] * 12
+
+
+async def outlined(profiler: Profiler) -> list[tuple[str, str, int, list[str]]]:
+    return [
+        (each.function, each.version, each.sampled, [callee.key for callee in each.callees])
+        for each in await profiler.outlines(ACCOUNT)
+    ]
+
+
+SHOWN = [("A", "1", 10, ["service:s:80"]), ("B", "2", 1, []), ("C", "1", 5, ["service:s:80"])]
+
+
+async def learn(profiler: Profiler) -> None:
+    await profiler.consume(some())
+    await profiler.consume([*some(at=HOUR), *some("C"), *events(Ran("B", version="2"))])
+
+
+async def test_outlines_are_read_without_the_profiles(profiler, store, clock):
+    await learn(profiler)
+    assert await outlined(profiler) == SHOWN
+    store.read = 0
+    another = Profiler(store, clock, {PLATFORM})
+    assert await outlined(another) == SHOWN
+    assert await another.outlines(ACCOUNT) == await profiler.outlines(ACCOUNT)
+    assert store.read == 0
+    await another.consume(some("C"))
+    assert (await outlined(another))[2][2] == 10, "what was counted since is shown"
+    assert await another.outlines(OTHER) == []
+
+
+async def test_outlines_are_made_once_of_what_a_version_before_them_wrote(profiler, store, path):
+    await learn(profiler)
+    wanted = await profiler.outlines(ACCOUNT)
+    with contextlib.closing(sqlite3.connect(path)) as before:
+        before.executescript(
+            "DROP TABLE outlines; DELETE FROM schema_version WHERE name = 'outlines'"
+        )
+    db = await open_sqlite(path, migrations=TRACES)
+    kept = Refusing(db)
+    for reads in (3, 0):
+        kept.read = 0
+        assert await Profiler(kept, FakeClock(T0), {PLATFORM}).outlines(ACCOUNT) == wanted
+        assert kept.read == reads
+    await db.close()
+
+
+@pytest.mark.parametrize("body", [b"", b"\xc1nonsense", b"\x93\x01\x02\x03"], ids=repr)
+async def test_an_outline_that_cannot_be_read_is_made_anew(profiler, store, clock, body):
+    await learn(profiler)
+    await store.put([], [OutlineRow(ACCOUNT, "A", "1", body)])
+    store.refuses = True
+    another = Profiler(store, clock, {PLATFORM})
+    assert await outlined(another) == SHOWN
+    assert another.failed == 1
+    store.refuses = False
+    for reads in (1, 0):
+        store.read = 0
+        assert await outlined(Profiler(store, clock, {PLATFORM})) == SHOWN
+        assert store.read == reads
+
+
+async def test_what_was_written_meanwhile_is_not_mended(store):
+    old, new, read = (OutlineRow(ACCOUNT, "A", "1", body) for body in (b"", b"new", b"of old"))
+    await store.put([], [old])
+    await store.put([], [new])
+    await store.mend({old: read.body})
+    assert await store.outlines(ACCOUNT) == [new]
+    await store.mend({new: read.body})
+    assert await store.outlines(ACCOUNT) == [read]
+
+
+async def test_outlines_go_with_their_profiles(profiler, store, clock):
+    await learn(profiler)
+    await profiler.outlines(ACCOUNT)
+    await profiler.forget(ACCOUNT, "C")
+    for each in (profiler, Profiler(store, clock, {PLATFORM})):
+        assert await outlined(each) == SHOWN[:2]
+    clock.jump(31 * 24 * HOUR)
+    await profiler.consume(some("D", at=31 * 24 * HOUR))
+    await profiler.trim()
+    for each in (profiler, Profiler(store, clock, {PLATFORM})):
+        assert [one[0] for one in await outlined(each)] == ["D"]
+    assert [row.name for row in await store.outlines(ACCOUNT)] == ["D"]
+
+
+async def test_outlines_of_what_is_not_written_yet_are_of_now(profiler, store):
+    store.refuses = True
+    await learn(profiler)
+    assert await outlined(profiler) == SHOWN
