@@ -81,13 +81,16 @@ class Watching:
         await self.activity.close()
 
     async def sweep(self) -> None:
-        """Remove what is kept no longer."""
-        try:
-            await self.keeper.trim()
-            await self.profiler.trim()
-            await self.activity.sweep()
-        except ForerunError as error:
-            log.warning("traces cannot be trimmed: %s", error.message)
+        """Remove what is kept no longer; where that fails, the rest is removed all the same."""
+        for what, trim in (
+            ("traces", self.keeper.trim),
+            ("profiles", self.profiler.trim),
+            ("activity", self.activity.sweep),
+        ):
+            try:
+                await trim()
+            except ForerunError as error:
+                log.warning("%s cannot be trimmed: %s", what, error.message)
 
     def routes(self, registry: Registry) -> dict[str, Route]:
         """What can be asked under ``/forerun/``."""
