@@ -1,7 +1,7 @@
 """One execution into the tally of its version. Pure: the same executions give the same tally, in whatever order."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from itertools import combinations
+from itertools import accumulate, combinations
 from typing import NamedTuple
 
 from forerun.events import ExecutionEnded
@@ -221,6 +221,8 @@ def _fold_callee(callee: CalleeTally, group: Sequence[Named], weight: int) -> No
     callee.calls += number * weight
     callee.call_squares += number * weight * weight
     callee.per_execution.add(number, weight)
+    if callee.kind == FUNCTION:
+        callee.at_once.add(_most_at_once(group), weight)
     count(callee.channels, CALL, number * weight)
     for named in group:
         call = named.call
@@ -240,6 +242,15 @@ def _fold_callee(callee: CalleeTally, group: Sequence[Named], weight: int) -> No
         if named.failed:
             callee.failed += weight
             count(callee.errors, call.error or str(call.status), weight)
+
+
+def _most_at_once(group: Sequence[Named]) -> int:
+    """How many of the calls were under way at once; those that were accepted for later may all be run together."""
+    if len(group) == 1:
+        return 1
+    changes = [(named.call.started, 1) for named in group]
+    changes += [(named.until, -1) for named in group if named.call.status != ACCEPTED]
+    return max(accumulate(change for _, change in sorted(changes)))
 
 
 def _fold_time(

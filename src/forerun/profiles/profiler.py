@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Container, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -17,12 +17,14 @@ import msgspec
 from forerun.aio import Clock
 from forerun.errors import ForerunError
 from forerun.events import Event, ExecutionBegan, ExecutionEnded
+from forerun.model import Qualified, Successor
 from forerun.profiles.fold import fold, fold_reached
 from forerun.profiles.linking import Late, Links, Version
 from forerun.profiles.merging import merge
 from forerun.profiles.outline import Outline, TallyHead, outline_of
 from forerun.profiles.presenting import profile_of
 from forerun.profiles.profile import Profile
+from forerun.profiles.successors import News, successors_of
 from forerun.profiles.tally import Tally
 from forerun.storage.profiles import ALL_BEFORE, OutlineRow, ProfileRow, ProfileStore
 
@@ -74,6 +76,7 @@ class Profiler:
         self._entries: OrderedDict[Version, _Entry] = OrderedDict()
         self._changed: dict[Version, _Entry] = {}
         self._outlines: dict[Version, Profile] = {}
+        self._news = News()
         self._bytes = 0
         self._forgotten = 0
         self._encode = msgspec.msgpack.Encoder().encode
@@ -141,6 +144,7 @@ class Profiler:
         entry.shown = None
         self._outlines.pop(version, None)
         self._changed[version] = entry
+        self._news.changed(version)
 
     async def flush(self) -> None:
         """Write every changed tally. What the store refuses is kept and tried again with the next."""
@@ -247,6 +251,26 @@ class Profiler:
         await self._mend(mended)
         return found
 
+    async def successors(self) -> Mapping[Qualified, Sequence[Successor]]:
+        """Whom the functions call of which something was counted since this was last asked; at first, those watched last.
+
+        The version that was watched last stands for all of a function, so there are no qualifiers.
+        """
+        found: dict[Qualified, Sequence[Successor]] = {}
+        if not self._news.begun:
+            for version in map(Version._make, await self._store.latest(IN_MEMORY)):
+                entry = self._entries.get(version) or self._read(await self._store.newest(*version))
+                found.setdefault(Qualified(*version[:2]), _successors(version, entry))
+        for number, (name, changed) in enumerate(self._news.take().items(), start=1):
+            counted = self._entries.get(changed) if changed is not None else None
+            if changed is None:
+                found[Qualified(*name)] = []
+            elif counted is not None:
+                found[Qualified(*name)] = _successors(changed, counted)
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return found
+
     async def _outline(
         self, version: Version, row: OutlineRow | None, mended: dict[OutlineRow, bytes]
     ) -> Outline:
@@ -290,6 +314,7 @@ class Profiler:
             self._drop(version)
         for version in [each for each in self._outlines if each[:2] == (account, name)]:
             del self._outlines[version]
+        self._news.forgotten(account, name)
         await self._store.forget(account, name)
 
     def _show(self, version: Version, entry: _Entry) -> Profile | None:
@@ -347,6 +372,10 @@ class Profiler:
         self._changed.pop(version, None)
         self._bytes -= entry.size
         self._forgotten += 1
+
+
+def _successors(version: Version, entry: _Entry) -> list[Successor]:
+    return successors_of((entry.before, entry.hour), version.account)
 
 
 def _outlined(entry: _Entry) -> Outline:

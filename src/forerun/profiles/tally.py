@@ -29,7 +29,9 @@ class RunTally(msgspec.Struct, array_like=True, gc=False):
 
 
 class CalleeTally(msgspec.Struct, array_like=True, gc=False):
-    """Of ``profile.CalleeProfile``. ``squares`` sums squared weights of executions, ``call_squares`` those of calls."""
+    """Of ``profile.CalleeProfile``. ``call_squares`` sums squared weights of calls. ``at_once`` is how many calls of it were
+    under way at once at most, per execution that made any, of functions alone; accepted ones are under way until its end.
+    """
 
     kind: str
     name: str
@@ -62,6 +64,7 @@ class CalleeTally(msgspec.Struct, array_like=True, gc=False):
     repeat_ms: float = 0.0
     repeat_apart_ms: float = 0.0
     runs: dict[str, RunTally] = {}
+    at_once: Sketch = msgspec.field(default_factory=Sketch)
 
 
 class RelationTally(msgspec.Struct, array_like=True, gc=False):

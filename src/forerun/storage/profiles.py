@@ -37,6 +37,9 @@ _MEND_OUTLINE = """
 UPDATE outlines SET body = $5 WHERE account = $1 AND name = $2 AND version = $3 AND body = $4
 """
 _OUTLINES = "SELECT account, name, version, body FROM outlines WHERE account = $1"
+_LATEST = """
+SELECT account, name, version FROM profiles GROUP BY account, name, version ORDER BY MAX(since) DESC LIMIT $1
+"""
 _FORGET = "DELETE FROM profiles WHERE account = $1 AND name = $2"
 _FORGET_OUTLINES = "DELETE FROM outlines WHERE account = $1 AND name = $2"
 _TRIM_HOURS = """
@@ -111,6 +114,10 @@ class ProfileStore:
     async def hours(self, account: str, name: str, version: str, since: int) -> list[ProfileRow]:
         """The hours of a version that began then or later, by time."""
         return _rows(await self._db.fetch(_OF_VERSION, account, name, version, max(1, since)))
+
+    async def latest(self, most: int) -> list[tuple[str, str, str]]:
+        """Account, name and version of those that were watched last, to the hour, of all accounts."""
+        return [(row[0], row[1], row[2]) for row in await self._db.fetch(_LATEST, most)]
 
     async def forget(self, account: str, name: str) -> None:
         """Drop the profiles of a function."""
