@@ -137,10 +137,13 @@ class HostAgent:
         self._starts = dict.fromkeys(StartType, 0)
 
     async def start(self) -> None:
-        """Start the sandboxes' machinery and the agent's timer. Raises ``NoSuchRuntime`` for a sub-pool of an unknown one."""
+        """Start the sandboxes' machinery and the agent's timer. Raises ``SetupFailed``."""
         await self._sandboxes.start()
         for account, pool, floor, borrow in self._settings.reserved:
-            self.hold_pool(f"{pool}@{account}", floor, borrow=borrow)
+            try:
+                self.hold_pool(f"{pool}@{account}", floor, borrow=borrow)
+            except NoSuchRuntime as error:
+                raise SetupFailed(f"host.account_pools: {error.message}") from None
         self._timer.spawn(self._upkeep.run(), name="upkeep")
 
     async def close(self, *, grace_s: float) -> None:

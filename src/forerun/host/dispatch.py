@@ -19,7 +19,7 @@ from forerun.host.line import Line, Ticket
 from forerun.host.outdated import Outdated
 from forerun.host.pool import Pool
 from forerun.host.replenish import Replenisher
-from forerun.host.room import POOLED_MB, Room
+from forerun.host.room import Room
 from forerun.host.slots import S, Slot, State
 from forerun.host.standby import Holds
 from forerun.host.subpools import is_shared
@@ -212,10 +212,8 @@ class Dispatcher(Generic[S]):
         if ticket is not None:
             ticket.start = StartType.ZYGOTE if slot.zygote else StartType.COLD
             self._grant(ticket, effects)
-        elif self._closing or not self._may_wait(slot):
+        elif self._closing or not self.warming.take_in(slot):
             self.room.destroy(slot, effects)
-        else:
-            slot.booked_mb = POOLED_MB
         self._advance(effects)
         self._refill(slot.runtime, now, effects)
         return effects
@@ -333,12 +331,6 @@ class Dispatcher(Generic[S]):
         if not (slot.timed and slot.ranked):
             self.evictor.arm(slot, now)
 
-    def _may_wait(self, slot: Slot[S]) -> bool:
-        """Whether there is memory for an unassigned sandbox, and anybody to wait for."""
-        if not self.warming.serves(slot.runtime):
-            return False
-        return bool(self.ledger.held(slot)) or self.ledger.book(slot, POOLED_MB)
-
     def _grant(self, ticket: Ticket, effects: Effects[S]) -> None:
         """An unassigned sandbox is known to wait: it is the ticket's, with the ticket's memory."""
         slot = self.pool.claim_unassigned(ticket.runtime, ticket.key)
@@ -349,6 +341,14 @@ class Dispatcher(Generic[S]):
         slot.memory_mb = slot.booked_mb = self.ledger.move(ticket, slot)
         effects.settle(ticket, slot)
 
+    def _extend(self, ticket: Ticket) -> bool:
+        """Where a new booking does not fit, that of the unassigned sandbox it would get may grow; it becomes the ticket's."""
+        slot = self.pool.youngest_unassigned(ticket.runtime)
+        if slot is None or not self.ledger.rebook(slot, ticket.memory_mb):
+            return False
+        self.ledger.move(slot, ticket)
+        return True
+
     def _advance(self, effects: Effects[S]) -> None:
         """Move the line as far as memory, unassigned sandboxes and the bound on creations allow."""
         while (head := self.line.first_lacking()) is not None:
@@ -357,7 +357,7 @@ class Dispatcher(Generic[S]):
                 self.room.leave(head)
                 effects.settle(head, slot)
                 continue
-            if not self.ledger.book(head, head.memory_mb):
+            if not (self.ledger.book(head, head.memory_mb) or self._extend(head)):
                 if self.room.squeeze(head) or self._recall(effects):
                     continue
                 self.room.make(head, effects)

@@ -11,7 +11,7 @@ from typing import Generic
 from forerun.host.hold import Hold
 from forerun.host.rates import Rate
 from forerun.host.slots import Family, S, Slot, State
-from forerun.host.subpools import is_shared, owner_of
+from forerun.host.subpools import booking_mb, is_shared, owner_of
 
 REMEMBERED_KEYS = 10_000
 RATE_MEMORY_S = 300.0
@@ -150,10 +150,9 @@ class Pool(Generic[S]):
 
     def claim_unassigned(self, runtime: str, key: str) -> Slot[S] | None:
         """A waiting sandbox of this runtime, now ``ASSIGNING`` to ``key``; the youngest, whose pages are hottest."""
-        waiting = self._pooled.get(runtime)
-        if not waiting:
+        slot = self.youngest_unassigned(runtime)
+        if slot is None:
             return None
-        slot = next(reversed(waiting.values()))
         self._leave(slot, State.POOLED)
         self._enter(slot, State.ASSIGNING)
         family = self._family(key)
@@ -161,9 +160,17 @@ class Pool(Generic[S]):
         family.slots[slot.id] = slot
         return slot
 
-    def unassigned(self, account: str) -> int:
-        """How many unassigned sandboxes may give way to a call of this account: all but those of others' sub-pools."""
-        return sum(len(self._pooled[name]) for name in self._yielding(account))
+    def unassigned(self, account: str) -> tuple[int, int]:
+        """How many unassigned sandboxes may give way to a call of this account, and their MB: not those of others' sub-pools."""
+        names = self._yielding(account)
+        counts = [len(self._pooled[name]) for name in names]
+        mb = sum(count * booking_mb(name) for name, count in zip(names, counts, strict=True))
+        return sum(counts), mb
+
+    def youngest_unassigned(self, runtime: str) -> Slot[S] | None:
+        """The one that ``claim_unassigned`` would take."""
+        waiting = self._pooled.get(runtime)
+        return next(reversed(waiting.values())) if waiting else None
 
     def oldest_unassigned(self, runtime: str | None = None, *, account: str = "") -> Slot[S] | None:
         """An unassigned sandbox to be discarded: of this runtime, or of the one that has most.

@@ -17,9 +17,9 @@ from forerun.host.ledger import Ledger
 from forerun.host.line import Line, Ticket
 from forerun.host.pool import Pool
 from forerun.host.slots import S, Slot, State
+from forerun.host.subpools import POOLED_MB
 from forerun.model import StartType
 
-POOLED_MB = 8
 MARGIN_MB = 2
 SLIM_AFTER_S = 1.0
 WEIGH_AGAIN_S = 10.0
@@ -222,8 +222,8 @@ class Room(Generic[S]):
         mb, count = head.memory_mb - own_mb, 0 if own is not None else 1
         if not ledger.lacks(mb, count):
             return
-        pooled = self._pool.unassigned(head.account)
-        if ledger.lacks(max(0, mb - pooled * POOLED_MB), max(0, count - pooled)):
+        pooled, pooled_mb = self._pool.unassigned(head.account)
+        if ledger.lacks(max(0, mb - pooled_mb), max(0, count - pooled)):
             return
         while ledger.lacks(mb, count):
             oldest = self._pool.oldest_unassigned(account=head.account)

@@ -7,6 +7,8 @@ that if it is the sub-pool of one account, whose calls alone it serves.
 from forerun.errors import InvalidInput
 
 FLOOR_MAX = 10_000
+POOLED_MB = 8
+RESERVED_MB = 128
 
 
 def is_shared(pool: str) -> bool:
@@ -17,6 +19,14 @@ def is_shared(pool: str) -> bool:
 def owner_of(pool: str) -> str:
     """The account of a sub-pool; empty for a pool that is shared."""
     return pool.partition("@")[2]
+
+
+def booking_mb(pool: str) -> int:
+    """What an unassigned sandbox of this pool books.
+
+    What is one account's is there when all others have used up the memory, for a function of AWS's smallest size at least.
+    """
+    return POOLED_MB if is_shared(pool) else RESERVED_MB
 
 
 def made_as(pool: str) -> str:

@@ -8,9 +8,9 @@ from forerun.host.ledger import Ledger
 from forerun.host.line import Line
 from forerun.host.pool import Pool
 from forerun.host.replenish import Replenisher
-from forerun.host.room import POOLED_MB, Room
-from forerun.host.slots import S, State
-from forerun.host.subpools import Subpools, is_shared
+from forerun.host.room import Room
+from forerun.host.slots import S, Slot, State
+from forerun.host.subpools import Subpools, booking_mb, is_shared
 
 REASON = "ConcurrentInvocationLimitExceeded"
 
@@ -70,9 +70,16 @@ class Warming(Generic[S]):
         while (slot := self._pool.oldest_unassigned(pool)) is not None:
             self._room.destroy(slot, effects)
 
-    def serves(self, pool: str) -> bool:
-        """Whether sandboxes of it are of use: a sub-pool may have been given up."""
-        return is_shared(pool) or self._subpools.knows(pool)
+    def take_in(self, slot: Slot[S]) -> bool:
+        """Let a sandbox that was made wait unassigned; not for a sub-pool that was given up, nor without memory."""
+        pool = slot.runtime
+        if not (is_shared(pool) or self._subpools.knows(pool)):
+            return False
+        mb = booking_mb(pool)
+        if not (self._ledger.held(slot) or self._ledger.book(slot, mb)):
+            return False
+        slot.booked_mb = mb
+        return True
 
     def half_empty(self, pool: str, now: float) -> bool:
         """Whether less than half of what shall wait does."""
@@ -91,10 +98,11 @@ class Warming(Generic[S]):
         spare = max(0, self._pool.creating(pool) - self._line.wanting(pool))
         due = self._replenisher.due(pool, pooled=self._pool.pooled(pool), creating=spare, now=now)
         turns = self._turns - self._pool.count(State.CREATING)
+        mb = booking_mb(pool)
         for _ in range(min(due, turns)):
-            if not self._ledger.fits(POOLED_MB):
+            if not self._ledger.fits(mb):
                 return
             slot = self._pool.begin(pool)
-            self._ledger.book(slot, POOLED_MB)
-            slot.booked_mb = POOLED_MB
+            self._ledger.book(slot, mb)
+            slot.booked_mb = mb
             effects.create.append(slot)

@@ -19,8 +19,8 @@ from forerun.errors import ForerunError, SetupFailed
 from forerun.host.effects import Effects
 from forerun.host.line import Ticket
 from forerun.host.outdated import OUTDATED_S
-from forerun.host.room import POOLED_MB
 from forerun.host.slots import Slot, State
+from forerun.host.subpools import POOLED_MB
 
 RUNTIMES = ("python3.11", "nodejs20.x")
 KEYS = {

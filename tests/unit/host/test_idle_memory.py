@@ -7,7 +7,7 @@ import pytest
 from tests.fakes.clock import settle
 from tests.unit.host.rig import Rig, finish
 
-from forerun.host.room import POOLED_MB
+from forerun.host.subpools import POOLED_MB
 from forerun.model import StartType
 
 
