@@ -11,7 +11,7 @@ class AgeClasses:
     def __init__(self, horizon: int) -> None:
         self._of = [0, *(_class(age) for age in range(1, horizon + 1))]
         starts = [age for age in range(2, horizon + 1) if self._of[age] != self._of[age - 1]]
-        self._edges = [1, *starts, horizon + 1]
+        self.edges = [1, *starts, horizon + 1]
 
     def of(self, age: int) -> int:
         """The class of an age."""
@@ -25,7 +25,7 @@ class AgeClasses:
         """Class and number of the ages from ``first`` to before ``end``, class by class."""
         at = first
         while at < end:
-            stop = min(end, self._edges[bisect_left(self._edges, at + 1)])
+            stop = min(end, self.edges[bisect_left(self.edges, at + 1)])
             yield self._of[at], stop - at
             at = stop
 
@@ -61,4 +61,19 @@ def relations(gap: int, first: int, end: int) -> Iterator[tuple[str, int]]:
             stop = end
         stop = min(stop, end)
         yield name, stop - at
+        at = stop
+
+
+def overdue(age: int, longest: int) -> int:
+    """The octave of an age beyond the longest gap: 1 up to twice as long, 2 up to four times ..."""
+    return (age // (longest + 1)).bit_length()
+
+
+def octaves_beyond(longest: int, first: int, end: int) -> Iterator[tuple[int, int]]:
+    """Octave and number of those ages from ``first`` to before ``end`` that are beyond the longest gap, run by run."""
+    at = max(first, longest + 2)
+    while at < end:
+        octave = overdue(at, longest)
+        stop = min(end, (longest + 1) << octave)
+        yield octave, stop - at
         at = stop

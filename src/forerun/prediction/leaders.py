@@ -21,7 +21,7 @@ REACH = 256
 LEVEL_TICKS = 60.0
 REFRACTORY = 10
 RECENT_ONSETS = 32
-CANDIDATES = 8
+CANDIDATES = 4
 FEWEST_PAIRS = 5
 
 
@@ -76,6 +76,8 @@ class Pair(msgspec.Struct, array_like=True, gc=False):
 
 
 class _Watched(Generic[F]):
+    """One function; most have neither leaders nor followers and share the empty ones."""
+
     __slots__ = ("followers", "leaders", "level", "onset", "peak", "pending", "tick")
 
     def __init__(self) -> None:
@@ -83,9 +85,29 @@ class _Watched(Generic[F]):
         self.tick = 0
         self.onset = -REACH
         self.peak = 0
-        self.leaders: dict[F, Pair] = {}
-        self.followers: set[F] = set()
-        self.pending: list[Lead] = []
+        self.leaders: dict[F, Pair] | None = None
+        self.followers: list[F] | None = None
+        self.pending: tuple[Lead, ...] = ()
+
+    def led_by(self, leader: F, pair: Pair) -> Pair:
+        """Take note of a leader."""
+        if self.leaders is None:
+            self.leaders = {}
+        self.leaders[leader] = pair
+        return pair
+
+    def leads(self, follower: F) -> None:
+        """Take note of a follower."""
+        if self.followers is None:
+            self.followers = []
+        if follower not in self.followers:
+            self.followers.append(follower)
+
+    def alone(self, follower: F) -> None:
+        """It has one follower less."""
+        if self.followers is not None and follower in self.followers:
+            self.followers.remove(follower)
+            self.followers = self.followers or None
 
 
 class Leaders(Generic[F]):
@@ -117,18 +139,18 @@ class Leaders(Generic[F]):
         self._follow(function, watched, tick)
         return self._lead(function, watched, tick)
 
-    def expected(self, function: F, tick: int) -> list[Lead]:
+    def expected(self, function: F, tick: int) -> tuple[Lead, ...]:
         """What is expected of it from ``tick`` on."""
         watched = self._functions.get(function)
         if watched is None or not watched.pending:
-            return []
-        watched.pending = [lead for lead in watched.pending if lead.end > tick]
+            return ()
+        watched.pending = tuple(lead for lead in watched.pending if lead.end > tick)
         return watched.pending
 
     def of(self, function: F) -> dict[F, Pair]:
         """Those that may lead it, believed or not."""
         watched = self._functions.get(function)
-        return {} if watched is None else watched.leaders
+        return {} if watched is None else watched.leaders or {}
 
     def believed(self, pair: Pair) -> bool:
         """Whether it is acted upon."""
@@ -138,57 +160,60 @@ class Leaders(Generic[F]):
         """Take up what was known."""
         watched = self._functions.setdefault(function, _Watched())
         for leader, pair in pairs:
-            watched.leaders[leader] = pair
-            self._functions.setdefault(leader, _Watched()).followers.add(function)
+            watched.led_by(leader, pair)
+            self._functions.setdefault(leader, _Watched()).leads(function)
 
     def forget(self, function: F) -> None:
         """It is no more."""
         watched = self._functions.pop(function, None)
         if watched is None:
             return
-        for leader in watched.leaders:
-            if (other := self._functions.get(leader)) is not None:
-                other.followers.discard(function)
-        for follower in watched.followers:
-            if (other := self._functions.get(follower)) is not None:
-                other.leaders.pop(function, None)
+        for leader in watched.leaders or ():
+            self._functions[leader].alone(function)
+        for follower in watched.followers or ():
+            (self._functions[follower].leaders or {}).pop(function, None)
 
     def _follow(self, function: F, watched: "_Watched[F]", tick: int) -> None:
         """Whose onsets came before this one."""
-        for pair in watched.leaders.values():
+        known = watched.leaders or {}
+        for leader, pair in tuple(known.items()):
             pair.follows += 1
+            if pair.follows > FEWEST_PAIRS and 4 * pair.n < pair.follows:
+                # It came before by chance, and now and then.
+                del known[leader]
+                self._functions[leader].alone(function)
         recent = self._recent.setdefault(self._group(function), deque(maxlen=RECENT_ONSETS))
         seen: set[F] = {function}
         for at, leader in reversed(recent):
             if tick - at > REACH:
                 break
-            if at == tick or leader in seen:
+            other = self._functions.get(leader)
+            if at == tick or leader in seen or other is None:
                 continue
             seen.add(leader)
-            known = watched.leaders.get(leader)
-            if known is None:
-                known = self._candidate(function, watched, leader)
-            peak = self._functions[leader].peak if leader in self._functions else 1
-            known.followed(tick - at, watched.peak / max(1, peak))
+            found = known.get(leader) or self._candidate(function, watched, leader)
+            if found is not None:
+                found.followed(tick - at, watched.peak / max(1, other.peak))
         recent.append((tick, function))
 
-    def _candidate(self, function: F, watched: "_Watched[F]", leader: F) -> Pair:
-        """Watch another pair; of too many the one that is correlated least is given up."""
-        if len(watched.leaders) >= CANDIDATES:
-            least = min(watched.leaders, key=lambda each: watched.leaders[each].correlation)
-            del watched.leaders[least]
-            if (other := self._functions.get(least)) is not None:
-                other.followers.discard(function)
-        pair = watched.leaders[leader] = Pair(leads=1, follows=1)
-        self._functions.setdefault(leader, _Watched()).followers.add(function)
-        return pair
+    def _candidate(self, function: F, watched: "_Watched[F]", leader: F) -> Pair | None:
+        """Watch another pair, in place of the one that is correlated least if there are many; ``None`` if all are good."""
+        known = watched.leaders or {}
+        if len(known) >= CANDIDATES:
+            least = min(known, key=lambda each: known[each].correlation)
+            if known[least].correlation >= self._threshold:
+                return None
+            del known[least]
+            self._functions[least].alone(function)
+        self._functions[leader].leads(function)
+        return watched.led_by(leader, Pair(leads=1, follows=1))
 
     def _lead(self, function: F, watched: "_Watched[F]", tick: int) -> list[F]:
         """Whom this onset leads."""
         led: list[F] = []
-        for follower in watched.followers:
+        for follower in watched.followers or ():
             other = self._functions[follower]
-            pair = other.leaders[function]
+            pair = (other.leaders or {})[function]
             believed = self.believed(pair)
             probability = (pair.n + 1) / (pair.leads + 2)
             pair.leads += 1
@@ -203,6 +228,6 @@ class Leaders(Generic[F]):
                 leader=function,
             )
             live = [each for each in other.pending if each.end > tick]
-            other.pending = [*live[-7:], lead]
+            other.pending = (*live[-7:], lead)
             led.append(follower)
         return led

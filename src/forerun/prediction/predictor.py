@@ -17,7 +17,8 @@ from forerun.prediction.expectations import disjoint
 from forerun.prediction.forecast import Forecast, Habits, LeaderView
 from forerun.prediction.leaders import Leaders, Pair
 from forerun.prediction.policy import Cost, F
-from forerun.prediction.waits import HORIZON, Chance, Wait, Waits
+from forerun.prediction.wait import HORIZON, Packed, Wait
+from forerun.prediction.waits import Chance, Waits
 
 SECOND_S, MINUTE_S, DAY_S = 1.0, 60.0, 86_400.0
 # GB-seconds of memory that one second less of waiting for a start is worth.
@@ -30,18 +31,26 @@ FADING = 0.8
 _REASONS = {
     "age": Reason.RECENT,
     "rhythm": Reason.PERIOD,
+    "silence": Reason.RECENT,
     "own": Reason.HABIT,
     "cycle": Reason.PERIOD,
     "sequel": Reason.HABIT,
 }
 
 
-class _Known(msgspec.Struct, gc=False):
-    """What is known of a function besides its waits. ``burst``: calls in one tick, the largest of late."""
+class _Known(Generic[F]):
+    """What is known of a function. ``burst``: calls in one tick, the largest of late; ``calls``: all there were."""
 
-    calendar: Calendar | None = None
-    burst: float = 1.0
-    calls: int = 0
+    __slots__ = ("burst", "calendar", "calls", "minutes", "seconds")
+
+    def __init__(
+        self, minutes: Wait[F], seconds: Wait[F] | None, calendar: Calendar, burst: float = 1.0
+    ) -> None:
+        self.minutes = minutes
+        self.seconds = seconds
+        self.calendar = calendar
+        self.burst = burst
+        self.calls = 0
 
 
 class Predictor(Generic[F]):
@@ -65,14 +74,13 @@ class Predictor(Generic[F]):
         revive: Callable[[Any], F] = lambda function: function,
     ) -> None:
         self._cost = cost
+        self._kind = kind
         self._price = price
         self._misses = misses
         self._revive = revive
-        self._functions: dict[F, _Known] = {}
-        self._minutes: Waits[F] = Waits(max(finest_s, MINUTE_S), kind)
-        self._seconds: Waits[F] | None = (
-            Waits(finest_s, kind) if finest_s < self._minutes.tick_s else None
-        )
+        self._functions: dict[F, _Known[F]] = {}
+        self._minutes: Waits[F] = Waits(max(finest_s, MINUTE_S))
+        self._seconds: Waits[F] | None = Waits(finest_s) if finest_s < MINUTE_S else None
         self._finest = self._minutes if self._seconds is None else self._seconds
         self._leaders: Leaders[F] = Leaders(group, correlation)
         self._asleep: dict[int, list[F]] = {}
@@ -87,18 +95,28 @@ class Predictor(Generic[F]):
         known = self._functions.get(function)
         minute = int(at // self._minutes.tick_s)
         if known is None:
-            known = self._functions[function] = _Known(Calendar.begin(minute))
+            known = self._functions[function] = self._begin(function, at)
+            known.burst, news = float(count), True
+        else:
+            fading = FADING * known.burst + (1 - FADING) * count
+            known.burst = max(float(count), fading)
+            news = self._minutes.observe(known.minutes, minute)
+            if self._seconds is not None and known.seconds is not None:
+                tick = int(at // self._seconds.tick_s)
+                news = self._seconds.observe(known.seconds, tick) or news
         known.calls += count
-        known.burst = max(float(count), FADING * known.burst + (1 - FADING) * count)
-        news = self._minutes.observe(function, minute)
-        if news and known.calendar is not None:
+        if known.minutes.last == minute:
             known.calendar.note(minute)
-        if self._seconds is not None:
-            news = self._seconds.observe(function, int(at // self._seconds.tick_s)) or news
         led = self._leaders.observe(function, int(at // self._finest.tick_s), count)
-        if not news:
-            return led
-        return (function, *led)
+        return (function, *led) if news else led
+
+    def _begin(self, function: F, at: float) -> _Known[F]:
+        kind = self._kind(function)
+        minute = int(at // self._minutes.tick_s)
+        seconds = None
+        if self._seconds is not None:
+            seconds = self._seconds.begin(function, kind, int(at // self._seconds.tick_s))
+        return _Known(self._minutes.begin(function, kind, minute), seconds, Calendar(minute))
 
     def advance(self, now: float) -> Iterable[F]:
         """See ``Policy``."""
@@ -115,21 +133,20 @@ class Predictor(Generic[F]):
 
     def _lay(self, function: F, now: float) -> None:
         """One whose wait is given up is looked at once a day while its calendar knows something."""
-        wait, known = self._minutes.get(function), self._functions.get(function)
-        if wait is None or known is None or wait.due >= 0:
-            return
-        if known.calendar is not None and known.calendar.minutes:
+        known = self._functions.get(function)
+        if known is not None and known.minutes.due < 0 and known.calendar.minutes:
             self._asleep.setdefault(int(now // DAY_S) + 1, []).append(function)
 
     # -- telling -------------------------------------------------------------------------------------------------
 
     def windows(self, function: F, now: float, *, far: bool = False) -> Sequence[Expectation]:
         """See ``Policy``; with ``far`` as far ahead as anything is known, which takes longer."""
-        if function not in self._functions:
+        known = self._functions.get(function)
+        if known is None:
             return ()
         found = [
-            *self._by_seconds(function, now, far=far),
-            *self._by_minutes(function, now, far=far),
+            *self._by_seconds(known, now, far=far),
+            *self._by_minutes(known, now, far=far),
             *self._by_leaders(function, now),
         ]
         return disjoint(found) if len(found) > 1 else found
@@ -140,34 +157,32 @@ class Predictor(Generic[F]):
         worth = self._price * cost.start_ms / 1000.0
         return cost.memory_mb / 1024.0 * tick_s / worth if worth > 0.0 else math.inf
 
-    def _by_seconds(self, function: F, now: float, *, far: bool) -> list[Expectation]:
-        if self._seconds is None:
+    def _by_seconds(self, known: _Known[F], now: float, *, far: bool) -> list[Expectation]:
+        waits, wait = self._seconds, known.seconds
+        if waits is None or wait is None:
             return []
-        tick_s = self._seconds.tick_s
-        bar = self._bar(function, tick_s)
-        chances = self._seconds.chances(function, int(now // tick_s), bar, far=far)
-        return [self._expectation(self._seconds, function, each) for each in chances]
+        bar = self._bar(wait.function, waits.tick_s)
+        chances = waits.chances(wait, int(now // waits.tick_s), bar, far=far)
+        return [self._expectation(waits, wait, each, known.burst) for each in chances]
 
-    def _by_minutes(self, function: F, now: float, *, far: bool) -> list[Expectation]:
-        tick_s = self._minutes.tick_s
-        bar = self._bar(function, tick_s)
-        tick = int(now // tick_s)
-        if self._seconds is not None and (wait := self._seconds.get(function)) is not None:
+    def _by_minutes(self, known: _Known[F], now: float, *, far: bool) -> list[Expectation]:
+        waits, wait, calendar = self._minutes, known.minutes, known.calendar
+        bar = self._bar(wait.function, waits.tick_s)
+        tick = int(now // waits.tick_s)
+        if self._seconds is not None and known.seconds is not None:
             # Seconds decide until they give the wait up.
-            tick = max(tick, math.ceil((wait.last + HORIZON) * self._seconds.tick_s / tick_s))
-        calendar = self._functions[function].calendar
-        chances = self._minutes.chances(function, tick, bar, calendar, far=far)
-        found = [self._expectation(self._minutes, function, each) for each in chances]
-        wait = self._minutes.get(function)
-        if calendar is not None and wait is not None and (far or wait.due < 0):
+            sure_s = (known.seconds.last + HORIZON) * self._seconds.tick_s
+            tick = max(tick, math.ceil(sure_s / waits.tick_s))
+        chances = waits.chances(wait, tick, bar, calendar, far=far)
+        if calendar.minutes and (far or wait.due < 0):
             tick = max(tick, wait.last + HORIZON + 1)
-            end = int(now // DAY_S + 2) * int(DAY_S // tick_s)
-            found += [
-                self._expectation(self._minutes, function, Chance(at, at + 1, hazard, "cycle"))
+            end = int(now // DAY_S + 2) * int(DAY_S // waits.tick_s)
+            chances += [
+                Chance(at, at + 1, hazard, "cycle")
                 for at, hazard in calendar.ahead(tick, end)
                 if hazard >= bar
             ]
-        return found
+        return [self._expectation(waits, wait, each, known.burst) for each in chances]
 
     def _by_leaders(self, function: F, now: float) -> list[Expectation]:
         tick_s = self._finest.tick_s
@@ -183,10 +198,12 @@ class Predictor(Generic[F]):
             for lead in self._leaders.expected(function, int(now // tick_s))
         ]
 
-    def _expectation(self, waits: Waits[F], function: F, chance: Chance) -> Expectation:
+    def _expectation(
+        self, waits: Waits[F], wait: Wait[F], chance: Chance, burst: float
+    ) -> Expectation:
         reason, cause = _REASONS[chance.level], ""
         if reason is not Reason.RECENT:
-            period_s, degree = regularity(waits.get(function), waits.tick_s)
+            period_s, degree = regularity(wait, waits.tick_s)
             if degree >= 0.5:
                 reason, cause = Reason.PERIOD, f"{period_s:g}"
             elif reason is Reason.PERIOD and chance.level != "cycle":
@@ -196,20 +213,22 @@ class Predictor(Generic[F]):
             until=chance.end * waits.tick_s,
             probability=chance.probability,
             reason=reason,
-            count=max(1, round(self._functions[function].burst)),
+            count=max(1, round(burst)),
             cause=cause,
         )
 
+    def _waits(self, known: _Known[F]) -> list[tuple[Waits[F], Wait[F]]]:
+        """By resolution, the finest first."""
+        if self._seconds is None or known.seconds is None:
+            return [(self._minutes, known.minutes)]
+        return [(self._seconds, known.seconds), (self._minutes, known.minutes)]
+
     def regularity(self, function: F, now: float) -> tuple[float, float]:
         """The period of its calls in seconds and how strictly they keep it, from 0 to 1; 0 after some misses in a row."""
-        for waits in (self._seconds, self._minutes):
-            if waits is None:
-                continue
-            wait = waits.get(function)
+        known = self._functions.get(function)
+        for waits, wait in () if known is None else self._waits(known):
             period_s, degree = regularity(wait, waits.tick_s)
-            if wait is None or degree <= 0.0:
-                continue
-            if now - wait.last * waits.tick_s <= (self._misses + 0.5) * period_s:
+            if degree > 0.0 and now - wait.last * waits.tick_s <= (self._misses + 0.5) * period_s:
                 return period_s, degree
         return 0.0, 0.0
 
@@ -224,16 +243,16 @@ class Predictor(Generic[F]):
         return Forecast(
             at=now,
             calls=known.calls,
-            last=(wait.last * tick_s if (wait := self._finest.get(function)) else 0.0),
+            last=self._waits(known)[0][1].last * tick_s,
             burst=max(1, round(known.burst)),
             period_s=period_s,
             regularity=degree,
             habits=[
                 habits
-                for waits in (self._seconds, self._minutes)
-                if waits is not None and (habits := _habits(waits, function, now)) is not None
+                for waits, wait in self._waits(known)
+                if (habits := _habits(waits, wait, now)) is not None
             ],
-            days=[] if known.calendar is None else known.calendar.shown(),
+            days=known.calendar.shown(),
             leaders=[
                 LeaderView(
                     name=_shown(leader),
@@ -256,10 +275,10 @@ class Predictor(Generic[F]):
 
     def forget(self, function: F) -> None:
         """It is no more."""
-        self._functions.pop(function, None)
-        self._minutes.forget(function)
-        if self._seconds is not None:
-            self._seconds.forget(function)
+        known = self._functions.pop(function, None)
+        if known is not None:
+            for waits, wait in self._waits(known):
+                waits.forget(wait)
         self._leaders.forget(function)
 
     def state(self, function: F) -> bytes:
@@ -267,27 +286,36 @@ class Predictor(Generic[F]):
         known = self._functions.get(function)
         if known is None:
             return b""
-        pairs = [(leader, pair) for leader, pair in self._leaders.of(function).items()]
-        waits = [
-            None if waits is None or (wait := waits.get(function)) is None else _packed(wait)
-            for waits in (self._seconds, self._minutes)
-        ]
-        return _encode((known.calendar, known.burst, known.calls, waits, pairs))
+        return _encode(
+            (
+                known.burst,
+                known.calls,
+                known.calendar.packed(),
+                known.minutes.packed(),
+                None if known.seconds is None else known.seconds.packed(),
+                list(self._leaders.of(function).items()),
+            )
+        )
 
     def restore(self, function: F, state: bytes) -> None:
         """Take up what was known. Raises ``msgspec.DecodeError`` for what is no state."""
-        calendar, burst, calls, waits, pairs = _decode(state)
-        self._functions[function] = _Known(calendar, burst, calls)
-        for own, packed in zip((self._seconds, self._minutes), waits, strict=True):
-            if own is not None and packed is not None:
-                own.put(function, _unpacked(packed))
+        burst, calls, calendar, minutes, seconds, pairs = _decode(state)
+        known = self._functions[function] = _Known(
+            Wait.unpack(function, minutes),
+            Wait.unpack(function, seconds) if seconds and self._seconds is not None else None,
+            Calendar.unpack(calendar),
+            burst,
+        )
+        known.calls = calls
+        for waits, wait in self._waits(known):
+            waits.resume(wait)
         self._leaders.put(function, ((self._revive(leader), pair) for leader, pair in pairs))
 
     def population(self) -> bytes:
         """What functions of all kinds have taught, for ``restore_population``."""
         return _encode_tables(
             [
-                [list(waits.ages.items()), list(waits.rhythms.items())]
+                [list(table.items()) for table in (waits.ages, waits.rhythms, waits.silences)]
                 for waits in (self._seconds, self._minutes)
                 if waits is not None
             ]
@@ -296,14 +324,15 @@ class Predictor(Generic[F]):
     def restore_population(self, state: bytes) -> None:
         """Take it up. Raises ``msgspec.DecodeError`` for what is no such state."""
         own = [waits for waits in (self._seconds, self._minutes) if waits is not None]
-        for waits, (ages, rhythms) in zip(own, _decode_tables(state), strict=False):
+        for waits, (ages, rhythms, silences) in zip(own, _decode_tables(state), strict=False):
             waits.ages.update({(kind, cls): row for (kind, cls), row in ages})
             waits.rhythms.update({((*row,), name): counts for (row, name), counts in rhythms})
+            waits.silences.update(silences)
 
 
-def regularity(wait: Wait | None, tick_s: float) -> tuple[float, float]:
+def regularity(wait: Wait[F], tick_s: float) -> tuple[float, float]:
     """Median gap in seconds, and how strictly gaps keep to it: 1 - MAD / median, not below 0."""
-    if wait is None or len(wait.gaps) < FEWEST_GAPS:
+    if len(wait.gaps) < FEWEST_GAPS:
         return 0.0, 0.0
     gaps = sorted(wait.gaps[-16:])
     median = gaps[len(gaps) // 2]
@@ -313,9 +342,8 @@ def regularity(wait: Wait | None, tick_s: float) -> tuple[float, float]:
     return median * tick_s, max(0.0, 1.0 - apart / median)
 
 
-def _habits(waits: Waits[F], function: F, now: float) -> Habits | None:
-    wait = waits.get(function)
-    if wait is None or not wait.gaps:
+def _habits(waits: Waits[F], wait: Wait[F], now: float) -> Habits | None:
+    if not wait.gaps:
         return None
     age = int(now // waits.tick_s) - wait.last
     levels = waits.hazards(wait, age) if 0 < age <= HORIZON else []
@@ -336,26 +364,19 @@ def _shown(function: object) -> str:
     return str(getattr(function, "name", function))
 
 
-def _packed(wait: Wait) -> tuple[Any, ...]:
-    return wait.kind, wait.last, wait.due, wait.credited, wait.gaps, wait.row
-
-
-def _unpacked(packed: Sequence[Any]) -> Wait:
-    kind, last, due, credited, gaps, row = packed
-    return Wait(kind, last, due, credited, list(gaps), tuple(row) if row else None)
-
-
 _State = tuple[
-    Calendar | None,
     float,
     int,
-    list[tuple[str, int, int, int, list[int], tuple[str, int, int] | None] | None],
+    tuple[int, int, bool, list[int], list[int]],
+    Packed,
+    Packed | None,
     list[tuple[Any, Pair]],
 ]
 _Tables = list[
     tuple[
         list[tuple[tuple[str, int], list[float]]],
         list[tuple[tuple[tuple[str, int, int], str], list[float]]],
+        list[tuple[int, list[float]]],
     ]
 ]
 _encode = msgspec.msgpack.Encoder().encode

@@ -1,11 +1,12 @@
 """How likely a function is called now, by how long it has not been: the hazard of the wait since its last call. Pure.
 
-Time is cut into ticks. Five levels of knowledge estimate the chance that a wait ends at the age it has reached, each shrunk
+Time is cut into ticks. Six levels of knowledge estimate the chance that a wait ends at the age it has reached, each shrunk
 to the one before it with the weight of a few observations, ``(hits + weight x parent) / (at risk + weight)``: what nobody
 knows yet is treated like its kind, and what has habits like itself.
 
     age     all functions of this kind: how often does a wait of this age end?
     rhythm  all functions of this kind: does a gap repeat the one before it, exactly or nearly?
+    silence all functions: does a wait longer than every gap that is remembered still end?
     own     the function's own recent gaps
     cycle   its own calls at this tick of the last hours, days and weeks (only where there was one)
     sequel  its own gaps that followed a gap like its last one (4, 6, 4, 6; 45, 15, 45, 15)
@@ -16,19 +17,18 @@ Shahrad et al., "Serverless in the Wild", USENIX ATC 2020.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Generic, NamedTuple
 
-import msgspec
-
-from forerun.prediction.ages import AgeClasses, relation, relations
+from forerun.prediction.ages import AgeClasses, octaves_beyond, overdue, relation, relations
 from forerun.prediction.calendar import Calendar
 from forerun.prediction.policy import F
+from forerun.prediction.wait import CUT, HORIZON, Row, Table, View, Wait
 
-HORIZON = 256
 KEPT_GAPS = 64
 PRIOR_HAZARD = 0.02
 RHYTHM_WEIGHT = 4.0
+SILENCE_WEIGHT = 4.0
 OWN_WEIGHT = 2.0
 CYCLE_WEIGHT = 4.0
 SEQUEL_WEIGHT = 2.0
@@ -38,8 +38,8 @@ JITTER = 0.1
 REPEATS = 3
 HOUR_S = 3600.0
 HOURS = 6
+KEPT_VIEWS = 4096
 
-Row = tuple[str, int, int]
 Levels = list[tuple[str, float]]
 
 
@@ -54,99 +54,59 @@ class Chance(NamedTuple):
     level: str
 
 
-class View(msgspec.Struct, gc=False):
-    """A function's own levels for one wait: gaps in order, those after a gap like the last, calls by age in the hourly cycle."""
-
-    ordered: list[int]
-    sequel: list[int]
-    phases: dict[int, int]
-    oldest: int
-
-
-class Wait(msgspec.Struct, gc=False):
-    """What is known of one function, in ticks; gaps beyond the horizon are cut to one more than it.
-
-    ``due`` is when its open wait is counted next, -1 when it is given up; ``credited`` ages of it are counted as at risk.
-    """
-
-    kind: str
-    last: int
-    due: int
-    credited: int = 0
-    gaps: list[int] = []
-    row: Row | None = None
-    view: View | None = None
-
-
-class Table(dict[object, list[float]]):
-    """Hits and observations at risk, by class."""
-
-    def add(self, key: object, hits: int, risk: int) -> None:
-        """Count."""
-        row = self.get(key)
-        if row is None:
-            self[key] = [hits, risk]
-        else:
-            row[0] += hits
-            row[1] += risk
-
-
 _NOTHING = (0.0, 0.0)
 
 
 class Waits(Generic[F]):
-    """All functions at one resolution. Call ``advance`` for a tick before ``observe`` for it.
+    """What all functions have taught at one resolution, and when each open wait is looked at next.
 
-    ``kind`` says whom a function learns from before it is known: functions that are called in the same way.
-    ``calendar``, if there is one for a function, is asked at resolutions of a minute.
+    Call ``advance`` for a tick before ``observe`` for it.
     """
 
-    def __init__(self, tick_s: float, kind: Callable[[F], str]) -> None:
+    def __init__(self, tick_s: float) -> None:
         self.tick_s = tick_s
-        self.ages, self.rhythms = Table(), Table()
-        self._kind = kind
-        self._functions: dict[F, Wait] = {}
+        self.ages, self.rhythms, self.silences = Table(), Table(), Table()
         self._classes = AgeClasses(HORIZON)
         self._cycle = max(2, round(HOUR_S / tick_s))
-        self._due: dict[int, list[F]] = {}
+        self._due: dict[int, list[Wait[F]]] = {}
+        self._views: dict[Wait[F], View] = {}
         self._now: int | None = None
-
-    def __len__(self) -> int:
-        return len(self._functions)
-
-    def get(self, function: F) -> Wait | None:
-        """What is known of it."""
-        return self._functions.get(function)
-
-    def put(self, function: F, wait: Wait) -> None:
-        """Take up what was known of it."""
-        self._functions[function] = wait
-        if wait.due >= 0:
-            self._look(function, max(wait.due, (self._now or 0) + 1), wait)
-
-    def forget(self, function: F) -> None:
-        """It is no more."""
-        self._functions.pop(function, None)
 
     # -- learning ------------------------------------------------------------------------------------------------
 
-    def observe(self, function: F, tick: int) -> bool:
+    def begin(self, function: F, kind: str, tick: int) -> Wait[F]:
+        """A function is called for the first time; ``kind`` says whom it learns from: those called in the same way."""
+        wait = Wait(function, kind, tick)
+        self._look(wait, tick + 2)
+        return wait
+
+    def resume(self, wait: Wait[F]) -> None:
+        """Go on with what was known of a function."""
+        if wait.due >= 0:
+            self._look(wait, max(wait.due, (self._now or 0) + 1))
+
+    def forget(self, wait: Wait[F]) -> None:
+        """It is no more."""
+        wait.due = -1
+        self._views.pop(wait, None)
+
+    def observe(self, wait: Wait[F], tick: int) -> bool:
         """The function was called in this tick, once or often; whether that is news."""
-        wait = self._functions.get(function)
-        if wait is None:
-            wait = self._functions[function] = Wait(self._kind(function), tick, -1)
-        elif tick <= wait.last:
+        if tick <= wait.last:
             return False
-        else:
-            gap = min(tick - wait.last, HORIZON + 1)
-            if wait.due >= 0:
-                self._credit(wait, gap, hit=True)
-            wait.gaps.append(gap)
-            if len(wait.gaps) > KEPT_GAPS:
-                del wait.gaps[0]
-            wait.row = self._row(wait)
-        wait.last, wait.credited, wait.view = tick, 0, None
-        self._look(function, tick + 2, wait)
+        gap = tick - wait.last
+        if gap > HORIZON:
+            gap = CUT
+        if wait.due >= 0:
+            self._credit(wait, gap, hit=True)
+        wait.gaps.append(gap)
+        if len(wait.gaps) > KEPT_GAPS:
+            del wait.gaps[0]
+        wait.longest = max(wait.gaps)
+        wait.row = self._row(wait)
+        wait.last, wait.credited = tick, 0
+        self._views.pop(wait, None)
+        self._look(wait, tick + 2)
         return True
 
     def advance(self, now: int) -> list[F]:
@@ -155,42 +115,44 @@ class Waits(Generic[F]):
         So a function costs a visit for each doubling, and nothing once it sleeps.
         """
         touched: list[F] = []
-        began = now if self._now is None else self._now + 1
-        if now - began > 4 * HORIZON:
-            ticks: Iterator[int] | range = iter(sorted(tick for tick in self._due if tick <= now))
-        else:
-            ticks = range(began, now + 1)
-        for tick in ticks:
-            for function in self._due.pop(tick, ()):
-                wait = self._functions.get(function)
-                if wait is None or wait.due != tick:
+        for tick in self._ticks(now):
+            for wait in self._due.pop(tick, ()):
+                if wait.due != tick:
                     continue
                 waited = tick - wait.last - 1
                 self._credit(wait, waited, hit=False)
-                touched.append(function)
+                touched.append(wait.function)
                 if waited < HORIZON:
-                    self._look(function, tick + max(1, waited), wait)
+                    self._look(wait, tick + waited)
                 else:
-                    wait.due, wait.view = -1, None
+                    wait.due = -1
+                    self._views.pop(wait, None)
         self._now = now if self._now is None else max(self._now, now)
         return touched
 
-    def _look(self, function: F, tick: int, wait: Wait) -> None:
-        wait.due = tick
-        self._due.setdefault(tick, []).append(function)
+    def _ticks(self, now: int) -> list[int] | range:
+        """The ticks up to ``now`` that were not looked at yet, in order."""
+        if self._now is None or now - self._now > len(self._due):
+            return sorted(tick for tick in self._due if tick <= now)
+        return range(self._now + 1, now + 1)
 
-    def _row(self, wait: Wait) -> Row | None:
-        """Where its rhythm is counted: kind, how often the last gap repeated those before it, its size in octaves."""
-        last, count = wait.gaps[-1], 0
+    def _look(self, wait: Wait[F], tick: int) -> None:
+        wait.due = tick
+        self._due.setdefault(tick, []).append(wait)
+
+    def _row(self, wait: Wait[F]) -> Row | None:
+        """Kind, how often the last gap repeated those before it, its size in octaves."""
+        gaps = wait.gaps
+        last, count = gaps[-1], 0
         if last > HORIZON:
             return None
-        for gap in wait.gaps[-2::-1]:
-            if abs(gap - last) > 1 or count == REPEATS:
+        for place in range(len(gaps) - 2, -1, -1):
+            if abs(gaps[place] - last) > 1 or count == REPEATS:
                 break
             count += 1
         return wait.kind, count, self._classes.octave(last)
 
-    def _credit(self, wait: Wait, upto: int, *, hit: bool) -> None:
+    def _credit(self, wait: Wait[F], upto: int, *, hit: bool) -> None:
         """Ages after ``credited`` to ``upto`` were at risk, and the last of them ended the wait if ``hit``."""
         first, end = wait.credited + 1, min(upto, HORIZON) + 1
         for cls, risk in self._classes.runs(first, end):
@@ -198,8 +160,13 @@ class Waits(Generic[F]):
         if wait.row is not None:
             for name, risk in relations(wait.gaps[-1], first, end):
                 self.rhythms.add((wait.row, name), 0, risk)
+        if wait.gaps:
+            for octave, risk in octaves_beyond(wait.longest, first, end):
+                self.silences.add(octave, 0, risk)
         if hit and upto <= HORIZON:
             self.ages.add((wait.kind, self._classes.of(upto)), 1, 0)
+            if wait.gaps and upto > wait.longest + 1:
+                self.silences.add(overdue(upto, wait.longest), 1, 0)
             if wait.row is not None:
                 self.rhythms.add((wait.row, relation(upto, wait.gaps[-1])), 1, 0)
         wait.credited = upto
@@ -208,7 +175,7 @@ class Waits(Generic[F]):
 
     def chances(
         self,
-        function: F,
+        wait: Wait[F],
         now: int,
         bar: float,
         calendar: Calendar | None = None,
@@ -219,31 +186,61 @@ class Waits(Generic[F]):
 
         With ``far`` up to the horizon.
         """
-        wait = self._functions.get(function)
-        if wait is None or wait.due < 0:
+        if wait.due < 0:
             return []
-        end = wait.last + HORIZON + 1
-        if not far:
-            end = min(end, wait.due + 1)
+        last = HORIZON if far else min(HORIZON, wait.due - wait.last)
+        age = max(now - wait.last, 1)
         found: list[Chance] = []
         start, survive, peak, level = -1, 1.0, 0.0, ""
-        for tick in range(max(now, wait.last + 1), end):
-            levels = self.hazards(wait, tick - wait.last, calendar)
+        for stop in self._steps(wait, age, last + 1, calendar):
+            levels = self.hazards(wait, age, calendar)
             hazard = levels[-1][1]
             if hazard >= bar:
                 if start < 0:
-                    start, survive, peak = tick, 1.0, -1.0
-                survive *= 1 - hazard
+                    start, survive, peak = age, 1.0, -1.0
+                survive *= (1 - hazard) ** (stop - age)
                 if hazard > peak:
                     peak, level = hazard, _carrier(levels, bar)
             elif start >= 0:
-                found.append(Chance(start, tick, 1 - survive, level))
+                found.append(Chance(wait.last + start, wait.last + age, 1 - survive, level))
                 start = -1
+            age = stop
         if start >= 0:
-            found.append(Chance(start, end, 1 - survive, level))
+            found.append(Chance(wait.last + start, wait.last + age, 1 - survive, level))
         return found
 
-    def hazards(self, wait: Wait, age: int, calendar: Calendar | None = None) -> Levels:
+    def _steps(self, wait: Wait[F], age: int, end: int, calendar: Calendar | None) -> Iterator[int]:
+        """The ends of stretches from ``age`` to ``end`` in which the hazard does not change."""
+        if end - age <= 4:
+            yield from range(age + 1, end + 1)
+            return
+        edges = (self._views.get(wait) or self._view(wait)).edges or self._edges(wait)
+        found = edges[bisect_left(edges, age + 1) : bisect_left(edges, end)]
+        if calendar is not None and (known := calendar.between(wait.last + age, wait.last + end)):
+            more = {at - wait.last + step for at in known for step in (0, 1)}
+            found = sorted(each for each in more.union(found) if age < each < end)
+        yield from found
+        if age < end:
+            yield end
+
+    def _edges(self, wait: Wait[F]) -> list[int]:
+        view = self._views[wait]
+        edges = {1, *self._classes.edges, *view.phases, *(age + 1 for age in view.phases)}
+        for gap in {*view.ordered, *view.sequel}:
+            edges.update((gap - 1, gap, gap + 1, gap + 2))
+        if wait.row is not None:
+            at = 1
+            for _, run in relations(wait.gaps[-1], 1, HORIZON + 1):
+                at += run
+                edges.add(at)
+        at = wait.longest + 2
+        for _, run in octaves_beyond(wait.longest, at, HORIZON + 1):
+            edges.add(at)
+            at += run
+        view.edges = sorted(edges)
+        return view.edges
+
+    def hazards(self, wait: Wait[F], age: int, calendar: Calendar | None = None) -> Levels:
         """The chance of a call at this age, given none before, as each level sees it; the last one counts."""
         hits, risk = self.ages.get((wait.kind, self._classes.of(age)), _NOTHING)
         hazard = (hits + PRIOR_HAZARD) / (risk + 1)
@@ -254,7 +251,11 @@ class Waits(Generic[F]):
             hits, risk = self.rhythms.get((wait.row, relation(age, wait.gaps[-1])), _NOTHING)
             hazard = (hits + RHYTHM_WEIGHT * hazard) / (risk + RHYTHM_WEIGHT)
             levels.append(("rhythm", hazard))
-        view = wait.view or self._view(wait)
+        if age > wait.longest + 1:
+            hits, risk = self.silences.get(overdue(age, wait.longest), _NOTHING)
+            hazard = (hits + SILENCE_WEIGHT * hazard) / (risk + SILENCE_WEIGHT)
+            levels.append(("silence", hazard))
+        view = self._views.get(wait) or self._view(wait)
         at, same = bisect_left(view.ordered, age), bisect_left(view.ordered, age + 1)
         near = at - bisect_left(view.ordered, age - 1) + bisect_left(view.ordered, age + 2) - same
         hits = (1 - JITTER) * (same - at) + JITTER / 2 * near
@@ -277,7 +278,7 @@ class Waits(Generic[F]):
         return levels
 
     def _calendar_level(
-        self, levels: Levels, wait: Wait, age: int, calendar: Calendar | None
+        self, levels: Levels, wait: Wait[F], age: int, calendar: Calendar | None
     ) -> Levels:
         if calendar is not None:
             before = levels[-1][1]
@@ -286,21 +287,34 @@ class Waits(Generic[F]):
                 levels.append(("cycle", after))
         return levels
 
-    def _view(self, wait: Wait) -> View:
-        last, cycle = wait.gaps[-1], self._cycle
-        view = wait.view = View(sorted(wait.gaps), [], {}, wait.last)
-        for before, gap in zip(wait.gaps, wait.gaps[1:], strict=False):
+    def _view(self, wait: Wait[F]) -> View:
+        gaps = wait.gaps.tolist()
+        view = View(sorted(gaps), wait.last)
+        if len(self._views) >= KEPT_VIEWS:
+            self._views.clear()
+        self._views[wait] = view
+        if not gaps:
+            return view
+        last, before = gaps[-1], -1
+        for gap in gaps:
             if before == last:
                 insort(view.sequel, gap)
+            before = gap
+        if self._cycle <= HORIZON:
+            self._phase(wait, gaps, view)
+        return view
+
+    def _phase(self, wait: Wait[F], gaps: list[int], view: View) -> None:
+        """Its calls at each tick of the last hours."""
+        cycle = self._cycle
         reach = cycle * HOURS
-        for gap in reversed(wait.gaps):
+        for gap in reversed(gaps):
             if gap > HORIZON:
                 break  # it was cut: when the calls before it were is not known
             view.oldest -= gap
             age = (view.oldest - wait.last) % cycle
             if age and wait.last + age - view.oldest <= reach:
                 view.phases[age] = view.phases.get(age, 0) + 1
-        return view
 
 
 def _carrier(levels: Levels, bar: float) -> str:
