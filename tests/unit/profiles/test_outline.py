@@ -61,7 +61,7 @@ def test_nothing_known_is_an_empty_outline():
     assert (outline.sampled, outline.callees, outline.since) == (0, [], 0.0)
 
 
-def test_counts_are_of_now_and_quantiles_of_all_but_a_fiftieth():
+def test_counts_are_of_now_and_quantiles_of_all_but_a_twentieth():
     """What is kept up to date a thousand times a second may not sort its sketches each time."""
     chance = random.Random(7)
     parts = [Tally(), Tally()]
@@ -88,11 +88,11 @@ def test_counts_are_of_now_and_quantiles_of_all_but_a_fiftieth():
             exact.duration_ms.max,
         )
         assert number <= outline.duration.seen * (1 + GROWN)
-        # A fiftieth more moves no rank by more than that; a sketch's own error is 1 %.
+        # A twentieth more moves no rank by more than that; a sketch's own error is 1 %.
         for share, value in ((0.5, told.duration_ms.p50), (0.95, told.duration_ms.p95)):
             low, high = (
                 took[min(number - 1, max(0, ceil((share + by) * number) - 1))]
                 for by in (-GROWN, GROWN)
             )
             assert low * 0.99 <= value <= high * 1.01
-    assert anew < 500
+    assert 50 < anew < 200
