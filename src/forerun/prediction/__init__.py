@@ -5,18 +5,42 @@ Pure: arrivals and profiles in, expectations out; time is an argument. Live and 
 
 from forerun.prediction.expectations import disjoint
 from forerun.prediction.forecast import Forecast
+from forerun.prediction.imports import ROOTS, SDK, ImportTally, Modules, StartImports, Uses, trusted
 from forerun.prediction.policy import Cost, Policy
 from forerun.prediction.predictor import Predictor
 from forerun.prediction.traversals import Ahead, Branch, Traversal, Traversals
+from forerun.prediction.zygotes import (
+    PlannedZygote,
+    ZygoteCosts,
+    best_zygote,
+    choose_zygotes,
+    ending_of,
+    zygote_tree,
+    zygotes_worth,
+)
 
 __all__ = [
+    "ROOTS",
+    "SDK",
     "Ahead",
     "Branch",
     "Cost",
     "Forecast",
+    "ImportTally",
+    "Modules",
+    "PlannedZygote",
     "Policy",
     "Predictor",
+    "StartImports",
     "Traversal",
     "Traversals",
+    "Uses",
+    "ZygoteCosts",
+    "best_zygote",
+    "choose_zygotes",
     "disjoint",
+    "ending_of",
+    "trusted",
+    "zygote_tree",
+    "zygotes_worth",
 ]
