@@ -86,7 +86,7 @@ class Aliases:
         raise busy(self._lookup.arn(account, name, alias))
 
     async def delete(self, account: str, name: str, alias: str) -> None:
-        """Delete an alias, if it is there, with its policy, URL and event configuration."""
+        """Delete an alias, if it is there, with its policy, URL, event configuration and provisioned concurrency."""
         require_match("name", alias, ALIAS)
         await self._lookup.version(account, name)
         await self._store.remove(account, name, alias)

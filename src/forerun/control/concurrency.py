@@ -8,12 +8,16 @@ from forerun.control.rules import require_one_of, require_range
 from forerun.errors import InvalidInput
 from forerun.storage.functions import RuntimePolicy
 from forerun.storage.ownership import OwnershipStore, Usage
+from forerun.storage.provisioned import ProvisionedStore
 
 NEWEST_INTEGER = 2**31 - 1
 
 
 class AccountUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """What an account has and may have: concurrency in calls, ``usage`` in bytes and functions."""
+    """What an account has and may have: concurrency in calls, ``usage`` in bytes and functions.
+
+    ``unreserved`` is what neither reservations nor provisioned concurrency of functions without one have taken.
+    """
 
     concurrency: int
     unreserved: int
@@ -27,12 +31,14 @@ class Concurrency:
         self,
         *,
         ownership: OwnershipStore,
+        provisioned: ProvisionedStore,
         lookup: Lookup,
         changes: Changes,
         account_limit: int,
         unreserved_minimum: int,
     ) -> None:
         self._ownership = ownership
+        self._provisioned = provisioned
         self._lookup = lookup
         self._changes = changes
         self._limit = account_limit
@@ -42,6 +48,12 @@ class Concurrency:
         """Reserve so many concurrent calls for a function; 0 stops it."""
         require_range("reservedConcurrentExecutions", amount, 0, NEWEST_INTEGER)
         await self._lookup.version(account, name)
+        provisioned = await self._provisioned.total(account, name)
+        if amount < provisioned:
+            raise InvalidInput(
+                f"ReservedConcurrentExecutions {amount} should not be lower than function's total provisioned "
+                f"concurrency [{provisioned}]."
+            )
         most = self._limit - self._minimum
         if not await self._ownership.reserve(account, name, amount, most=most):
             raise InvalidInput(
@@ -68,9 +80,11 @@ class Concurrency:
 
     async def account(self, account: str) -> AccountUsage:
         """The account's concurrency and stored code."""
+        taken = await self._ownership.reserved_total(account)
+        taken += await self._provisioned.unreserved_total(account)
         return AccountUsage(
             concurrency=self._limit,
-            unreserved=self._limit - await self._ownership.reserved_total(account),
+            unreserved=self._limit - taken,
             usage=await self._ownership.usage(account),
         )
 

@@ -18,6 +18,8 @@ from forerun.control.layers import Layers
 from forerun.control.lookup import Lookup
 from forerun.control.mappings import Mappings
 from forerun.control.permissions import Permissions
+from forerun.control.provisioned import Provisioned
+from forerun.control.provisioning import Provisioning
 from forerun.control.registry import Registry
 from forerun.control.tags import Tags
 from forerun.control.urls import FunctionUrls
@@ -33,6 +35,7 @@ from forerun.storage.layers import LayerStore
 from forerun.storage.mappings import MappingStore
 from forerun.storage.ownership import OwnershipStore
 from forerun.storage.policies import PolicyStore
+from forerun.storage.provisioned import ProvisionedStore
 from forerun.storage.urls import UrlStore
 
 
@@ -61,7 +64,7 @@ class Estate:
         limits, clock, region = around.limits, around.clock, around.region
         store, aliases = FunctionStore(db, seal), AliasStore(db)
         events, policies, mappings = EventInvokeStore(db), PolicyStore(db), MappingStore(db)
-        ownership = OwnershipStore(db)
+        ownership, provisioned = OwnershipStore(db), ProvisionedStore(db)
         self.changes = changes = Changes()
         lookup = Lookup(functions=store, aliases=aliases, region=region)
         self.code = CodeStore(
@@ -98,8 +101,17 @@ class Estate:
         self.permissions = Permissions(store=policies, lookup=lookup, changes=changes)
         self.concurrency = Concurrency(
             ownership=ownership,
+            provisioned=provisioned,
             lookup=lookup,
             changes=changes,
+            account_limit=limits.account_concurrency,
+            unreserved_minimum=limits.unreserved_concurrency,
+        )
+        self.provisioned = Provisioned(
+            store=provisioned,
+            lookup=lookup,
+            changes=changes,
+            clock=clock,
             account_limit=limits.account_concurrency,
             unreserved_minimum=limits.unreserved_concurrency,
         )
@@ -118,6 +130,8 @@ class Estate:
             lookup=lookup, policies=policies, event_configs=events, egress=around.egress
         )
         changes.listen(self.registry.forget)
+        self.provisioning = Provisioning(self.provisioned, self.registry, clock)
+        changes.listen(self.provisioning.changed)
 
     async def start(self) -> None:
         """Make ready what lies on disk."""

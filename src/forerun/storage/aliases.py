@@ -85,6 +85,10 @@ class AliasStore:
                 where,
             ),
             Statement(
+                "DELETE FROM provisioned_concurrency WHERE account = $1 AND name = $2 AND qualifier = $3",
+                where,
+            ),
+            Statement(
                 "DELETE FROM function_urls WHERE account = $1 AND name = $2 AND qualifier = $3",
                 where,
             ),

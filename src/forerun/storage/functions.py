@@ -193,6 +193,10 @@ class FunctionStore:
                 "DELETE FROM event_invoke_configs WHERE account = $1 AND name = $2 AND qualifier = $3",
                 where,
             ),
+            Statement(
+                "DELETE FROM provisioned_concurrency WHERE account = $1 AND name = $2 AND qualifier = $3",
+                where,
+            ),
         )
 
     async def page(

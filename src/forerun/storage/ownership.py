@@ -34,12 +34,15 @@ class OwnershipStore:
         )
 
     async def reserve(self, account: str, name: str, amount: int, *, most: int) -> bool:
-        """Reserve concurrency; false when the account's reservations together would exceed ``most``."""
+        """Reserve concurrency; false when reservations and what is provisioned without one would together exceed ``most``."""
         [rows] = await self._db.write(
             Statement(
                 "UPDATE functions SET reserved = $3 WHERE account = $1 AND name = $2 AND $3 +"
                 " (SELECT coalesce(sum(reserved), 0) FROM functions"
-                " WHERE account = $1 AND reserved IS NOT NULL AND name <> $2) <= $4 RETURNING 1",
+                " WHERE account = $1 AND reserved IS NOT NULL AND name <> $2)"
+                " + (SELECT coalesce(sum(p.requested), 0) FROM provisioned_concurrency p"
+                " JOIN functions f ON f.account = p.account AND f.name = p.name"
+                " WHERE p.account = $1 AND p.name <> $2 AND f.reserved IS NULL) <= $4 RETURNING 1",
                 (account, name, amount, most),
             )
         )

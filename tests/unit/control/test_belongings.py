@@ -269,22 +269,6 @@ async def test_reservations_leave_the_accounts_minimum(aws, refused):
     )
 
 
-async def test_provisioned_concurrency_is_refused_and_none_is_shown(aws, refused):
-    await aws.create(Publish=True)
-    values = {"FunctionName": "fn", "Qualifier": "1"}
-    await refused(
-        aws.put_provisioned_concurrency_config(**values, ProvisionedConcurrentExecutions=1),
-        "InvalidParameterValueException",
-        "not served yet",
-    )
-    await refused(
-        aws.get_provisioned_concurrency_config(**values),
-        "ProvisionedConcurrencyConfigNotFoundException",
-    )
-    listed = await aws.list_provisioned_concurrency_configs(FunctionName="fn")
-    assert listed["ProvisionedConcurrencyConfigs"] == []
-
-
 async def test_tags(aws, refused):
     await aws.create(Tags={"a": "1"})
     await aws.tag_resource(Resource=arn("fn"), Tags={"b": "2 /+-=._:@ é", "a": "3"})

@@ -1,36 +1,28 @@
-"""Reserved concurrency of functions. Provisioned concurrency is refused: nothing is provisioned yet."""
+"""Reserved concurrency of functions."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from forerun.api.caller import Caller
-from forerun.api.lambda_.shapes import Members, function_of, unqualified
+from forerun.api.lambda_.shapes import Members, unqualified
 from forerun.control.concurrency import Concurrency
-from forerun.control.functions import Functions
-from forerun.control.rules import ProvisionedConcurrencyMissing
-from forerun.errors import Unsupported
 
 Handler = Callable[[Caller, Any], Awaitable[Members]]
 
 
-def routes(concurrency: Concurrency, functions: Functions) -> dict[str, Handler]:
+def routes(concurrency: Concurrency) -> dict[str, Handler]:
     """Handlers by operation."""
-    resource = _Concurrency(concurrency, functions)
+    resource = _Concurrency(concurrency)
     return {
         "PutFunctionConcurrency": resource.put,
         "GetFunctionConcurrency": resource.get,
         "DeleteFunctionConcurrency": resource.delete,
-        "PutProvisionedConcurrencyConfig": resource.put_provisioned,
-        "GetProvisionedConcurrencyConfig": resource.get_provisioned,
-        "DeleteProvisionedConcurrencyConfig": resource.delete_provisioned,
-        "ListProvisionedConcurrencyConfigs": resource.list_provisioned,
     }
 
 
 class _Concurrency:
-    def __init__(self, concurrency: Concurrency, functions: Functions) -> None:
+    def __init__(self, concurrency: Concurrency) -> None:
         self._concurrency = concurrency
-        self._functions = functions
 
     async def put(self, caller: Caller, request: Any) -> Members:
         account, name, _ = unqualified(caller, request)
@@ -47,23 +39,3 @@ class _Concurrency:
         account, name, _ = unqualified(caller, request)
         await self._concurrency.unreserve(account, name)
         return {}
-
-    async def put_provisioned(self, _caller: Caller, _request: Any) -> Members:
-        raise Unsupported("Provisioned concurrency is not served yet")
-
-    async def get_provisioned(self, caller: Caller, request: Any) -> Members:
-        await self._require(caller, request)
-        raise ProvisionedConcurrencyMissing
-
-    async def delete_provisioned(self, caller: Caller, request: Any) -> Members:
-        await self._require(caller, request)
-        return {}
-
-    async def list_provisioned(self, caller: Caller, request: Any) -> Members:
-        account, name, _ = unqualified(caller, request)
-        await self._functions.get(account, name)
-        return {"ProvisionedConcurrencyConfigs": []}
-
-    async def _require(self, caller: Caller, request: Any) -> None:
-        account, name, qualifier = function_of(caller, request)
-        await self._functions.get(account, name, qualifier)
