@@ -1,8 +1,8 @@
 """Who may run now: concurrency of accounts and of functions, counted as leases come and go. Pure.
 
 A function with reserved concurrency runs within its reservation and nowhere else; all other functions of the account
-share what the reservations leave. Nothing is ever recounted, and nothing is remembered of who runs nothing and
-reserves nothing.
+share what the reservations leave, but one with provisioned concurrency has that for itself. Nothing is ever recounted,
+and nothing is remembered of who runs nothing and reserves nothing.
 """
 
 from types import TracebackType
@@ -17,17 +17,29 @@ RETRY_AFTER_S = 1.0
 
 
 class _Function:
-    __slots__ = ("name", "reserved", "running")
+    __slots__ = ("name", "provisioned", "reserved", "running")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.running = 0
         self.reserved: int | None = None
+        self.provisioned = 0
+
+    @property
+    def shared(self) -> int:
+        """How many of its calls run in what all functions share."""
+        return max(0, self.running - self.provisioned) if self.reserved is None else 0
+
+    @property
+    def own(self) -> int:
+        """What of the account it has for itself."""
+        return self.provisioned if self.reserved is None else self.reserved
 
 
 class _Account:
-    """``shared`` counts the running calls of all functions without reservation, ``reserved`` sums the reservations;
-    ``peaks`` are the most calls of each function at once since somebody asked.
+    """``shared`` counts the running calls of functions beyond what they have for themselves, and ``reserved`` sums what they
+    have: reservations, and what is provisioned of functions without one. ``peaks`` are the most calls of each function
+    at once since somebody asked.
     """
 
     __slots__ = ("functions", "limit", "peaks", "reserved", "running", "shared")
@@ -48,16 +60,21 @@ class _Account:
 
     def reserve(self, function: _Function, reserved: int | None) -> None:
         """Change a reservation; what runs of the function moves to the other side of the account."""
-        before = function.reserved
-        self.reserved += (reserved or 0) - (before or 0)
-        if before is None and reserved is not None:
-            self.shared -= function.running
-        elif before is not None and reserved is None:
-            self.shared += function.running
-        function.reserved = reserved
+        self._change(function, reserved, function.provisioned)
+
+    def _change(self, function: _Function, reserved: int | None, provisioned: int) -> None:
+        self.shared -= function.shared
+        self.reserved -= function.own
+        function.reserved, function.provisioned = reserved, provisioned
+        self.shared += function.shared
+        self.reserved += function.own
+
+    def provision(self, function: _Function, amount: int) -> None:
+        """Change what it has for itself without a reservation."""
+        self._change(function, function.reserved, amount)
 
     def forget(self, function: _Function) -> None:
-        if not function.running and function.reserved is None:
+        if not function.running and function.reserved is None and not function.provisioned:
             self.functions.pop(function.name, None)
 
 
@@ -90,7 +107,8 @@ class Lease:
         function.running -= 1
         account.running -= 1
         if function.reserved is None:
-            account.shared -= 1
+            if function.running >= function.provisioned:
+                account.shared -= 1
             if not function.running:
                 account.forget(function)
 
@@ -117,10 +135,10 @@ class Admission:
         if reserved is not None:
             if called.running >= reserved:
                 raise Throttled(MESSAGE, reason=RESERVED, retry_after_s=RETRY_AFTER_S)
-        elif entry.shared >= entry.limit - entry.reserved:
-            entry.forget(called)
-            raise Throttled(MESSAGE, reason=UNRESERVED, retry_after_s=RETRY_AFTER_S)
-        else:
+        elif called.running >= called.provisioned:
+            if entry.shared >= entry.limit - entry.reserved:
+                entry.forget(called)
+                raise Throttled(MESSAGE, reason=UNRESERVED, retry_after_s=RETRY_AFTER_S)
             entry.shared += 1
         called.running = running = called.running + 1
         entry.running += 1
@@ -150,6 +168,15 @@ class Admission:
         entry.reserve(called, reserved)
         entry.forget(called)
 
+    def provision(self, account: str, function: str, amount: int) -> None:
+        """So many calls of a function without reservation run whatever others do; of one with it, it is part of that."""
+        if amount < 0:
+            raise InvalidInput("provisioned concurrency cannot be negative")
+        entry = self._accounts.setdefault(account, _Account(self._default))
+        called = entry.function(function)
+        entry.provision(called, amount)
+        entry.forget(called)
+
     def set_limit(self, account: str, limit: int) -> None:
         """Change an account's concurrency; what runs already may stay above it until it ends."""
         if limit < 0:
@@ -162,7 +189,7 @@ class Admission:
         return self._default if entry is None else entry.limit
 
     def unreserved(self, account: str) -> int:
-        """What the account's reservations leave for its other functions; never negative."""
+        """What reservations and provisioned concurrency leave of the account; never negative."""
         entry = self._accounts.get(account)
         return self._default if entry is None else max(0, entry.limit - entry.reserved)
 

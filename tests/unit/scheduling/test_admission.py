@@ -76,6 +76,22 @@ def test_limits_change_while_calls_run() -> None:
         admission.set_limit("acc", -1)
     with pytest.raises(InvalidInput):
         admission.reserve("acc", "f", -1)
+    with pytest.raises(InvalidInput):
+        admission.provision("acc", "f", -1)
+
+
+def test_provisioned_functions_run_whatever_others_do() -> None:
+    admission = Admission(3)
+    admission.provision("acc", "p", 2)
+    assert admission.unreserved("acc") == 1
+    with admission.admit("acc", "a"):
+        assert refusal(admission, "b") == SHARED
+        with admission.admit("acc", "p"), admission.admit("acc", "p"):
+            assert refusal(admission, "p") == SHARED
+    with admission.admit("acc", "p"), admission.admit("acc", "p"), admission.admit("acc", "p"):
+        assert refusal(admission, "a") == SHARED
+    admission.provision("acc", "p", 0)
+    assert admission.unreserved("acc") == 3
 
 
 class AdmissionMachine(RuleBasedStateMachine):
@@ -89,6 +105,7 @@ class AdmissionMachine(RuleBasedStateMachine):
         self.admission = Admission(4)
         self.limit = 4
         self.reserved: dict[str, int | None] = dict.fromkeys("abc")
+        self.provisioned = dict.fromkeys("abc", 0)
         self.running: list[str] = []
         self.peaks: dict[str, int] = {}
 
@@ -104,8 +121,15 @@ class AdmissionMachine(RuleBasedStateMachine):
         if reserved is not None:
             free = reserved - self.running.count(name)
         else:
-            shared = [n for n in self.running if self.reserved[n] is None]
-            free = self.limit - sum(r or 0 for r in self.reserved.values()) - len(shared)
+            shared = sum(
+                max(0, self.running.count(n) - self.provisioned[n])
+                for n in "abc"
+                if self.reserved[n] is None
+            )
+            free = max(
+                self.limit - self.own() - shared,
+                self.provisioned[name] - self.running.count(name),
+            )
         if free <= 0:
             with pytest.raises(Throttled) as caught:
                 self.admission.admit("acc", name, reserved)
@@ -133,6 +157,18 @@ class AdmissionMachine(RuleBasedStateMachine):
             if before < reserved:
                 self.peaks[name] = max(self.peaks.get(name, 0), before + 1)
 
+    @rule(name=names, amount=st.integers(0, 3))
+    def provision(self, name: str, amount: int) -> None:
+        self.provisioned[name] = amount
+        self.admission.provision("acc", name, amount)
+
+    def own(self) -> int:
+        """What functions have for themselves."""
+        return sum(
+            self.provisioned[n] if reserved is None else reserved
+            for n, reserved in self.reserved.items()
+        )
+
     @rule(limit=st.integers(0, 6))
     def change(self, limit: int) -> None:
         self.limit = limit
@@ -143,12 +179,14 @@ class AdmissionMachine(RuleBasedStateMachine):
         assert self.admission.running("acc") == len(self.running)
         for name in "abc":
             assert self.admission.running("acc", name) == self.running.count(name)
-        left = self.limit - sum(r or 0 for r in self.reserved.values())
+        left = self.limit - self.own()
         assert self.admission.unreserved("acc") == max(0, left)
         known = self.admission._accounts.get("acc")
         if known is not None:
             assert set(known.functions) == {
-                n for n in "abc" if n in self.running or self.reserved[n] is not None
+                n
+                for n in "abc"
+                if n in self.running or self.reserved[n] is not None or self.provisioned[n]
             }
 
 
