@@ -91,6 +91,7 @@ class Dispatcher(Generic[S]):
         self.line.join(ticket)
         if not self.room.promise(ticket):
             self.replenisher.asked(ticket.runtime, now)
+            self._serve_own(ticket.runtime, effects)
         self._advance(effects)
         ticket.waited = not ticket.settled and not ticket.booked
         if ticket.waited and self.line.lacking > self._waiting_max:
@@ -214,6 +215,8 @@ class Dispatcher(Generic[S]):
             self._grant(ticket, effects)
         elif self._closing or not self.warming.take_in(slot):
             self.room.destroy(slot, effects)
+        else:
+            self._serve_own(slot.runtime, effects)
         self._advance(effects)
         self._refill(slot.runtime, now, effects)
         return effects
@@ -341,13 +344,17 @@ class Dispatcher(Generic[S]):
         slot.memory_mb = slot.booked_mb = self.ledger.move(ticket, slot)
         effects.settle(ticket, slot)
 
-    def _extend(self, ticket: Ticket) -> bool:
-        """Where a new booking does not fit, that of the unassigned sandbox it would get may grow; it becomes the ticket's."""
-        slot = self.pool.youngest_unassigned(ticket.runtime)
-        if slot is None or not self.ledger.rebook(slot, ticket.memory_mb):
-            return False
-        self.ledger.move(slot, ticket)
-        return True
+    def _serve_own(self, pool: str, effects: Effects[S]) -> None:
+        """What waits for one account alone serves its calls at once, though others wait for memory: it has its own."""
+        if is_shared(pool):
+            return
+        slot, ticket = self.pool.youngest_unassigned(pool), self.line.first_lacking_of(pool)
+        if slot is None or ticket is None or ticket.memory_mb > slot.booked_mb:
+            return
+        self.warming.extend(ticket)
+        self.line.booked(ticket)
+        ticket.start = StartType.POOL
+        self._grant(ticket, effects)
 
     def _advance(self, effects: Effects[S]) -> None:
         """Move the line as far as memory, unassigned sandboxes and the bound on creations allow."""
@@ -357,7 +364,7 @@ class Dispatcher(Generic[S]):
                 self.room.leave(head)
                 effects.settle(head, slot)
                 continue
-            if not (self.ledger.book(head, head.memory_mb) or self._extend(head)):
+            if not (self.ledger.book(head, head.memory_mb) or self.warming.extend(head)):
                 if self.room.squeeze(head) or self._recall(effects):
                     continue
                 self.room.make(head, effects)

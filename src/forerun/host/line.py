@@ -107,6 +107,10 @@ class Line:
         """The ticket that waits longest for memory."""
         return next(iter(self._memory), None)
 
+    def first_lacking_of(self, runtime: str) -> Ticket | None:
+        """The ticket that waits longest for memory among those that want a sandbox of this runtime."""
+        return next((ticket for ticket in self._memory if ticket.runtime == runtime), None)
+
     def booked(self, ticket: Ticket) -> None:
         """It has its memory; wait for a sandbox of its runtime."""
         del self._memory[ticket]

@@ -5,7 +5,7 @@ from typing import Generic
 from forerun.errors import Throttled
 from forerun.host.effects import Effects
 from forerun.host.ledger import Ledger
-from forerun.host.line import Line
+from forerun.host.line import Line, Ticket
 from forerun.host.pool import Pool
 from forerun.host.replenish import Replenisher
 from forerun.host.room import Room
@@ -79,6 +79,14 @@ class Warming(Generic[S]):
         if not (self._ledger.held(slot) or self._ledger.book(slot, mb)):
             return False
         slot.booked_mb = mb
+        return True
+
+    def extend(self, ticket: Ticket) -> bool:
+        """Where a new booking does not fit, that of the unassigned sandbox it would get may grow; it becomes the ticket's."""
+        slot = self._pool.youngest_unassigned(ticket.runtime)
+        if slot is None or not self._ledger.rebook(slot, ticket.memory_mb):
+            return False
+        self._ledger.move(slot, ticket)
         return True
 
     def half_empty(self, pool: str, now: float) -> bool:

@@ -66,6 +66,26 @@ async def test_what_is_reserved_is_there_when_nothing_else_is(full: Rig, borrow:
     assert [(await task).start_type for task in ours] == [StartType.POOL] * 2
 
 
+async def test_it_is_not_behind_others_that_wait_for_memory() -> None:
+    rig = Rig(memory_mb=640, pool_max=4)
+    await rig.agent.start()
+    await hold(rig, SUBPOOL, 1)
+    begin(rig, "a", THEIRS, memory_mb=500)
+    blocked = begin(rig, "b", THEIRS, memory_mb=500)
+    await settle()
+    ours = begin(rig, "c", OURS)
+    await settle()
+    assert rig.states() == {"busy": 2}
+    larger = begin(rig, "d", OURS, memory_mb=129)
+    await settle()
+    rig.let("held")
+    await settle()
+    runs = [await task for task in (blocked, ours, larger)]
+    assert [run.outcome.error for run in runs] == [None] * 3
+    assert runs[1].start_type is StartType.POOL
+    await finish(rig)
+
+
 async def test_an_empty_one_borrows_from_what_all_share(rig: Rig) -> None:
     await hold(rig, SUBPOOL, 1)
     rig.sandboxes.create_s = 60.0
