@@ -17,6 +17,7 @@ from forerun.api.keys import IdentityKeys
 from forerun.api.lambda_.invoke import Invocations
 from forerun.api.platform import PlatformRoutes
 from forerun.api.sigv4 import Verifier
+from forerun.app.ahead import make_ahead
 from forerun.app.console import Sources, make_console
 from forerun.app.machine import make_sandboxes
 from forerun.app.maintenance import Maintenance
@@ -93,7 +94,7 @@ class Standalone:
         services.estate.changes.listen(self._drop_outdated)
         services.estate.changes.listen(self._prepare)
         recorder = Recorder(state.invocations, state.logs)
-        invoker = await self._make_invoker(services, recorder)
+        invoker = await self._make_invoker(state, services, recorder)
         events = EventInvoker(
             queue=state.queue,
             registry=services.estate.registry,
@@ -120,6 +121,8 @@ class Standalone:
         await agent.start()
         self._closers.append(lambda: agent.close(grace_s=self._left()))
         self._closers.append(compiler.close)
+        self._ahead.foresight.start()
+        self._closers.append(self._ahead.foresight.close)
         events.start()
         self._closers.append(lambda: events.close(grace_s=self._left()))
         maintenance = Maintenance(settings.retention, state, services, clock, sweep=watching.sweep)
@@ -127,11 +130,22 @@ class Standalone:
         await self._outside.listen(self._listener)
         self._closers.append(self._close_outside)
 
-    async def _make_invoker(self, services: Services, recorder: Recorder) -> Invoker:
+    async def _make_invoker(self, state: State, services: Services, recorder: Recorder) -> Invoker:
         admission = self._admission
         for account, name, amount in await services.estate.concurrency.reservations():
             admission.reserve(account, name, amount)
         self._specs = Specs(services.estate.code)
+        self._ahead = make_ahead(
+            self._settings,
+            state,
+            self._clock,
+            host=self._agent,
+            specs=self._specs,
+            registry=services.estate.registry,
+            profiler=self._watching.profiler,
+        )
+        foresight = self._ahead.foresight
+        services.estate.changes.listen(foresight.changed)
         self._invoker = Invoker(
             admission=admission,
             host=self._agent,
@@ -140,6 +154,7 @@ class Standalone:
             bus=self._watching.bus,
             specs=self._specs,
             clock=self._clock,
+            foresight=foresight if foresight.active else None,
         )
         return self._invoker
 
@@ -263,6 +278,7 @@ class Standalone:
         except NotFound:
             self._admission.reserve(account, name, None)
             await self._watching.profiler.forget(account, name)
+            await self._ahead.foresight.forget(account, name)
         else:
             self._admission.reserve(account, name, resolved.reserved)
             function = resolved.function

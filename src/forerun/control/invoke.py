@@ -10,6 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from forerun.aio import Clock
+from forerun.control.foresight import Foresight
 from forerun.control.monitoring import Monitor
 from forerun.control.recorder import Recorder
 from forerun.control.registry import Resolved
@@ -84,6 +85,7 @@ class Invoker:
         bus: Bus,
         specs: Specs,
         clock: Clock,
+        foresight: Foresight | None = None,
     ) -> None:
         self._admission = admission
         self._host = host
@@ -92,6 +94,7 @@ class Invoker:
         self._bus = bus
         self._specs = specs
         self._clock = clock
+        self._foresight = foresight
 
     async def run(
         self,
@@ -125,9 +128,7 @@ class Invoker:
                 timings.admitted = self._clock.now()
                 if context.monitored:
                     self._began(record, context, now)
-                run = await self._host.run(
-                    self._specs.of(function), self._call(resolved, invocation, context), timings
-                )
+                run = await self._run(resolved, invocation, context, timings)
         except (Throttled, SandboxError) as error:
             record.status = "throttled" if isinstance(error, Throttled) else "error"
             record.error_type = type(error).__name__
@@ -143,6 +144,22 @@ class Invoker:
             self._bus.tell(ExecutionEnded(record=record, context=context, region=function.region))
             raise
         return self._finish(function, record, context, run, on_stored)
+
+    async def _run(
+        self, resolved: Resolved, invocation: Invocation, context: TraceContext, timings: Timings
+    ) -> Run:
+        """Have the host run it; who looks ahead is told."""
+        spec = self._specs.of(resolved.function)
+        call = self._call(resolved, invocation, context)
+        foresight, run = self._foresight, None
+        if foresight is None:
+            return await self._host.run(spec, call, timings)
+        traffic = foresight.began(resolved, context, call.request_id, timings.admitted)
+        try:
+            run = await self._host.run(spec, call, timings)
+        finally:
+            foresight.ended(traffic, resolved, context, run, timings)
+        return run
 
     async def prepare(self, function: FunctionVersion) -> None:
         """Take the snapshot of a version with SnapStart ahead of its first call. Raises ``ForerunError`` when it cannot."""

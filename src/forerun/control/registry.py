@@ -95,6 +95,20 @@ class Registry:
         self._known.move_to_end(key)
         return split[0][1] if len(split) == 1 else pick_version(split, pick)
 
+    def shares(
+        self, account: str, name: str, qualifier: str | None
+    ) -> list[tuple[float, Resolved]] | None:
+        """What a name means and the share of its calls that each gets, as remembered; ``None`` when it has to be resolved."""
+        known = self._known.get((account, name))
+        split = None if known is None else known.get(qualifier)
+        if split is None:
+            return None
+        before, shares = 0.0, []
+        for bound, resolved in split:
+            shares.append((bound - before, resolved))
+            before = bound
+        return shares
+
     async def resolve(
         self, account: str, name: str, qualifier: str | None, pick: float
     ) -> Resolved:

@@ -1,0 +1,308 @@
+"""Acts ahead of calls: counts what arrives, asks what is to be expected, and has the host hold it ready.
+
+Calls tell of themselves at once and for a microsecond; what may be expected because of them is asked a few times a second, in
+bounded turns, but for the functions that running executions lead to: those cannot wait. Nothing here ever fails a call.
+"""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+from forerun.aio import Clock, TaskOwner
+from forerun.control.aims import Aims, Names
+from forerun.control.notebook import EVERY_S, Notebook
+from forerun.control.outlook import Foreteller, Outlook
+from forerun.control.pools import Pools
+from forerun.control.registry import Resolved
+from forerun.control.specs import Specs
+from forerun.control.traffic import GATHER_S, Arrivals, Traffic
+from forerun.errors import ForerunError
+from forerun.host import Host, Run
+from forerun.model import (
+    FunctionVersion,
+    Outcome,
+    Qualified,
+    StartType,
+    Successor,
+    Timings,
+    TraceContext,
+)
+from forerun.prediction import Traversals
+from forerun.scheduling import Preparer
+
+log = logging.getLogger("forerun.foresight")
+
+TURN_S = 0.25
+SHORTEST_TURN_S = 0.02
+OBSERVED_AT_ONCE = 2_000
+ATTENDED_AT_ONCE = 200
+DECIDED_AT_ONCE = 500
+HURRIED_AT_ONCE = 64
+# Functions that running executions lead to are attended to at once, but not more often than this.
+HURRY_S = 0.02
+LEARN_S = 2.0
+COMPLAIN_S = 60.0
+
+Learned = Callable[[], Awaitable[Mapping[Qualified, Sequence[Successor]]]]
+
+
+class Foresight:
+    """``start`` then ``close``, once each. Moments are epoch seconds that never go back.
+
+    ``learned`` tells whom functions call, of those of which something is new; ``keep_s`` is how long the host keeps idle
+    sandboxes at least, ``pool_base`` how many unassigned ones wait by themselves. ``failed`` counts errors of its own, each of
+    which cost no more than one look ahead. Unless it is ``active`` it holds only what is required of it.
+    """
+
+    def __init__(  # noqa: PLR0913 the wiring of a service, all by keyword
+        self,
+        *,
+        host: Host,
+        specs: Specs,
+        names: Names,
+        policy: Foreteller,
+        traversals: Traversals,
+        learned: Learned,
+        arrivals: Arrivals,
+        notebook: Notebook,
+        clock: Clock,
+        keep_s: float,
+        pool_base: int,
+        most: int,
+        active: bool = True,
+    ) -> None:
+        self._clock = clock
+        self._specs = specs
+        self._traversals = traversals
+        self._learned = learned
+        self._notebook = notebook
+        self._owner = TaskOwner("foresight")
+        self.arrivals = arrivals
+        self.policy = policy
+        self.aims = Aims(
+            host=host,
+            specs=specs,
+            names=names,
+            preparer=Preparer(keep_s=keep_s),
+            owner=self._owner,
+            most=most,
+            arrivals=arrivals,
+            gone=self._gone,
+            now=self.now,
+        )
+        self.outlook = Outlook(policy, traversals, arrivals, self.aims)
+        self.pools = Pools(host, pool_base, degree=self.outlook.degree, starts=self._starts_of_late)
+        self._last = clock.now()
+        self._last_monotonic = clock.monotonic()
+        self._attended: dict[Qualified, None] = {}
+        self._hurried: dict[Qualified, None] = {}
+        self._hurrying = False
+        self._hurried_at = 0.0
+        self._complained_at = -COMPLAIN_S
+        self._closed = False
+        self.active = active
+        self.failed = 0
+        self.read = 0
+
+    def start(self) -> None:
+        """Take up what was learned before, in the background, and begin."""
+        self._owner.spawn(self._run(), name="turns")
+        if self.active:
+            self._owner.spawn(self._learn(), name="learn")
+            self._owner.spawn(self._keep(), name="keep")
+
+    async def close(self) -> None:
+        """Write what is known, and stop."""
+        self._closed = True
+        await self._owner.close()
+        if not self.active:
+            return
+        try:
+            await self._notebook.write(self.now())
+        except ForerunError as error:
+            log.warning("what was learned cannot be kept: %s", error.message)
+
+    def now(self) -> float:
+        """Epoch seconds; where the machine's clock is set back they go on all the same."""
+        monotonic = self._clock.monotonic()
+        passed = monotonic - self._last_monotonic
+        self._last_monotonic = monotonic
+        self._last = max(self._last + max(0.0, passed), self._clock.now())
+        return self._last
+
+    # -- told by every call --------------------------------------------------------------------------------------
+
+    def began(
+        self, resolved: Resolved, context: TraceContext, request_id: str, now: float
+    ) -> Traffic | None:
+        """An execution begins; what it gives is for ``ended``. Never raises."""
+        try:
+            traffic = self.arrivals.began(resolved, now)
+            if traffic.followed:
+                changed = self._traversals.began(
+                    traffic.function,
+                    context.span_id,
+                    context.origin.execution,
+                    request_id,
+                    max(now, self._last),
+                )
+                self._hurry(changed)
+        except Exception:  # noqa: BLE001  no call may fail by what is looked ahead
+            self._complain()
+            return None
+        return traffic
+
+    def ended(
+        self,
+        traffic: Traffic | None,
+        resolved: Resolved,
+        context: TraceContext,
+        run: Run | None,
+        timings: Timings,
+    ) -> None:
+        """It ended; ``run`` is what came of it, ``None`` where it got no sandbox. Never raises."""
+        if traffic is None:
+            return
+        try:
+            traffic.running -= 1
+            if run is not None:
+                if run.idle_mb_s:
+                    traffic.counts.idle_mb_s += run.idle_mb_s
+                if run.start_type is not StartType.WARM or run.foresight:
+                    self._started(traffic, resolved, run, timings)
+            if traffic.followed:
+                self._hurry(self._traversals.ended(context.span_id, self.now()))
+        except Exception:  # noqa: BLE001  no call may fail by what is looked ahead
+            self._complain()
+
+    # -- told by others ------------------------------------------------------------------------------------------
+
+    def require(self, function: FunctionVersion, total: int) -> None:
+        """Hold so many sandboxes of the version from now on, whatever is expected; 0 takes it back.
+
+        ``function`` as the registry resolves it. Not remembered over restarts.
+        """
+        self.aims.require(function, total, self.now())
+
+    def changed(self, account: str, name: str, _retired: Sequence[str] = ()) -> None:
+        """Something about the function changed; hosts and registry were told before."""
+        self.aims.changed(account, name, self.now())
+
+    async def forget(self, account: str, name: str) -> None:
+        """The function was deleted: so is what is known of it."""
+        for function in await self._notebook.forget(account, name):
+            self.outlook.forget(function, self.now())
+
+    # -- turns ---------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            next_at = min(self.aims.next_at(), self._traversals.next_change(self._last) or 1e18)
+            wait_s = min(TURN_S, max(SHORTEST_TURN_S, next_at - self.now()))
+            await self._clock.sleep(wait_s)
+            try:
+                self.turn()
+            except Exception:  # noqa: BLE001  the next turn may do better
+                self._complain()
+
+    def turn(self) -> None:
+        """Take notice of what has arrived, and see to what is due: a bounded amount of it."""
+        now = self.now()
+        attended, gathered = self._attended, now - GATHER_S
+        for traffic in self.arrivals.take(gathered, OBSERVED_AT_ONCE):
+            attended |= dict.fromkeys(self.outlook.observe(traffic, now))
+        attended |= dict.fromkeys(self.outlook.advance(gathered))
+        for function in list(attended)[:ATTENDED_AT_ONCE]:
+            del attended[function]
+            self.outlook.attend(function, now)
+        self._hurry(self._traversals.changed(now))
+        self.aims.tick(now, DECIDED_AT_ONCE)
+        self.pools.turn(now)
+
+    def _hurry(self, functions: Iterable[Qualified]) -> None:
+        """Attend to these before the next turn: running executions lead to them."""
+        for function in functions:
+            self._hurried[function] = None
+        if self._hurried and not self._hurrying and not self._closed:
+            self._hurrying = True
+            wait_s = self._hurried_at + HURRY_S - self._clock.monotonic()
+            loop = asyncio.get_running_loop()
+            loop.call_later(max(0.0, wait_s), self._hurry_on)
+
+    def _hurry_on(self) -> None:
+        self._hurrying = False
+        if self._closed:
+            return
+        self._hurried_at = self._clock.monotonic()
+        functions = list(self._hurried)[:HURRIED_AT_ONCE]
+        try:
+            now = self.now()
+            for function in functions:
+                del self._hurried[function]
+                self.outlook.attend(function, now, past=False)
+        except Exception:  # noqa: BLE001  no call may fail by what is looked ahead
+            self._complain()
+        self._hurry(())
+
+    async def _learn(self) -> None:
+        while True:
+            try:
+                for function, successors in (await self._learned()).items():
+                    self._traversals.learn(function, successors)
+                for traffic in self.arrivals:
+                    traffic.followed = self._traversals.knows(traffic.function)
+            except ForerunError as error:
+                log.warning("whom functions call is not known: %s", error.message)
+            except Exception:  # noqa: BLE001  the next turn may do better
+                self._complain()
+            await self._clock.sleep(LEARN_S)
+
+    async def _keep(self) -> None:
+        try:
+            self.read = await self._notebook.read()
+        except ForerunError as error:
+            log.warning("what was learned before cannot be read: %s", error.message)
+        while True:
+            await self._clock.sleep(EVERY_S)
+            try:
+                await self._notebook.write(self.now())
+            except ForerunError as error:
+                log.warning("what was learned cannot be kept: %s", error.message)
+            except Exception:  # noqa: BLE001  the next turn may do better
+                self._complain()
+
+    # -- the steps -----------------------------------------------------------------------------------------------
+
+    def _started(self, traffic: Traffic, resolved: Resolved, run: Run, timings: Timings) -> None:
+        """A call whose sandbox was not simply there."""
+        if run.foresight == "hit":
+            traffic.counts.hits += 1
+        elif run.foresight == "miss":
+            traffic.counts.misses += 1
+        if run.start_type is StartType.WARM:
+            return
+        now = timings.loaded or timings.acquired or self._last
+        missed = run.foresight == "miss" and isinstance(run.outcome, Outcome)
+        memory_mb = run.outcome.max_memory_mb if isinstance(run.outcome, Outcome) else 0
+        start_ms = (timings.loaded - timings.admitted) * 1000 if missed else None
+        traffic.started(now, start_ms, memory_mb)
+        pool = self._specs.of(resolved.function).pool
+        self.pools.started(pool, traffic.function, now)
+
+    def _starts_of_late(self, function: Qualified, now: float) -> float:
+        traffic = self.arrivals.get(function)
+        return traffic.starts_of_late(now) if traffic is not None else 0.0
+
+    def _gone(self, function: Qualified) -> None:
+        self.outlook.forget(function, self.now())
+
+    def _complain(self) -> None:
+        """An error of our own: it is counted, and said once a minute."""
+        self.failed += 1
+        now = self._clock.monotonic()
+        if now - self._complained_at >= COMPLAIN_S:
+            self._complained_at = now
+            log.error(
+                "looking ahead failed (%d times so far)", self.failed, exc_info=sys.exc_info()
+            )

@@ -1,0 +1,146 @@
+"""What is expected of each function now, from its past and from what runs; and whether it came."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+from forerun.control.aims import Aims
+from forerun.control.traffic import Arrivals, Traffic
+from forerun.model import Expectation, Qualified, Reason
+from forerun.prediction import Forecast, Policy, Traversals, disjoint
+from forerun.scheduling import FOREVER, Demand
+
+# Calls of a function that must have been seen before the host's own rule is departed from.
+KNOWN_CALLS = 6
+# How strictly a function must keep to its period, from 0 to 1, for nothing to wait between its calls.
+REGULAR = 0.5
+AWAITED = 100_000
+# A window that begins so soon after another one is the same one, seen further.
+APART_S = 1.0
+
+
+class Foreteller(Policy[Qualified], Protocol):
+    """What forecasts are drawn from; see ``prediction.Predictor``."""
+
+    def regularity(self, function: Qualified, now: float) -> tuple[float, float]:
+        """The period of its calls in seconds and how strictly they keep it, from 0 to 1."""
+        ...
+
+    def explain(self, function: Qualified, now: float) -> Forecast | None:
+        """What is expected of it and what that rests on."""
+        ...
+
+    def forget(self, function: Qualified) -> None:
+        """It is no more."""
+        ...
+
+
+class Awaited(NamedTuple):
+    """A stretch of time in which a call is expected, whose sandboxes were begun at ``since``."""
+
+    since: float
+    until: float
+    came: bool = False
+
+
+class Outlook:
+    """Keeps the windows of functions for which there are any. Moments are epoch seconds."""
+
+    def __init__(
+        self, policy: Foreteller, traversals: Traversals, arrivals: Arrivals, aims: Aims
+    ) -> None:
+        self._policy = policy
+        self._traversals = traversals
+        self._arrivals = arrivals
+        self._aims = aims
+        # The policy's present: a moment behind, so that what is told of it comes in order.
+        self._at = 0.0
+        self._windows: dict[Qualified, Sequence[Expectation]] = {}
+        self._awaited: dict[Qualified, Awaited] = {}
+        aims.opened = self.opened
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def advance(self, now: float) -> Iterable[Qualified]:
+        """Time has passed; the functions to attend to."""
+        self._at = max(self._at, now)
+        return self._policy.advance(self._at)
+
+    def observe(self, traffic: Traffic, now: float) -> Iterable[Qualified]:
+        """Calls have begun; the functions to attend to. Afterwards they are counted."""
+        function, count = traffic.function, traffic.count
+        attend: list[Qualified] = []
+        if int(traffic.at) > int(self._at):
+            attend += self.advance(traffic.at)
+        traffic.note(now)
+        traffic.count = 0
+        awaited = self._awaited.get(function)
+        if awaited is not None and not awaited.came and traffic.last <= awaited.until:
+            self._awaited[function] = awaited._replace(came=True)
+            traffic.counts.came += 1
+            traffic.counts.lead_s += max(0.0, traffic.last - awaited.since)
+        attend += self._policy.observe(function, self._at, count)
+        return attend
+
+    def attend(self, function: Qualified, now: float, *, past: bool = True) -> None:
+        """Have ready what is expected of a function. Without ``past`` only what runs has changed."""
+        windows = self._windows.get(function)
+        if past or windows is None:
+            windows = self._policy.windows(function, now)
+        if windows:
+            self._windows[function] = windows
+        else:
+            self._windows.pop(function, None)
+        running = (
+            self._traversals.expectations(function, now) if self._traversals.knows(function) else []
+        )
+        every = disjoint([*windows, *running]) if windows and running else windows or running
+        self._aims.set(function, self._demand(function, every, now), now)
+
+    def opened(self, function: Qualified, window: Expectation, now: float) -> None:
+        """The expectation holds now: from here on it is waited for."""
+        if window.reason is Reason.RECENT:
+            return
+        before = self._awaited.get(function)
+        if before is not None and window.since - APART_S <= before.until:
+            if window.until > before.until:
+                self._awaited[function] = before._replace(until=window.until)
+            return
+        traffic = self._arrivals.get(function) or self._arrivals.put(function)
+        if traffic is None:
+            return
+        traffic.counts.expected += 1
+        traffic.changed = True
+        if len(self._awaited) >= AWAITED:
+            self._awaited.clear()
+        self._awaited[function] = Awaited(now, window.until)
+
+    def degree(self, function: Qualified, now: float) -> float:
+        """How strictly it keeps to a period now, from 0 to 1; 0 when that is not enough to act upon."""
+        degree = self._policy.regularity(function, now)[1]
+        return degree if degree >= REGULAR else 0.0
+
+    def forget(self, function: Qualified, now: float) -> None:
+        """It is no more."""
+        self._policy.forget(function)
+        self._arrivals.forget(function)
+        self._windows.pop(function, None)
+        self._awaited.pop(function, None)
+        self._aims.set(function, None, now)
+
+    def _demand(
+        self, function: Qualified, windows: Sequence[Expectation], now: float
+    ) -> Demand | None:
+        traffic = self._arrivals.get(function)
+        known = traffic is not None and traffic.calls >= KNOWN_CALLS
+        if traffic is None or not known:
+            return Demand(windows) if windows else None
+        period_s, degree = self._policy.regularity(function, now)
+        return Demand(
+            windows,
+            at_once=traffic.at_once,
+            peak=traffic.peak,
+            working=traffic.working,
+            known=True,
+            next_at=traffic.last + period_s if degree >= REGULAR else FOREVER,
+        )
