@@ -2,10 +2,13 @@
 
 ``Admission`` grants a ``Lease`` or raises ``Throttled``; ``Backoff`` gives the delays of asynchronous retries.
 ``parse_schedule`` reads AWS's schedule expressions; ``track`` and ``settle`` say how much capacity a function shall have.
+``Preparer`` says what a host shall hold for what is expected, ``pool_floor`` how many sandboxes wait unassigned.
 """
 
 from forerun.scheduling.admission import Admission, Lease
 from forerun.scheduling.backoff import Backoff
+from forerun.scheduling.pooling import Floor, Periodic, pool_floor
+from forerun.scheduling.preparing import FOREVER, OVERLAP_S, Decision, Demand, Preparer
 from forerun.scheduling.schedules import Schedule, latest_due, parse_schedule
 from forerun.scheduling.tracking import (
     Bounds,
@@ -20,18 +23,26 @@ from forerun.scheduling.tracking import (
 )
 
 __all__ = [
+    "FOREVER",
+    "OVERLAP_S",
     "Admission",
     "Backoff",
     "Bounds",
+    "Decision",
+    "Demand",
+    "Floor",
     "Forecast",
     "Lease",
     "Load",
+    "Periodic",
     "Periods",
+    "Preparer",
     "Schedule",
     "Target",
     "Wanted",
     "latest_due",
     "parse_schedule",
+    "pool_floor",
     "settle",
     "share_out",
     "track",
