@@ -4,10 +4,14 @@
 event is in the queue until it is finished. A claim hides it until its lease ends; an owner that died loses its leases
 at the next ``recover``. How often and how long an event is tried is decided by the caller; the row only carries what
 that needs. The bounds are counted in memory: exact for one server, and per server where several share a database.
+
+A **deferrable** event has a ``latest_start``. It is due shortly before that like any other; until then it is in nobody's
+way, and only ``claim_deferred`` takes it, the one with the earliest latest start first.
 """
 
 import secrets
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -17,21 +21,31 @@ from forerun.model import Origin
 from forerun.storage.db import Db, Row, Statement
 
 _COLUMNS: Final = """id, account, name, qualifier, payload, client_context, origin, headers, accepted_at, attempt,
-refusals, due_at"""
+refusals, due_at, latest_start"""
 _PUT = (
     "INSERT INTO event_queue (" + _COLUMNS + ", owner, bytes) "
-    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, '', $13) ON CONFLICT (id) DO NOTHING RETURNING id"
+    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, '', $14) ON CONFLICT (id) DO NOTHING RETURNING id"
 )
 _CLAIM = (
     "UPDATE event_queue SET owner = $1, due_at = $2 "  # noqa: S608 literals
     "WHERE id IN (SELECT id FROM event_queue WHERE due_at <= $3 ORDER BY due_at LIMIT $4) RETURNING "
     + _COLUMNS
 )
+# The marks of the accounts stand where the braces are.
+_CLAIM_DEFERRED = (
+    "UPDATE event_queue SET owner = $1, due_at = $2 WHERE id IN (SELECT id FROM event_queue "  # noqa: S608 literals
+    "WHERE latest_start > 0 AND owner = '' AND latest_start > $3 AND latest_start < $4 AND refusals < $5 "
+    "AND account IN ({accounts}) ORDER BY latest_start LIMIT $6) RETURNING " + _COLUMNS
+)
+_DEFERRED = """
+SELECT account, COUNT(*) FROM event_queue WHERE latest_start > 0 AND owner = '' GROUP BY account
+"""
 _FINISH = "DELETE FROM event_queue WHERE id = $1 AND owner = $2 RETURNING id, bytes"
 _RETRY = """
 UPDATE event_queue SET due_at = $3, attempt = $4, owner = '',
-    refusals = CASE WHEN attempt = $4 THEN refusals + 1 ELSE 0 END
-WHERE id = $1 AND owner = $2 RETURNING id
+    refusals = CASE WHEN attempt = $4 THEN refusals + 1 ELSE 0 END,
+    latest_start = CASE WHEN attempt = $4 THEN latest_start ELSE 0 END
+WHERE id = $1 AND owner = $2 RETURNING account, latest_start
 """
 _EXTEND = "UPDATE event_queue SET due_at = $3 WHERE id = $1 AND owner = $2 RETURNING id"
 _DUE = "SELECT MIN(due_at) FROM event_queue"
@@ -40,6 +54,7 @@ _RECOVER = (
 )
 _SIZE = "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM event_queue"
 _ROW_BYTES = 512
+MOST_ACCOUNTS = 100
 
 _encode_headers = msgspec.json.Encoder(order="sorted").encode
 _decode_headers = msgspec.json.Decoder(dict[str, str]).decode
@@ -49,7 +64,8 @@ _decode_origin = msgspec.json.Decoder(Origin).decode
 class QueuedEvent(msgspec.Struct, kw_only=True):
     """One accepted invocation. Times are epoch seconds; ``attempt`` counts from 1.
 
-    ``refusals`` counts the retries since the last attempt that ran: those that kept the attempt's number.
+    ``refusals`` counts the retries since the last attempt that ran: those that kept the attempt's number. ``latest_start``
+    is 0 for what is not deferrable, or was tried.
     """
 
     id: str
@@ -64,6 +80,7 @@ class QueuedEvent(msgspec.Struct, kw_only=True):
     attempt: int = 1
     refusals: int = 0
     due_at: float = 0.0
+    latest_start: float = 0.0
 
     @property
     def size(self) -> int:
@@ -97,6 +114,7 @@ class EventQueue:
         self._owner = owner or secrets.token_hex(8)
         self._events = 0
         self._bytes = 0
+        self._deferred: Counter[str] = Counter()
 
     async def recover(self, now: float) -> int:
         """Count what an earlier server left, and make what others hold claimable at ``now``; how many were held.
@@ -105,6 +123,7 @@ class EventQueue:
         """
         (freed,) = await self._db.write(Statement(_RECOVER, (self._owner, now)))
         ((self._events, self._bytes),) = await self._db.fetch(_SIZE)
+        self._deferred = Counter(dict(await self._db.fetch(_DEFERRED)))
         return len(freed)
 
     async def put(self, event: QueuedEvent) -> None:
@@ -121,14 +140,17 @@ class EventQueue:
                 retry_after_s=5.0,
             )
         self._count(1, size)
+        self._defer(event.account, event.latest_start, 1)
         try:
             (rows,) = await self._db.write(Statement(_PUT, (*_values(event), size)))
         except ForerunError:
             self._count(-1, -size)
+            self._defer(event.account, event.latest_start, -1)
             raise
         # A cancelled caller's event is counted: the database writes it all the same.
         if not rows:
             self._count(-1, -size)
+            self._defer(event.account, event.latest_start, -1)
 
     async def claim(self, limit: int, *, now: float, lease_s: float) -> list[QueuedEvent]:
         """Take at most ``limit`` events that are due, earliest first, for ``lease_s`` seconds.
@@ -136,8 +158,40 @@ class EventQueue:
         A claim is not synced: when the machine dies before it reaches the disk, the event is simply due again.
         """
         statement = Statement(_CLAIM, (self._owner, now + lease_s, now, limit))
+        return sorted(await self._claim(statement), key=lambda event: event.accepted_at)
+
+    async def claim_deferred(
+        self,
+        limit: int,
+        accounts: Sequence[str],
+        *,
+        before: float,
+        refusals: int,
+        now: float,
+        lease_s: float,
+    ) -> list[QueuedEvent]:
+        """Take at most ``limit`` events of ``accounts`` (100 at most) ahead of their latest start, the earliest first.
+
+        Only those that may wait until ``before`` at most, and were refused less than ``refusals`` times.
+        """
+        chosen = tuple(accounts)[:MOST_ACCOUNTS]
+        if not chosen:
+            return []
+        marks = ", ".join(f"${7 + number}" for number in range(len(chosen)))
+        args = (self._owner, now + lease_s, now, before, refusals, limit, *chosen)
+        events = await self._claim(Statement(_CLAIM_DEFERRED.format(accounts=marks), args))
+        return sorted(events, key=lambda event: event.latest_start)
+
+    def deferred(self) -> dict[str, int]:
+        """How many deferrable events of each account wait now."""
+        return dict(self._deferred)
+
+    async def _claim(self, statement: Statement) -> list[QueuedEvent]:
         (rows,) = await self._db.write(statement, durable=False)
-        return sorted((_event(row) for row in rows), key=lambda event: event.accepted_at)
+        events = [_event(row) for row in rows]
+        for event in events:
+            self._defer(event.account, event.latest_start, -1)
+        return events
 
     async def finish(self, ids: Iterable[str]) -> list[str]:
         """Remove events claimed here; those that were removed (not the ones that others took over meanwhile)."""
@@ -149,9 +203,14 @@ class EventQueue:
         return [each for each, _ in gone]
 
     async def retry(self, event_id: str, *, at: float, attempt: int) -> bool:
-        """Give a claimed event back, due at ``at``; false when it is not claimed here any more."""
+        """Give a claimed event back, due at ``at``; false when it is not claimed here any more.
+
+        With a further ``attempt`` it is not deferrable any more.
+        """
         args = (event_id, self._owner, at, attempt)
         (rows,) = await self._db.write(Statement(_RETRY, args), durable=False)
+        for account, latest_start in rows:
+            self._defer(account, latest_start, 1)
         return bool(rows)
 
     async def extend(self, ids: Iterable[str], *, until: float) -> list[str]:
@@ -174,6 +233,12 @@ class EventQueue:
         self._events += events
         self._bytes += size
 
+    def _defer(self, account: str, latest_start: float, change: int) -> None:
+        if latest_start > 0:
+            self._deferred[account] += change
+            if self._deferred[account] <= 0:
+                del self._deferred[account]
+
 
 def _values(event: QueuedEvent) -> Row:
     return (
@@ -189,6 +254,7 @@ def _values(event: QueuedEvent) -> Row:
         event.attempt,
         event.refusals,
         event.due_at or event.accepted_at,
+        event.latest_start,
     )
 
 
@@ -206,4 +272,5 @@ def _event(row: Row) -> QueuedEvent:
         attempt=row[9],
         refusals=row[10],
         due_at=row[11],
+        latest_start=row[12],
     )

@@ -139,6 +139,72 @@ async def test_concurrent_callers_share_commits(queue):
     assert taken < 5.0  # a commit each would take far longer; the target is 1 s on a quiet machine
 
 
+def deferrable(name: str, latest_start: float, **changes) -> QueuedEvent:
+    return event(name, latest_start=latest_start, due_at=latest_start - 5, **changes)
+
+
+async def take(queue, now, *, limit=10, accounts=("1" * 12,), before=1e9, refusals=3):
+    claimed = await queue.claim_deferred(
+        limit, accounts, before=before, refusals=refusals, now=now, lease_s=900
+    )
+    return [each.id for each in claimed]
+
+
+async def test_deferrable_events_are_taken_by_their_latest_start_and_nothing_else_is(queue):
+    for name, latest in (("late", 900.0), ("soon", 300.0), ("middle", 600.0)):
+        await queue.put(deferrable(name, latest))
+    await queue.put(event("plain", due_at=500.0))
+    assert await take(queue, 200.0, limit=2) == ["soon", "middle"]
+    assert await take(queue, 200.0) == ["late"]
+    assert await take(queue, 200.0) == []
+
+
+async def test_deferrable_events_are_due_by_themselves(queue):
+    await queue.put(deferrable("a", 300.0))
+    assert await queue.claim(10, now=294.9, lease_s=5) == []
+    assert await queue.due_at() == 295.0
+    (claimed,) = await queue.claim(10, now=295.0, lease_s=5)
+    assert claimed.latest_start == 300.0
+    assert await take(queue, 296.0) == []
+
+
+async def test_what_may_wait_longer_than_asked_or_belongs_to_others_is_left(queue):
+    await queue.put(deferrable("a", 300.0))
+    await queue.put(deferrable("b", 800.0))
+    await queue.put(deferrable("c", 200.0, account="2" * 12))
+    assert await take(queue, 100.0, before=700.0) == ["a"]
+    assert await take(queue, 100.0, accounts=()) == []
+    assert await take(queue, 100.0, accounts=("2" * 12, "3" * 12)) == ["c"]
+    assert queue.deferred() == {"1" * 12: 1}
+
+
+async def test_a_refused_one_waits_again_and_one_that_failed_does_not(queue):
+    await queue.put(deferrable("a", 300.0))
+    for _ in range(2):
+        assert await take(queue, 100.0) == ["a"]
+        assert queue.deferred() == {}
+        assert await queue.retry("a", at=295.0, attempt=1)
+        assert queue.deferred() == {"1" * 12: 1}
+    assert await take(queue, 100.0, refusals=2) == []
+    assert await take(queue, 100.0) == ["a"]
+    assert await queue.retry("a", at=150.0, attempt=2)
+    assert await take(queue, 100.0) == []
+    assert queue.deferred() == {}
+    (claimed,) = await queue.claim(1, now=150.0, lease_s=5)
+    assert (claimed.attempt, claimed.latest_start) == (2, 0.0)
+
+
+async def test_a_new_server_knows_what_waits_and_runs_what_was_held(db, queue):
+    for name in ("a", "b", "c"):
+        await queue.put(deferrable(name, 300.0))
+    assert len(await take(queue, 100.0, limit=1)) == 1
+    other = EventQueue(db)
+    assert await other.recover(110.0) == 1
+    assert other.deferred() == {"1" * 12: 3}
+    assert len(await other.claim(10, now=110.0, lease_s=5)) == 1
+    assert len(await take(other, 110.0)) == 2
+
+
 class Crashes(RuleBasedStateMachine):
     """No accepted event is lost, and none is finished twice, whatever dies when."""
 
@@ -170,6 +236,32 @@ class Crashes(RuleBasedStateMachine):
         self.run(self.queue.put(event(name, accepted_at=self.now, due_at=self.now + delay)))
         self.accepted.add(name)
         return name
+
+    @rule(target=ids, number=st.integers(31, 40), patience=st.integers(1, 9))
+    def put_deferrable(self, number, patience):
+        name = f"e{number}-{len(self.done)}"
+        latest = self.now + patience
+        self.run(
+            self.queue.put(
+                event(name, accepted_at=self.now, due_at=latest - 1, latest_start=latest)
+            )
+        )
+        self.accepted.add(name)
+        return name
+
+    @rule(limit=st.integers(1, 4), lease=st.integers(1, 5))
+    def claim_deferred(self, limit, lease):
+        claimed = self.run(
+            self.queue.claim_deferred(
+                limit, ["1" * 12], before=1e9, refusals=3, now=self.now, lease_s=lease
+            )
+        )
+        latest = [each.latest_start for each in claimed]
+        assert latest == sorted(latest)
+        assert len(claimed) <= limit
+        taken = {each.id for each in claimed}
+        assert taken <= self.accepted - set(self.done) - self.held
+        self.held |= taken
 
     @rule(limit=st.integers(1, 4), lease=st.integers(1, 5))
     def claim(self, limit, lease):
