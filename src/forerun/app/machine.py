@@ -9,7 +9,9 @@ from forerun.sandbox import (
     STANDARD_PRELOAD,
     JailSandboxes,
     JailSettings,
+    Nursery,
     OnExit,
+    OnLoaded,
     ProcessSandboxes,
     ProcessSettings,
     Sandboxes,
@@ -42,6 +44,7 @@ def make_sandboxes(
     on_exit: OnExit,
     endpoint: str,
     segments: Segments,
+    on_loaded: OnLoaded,
 ) -> Sandboxes:
     """As the settings say; ``auto`` is the jail where the kernel allows it, and says so loudly where not.
 
@@ -82,5 +85,11 @@ def make_sandboxes(
             take_datagram=segments.take_datagram,
             max_calls=settings.monitoring.max_calls,
             on_exit=on_exit,
+            on_loaded=on_loaded,
         )
     )
+
+
+def nursery_of(sandboxes: Sandboxes) -> Nursery | None:
+    """The zygotes that the sandboxes are forked from, where they are."""
+    return sandboxes.nursery if isinstance(sandboxes, JailSandboxes) else None

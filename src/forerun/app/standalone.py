@@ -17,13 +17,16 @@ from forerun.api.keys import IdentityKeys
 from forerun.api.lambda_.invoke import Invocations
 from forerun.api.platform import PlatformRoutes
 from forerun.api.sigv4 import Verifier
+from forerun.api.zygotes import ZygoteRoutes
 from forerun.app.ahead import make_ahead
 from forerun.app.console import Sources, make_console
-from forerun.app.machine import make_sandboxes
+from forerun.app.machine import make_sandboxes, nursery_of
 from forerun.app.maintenance import Maintenance
 from forerun.app.services import Services, make_services
 from forerun.app.state import State, open_state
 from forerun.app.watching import Watching
+from forerun.app.zygote_view import ZygoteView
+from forerun.app.zygotes import Zygotes
 from forerun.control.asynchronous import EventInvoker
 from forerun.control.invoke import Invoker
 from forerun.control.recorder import Recorder
@@ -53,6 +56,7 @@ class Standalone:
         self.endpoint = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
         self._clock = SystemClock()
         self._admission = Admission(settings.limits.account_concurrency)
+        self._zygotes = Zygotes(self._clock, settings.sandbox, settings.host.pool_min)
         self._owner = TaskOwner("standalone")
         self._closers: list[Callable[[], Awaitable[Any]]] = []
 
@@ -69,7 +73,12 @@ class Standalone:
         self._closers.append(state.close)
         watching = self._watch(state)
         self._sandboxes = make_sandboxes(
-            settings, self._serve_inside, self._exited, self.endpoint, watching.exchange
+            settings,
+            self._serve_inside,
+            self._exited,
+            self.endpoint,
+            watching.exchange,
+            self._zygotes.loaded,
         )
         services = make_services(
             settings,
@@ -112,14 +121,14 @@ class Standalone:
         self._closers.append(lambda: self._inside.close(grace_s=0.0))
         key = await services.identities.start()
         self._write_credentials(key.id, key.secret, key.account)
-        left = await state.queue.recover(clock.now())
-        if left:
+        if left := await state.queue.recover(clock.now()):
             log.info("%d events of an earlier run will be run again", left)
         recorder.start()
         self._closers.append(recorder.close)
         self._closers.append(self._owner.close)
         await agent.start()
         self._closers.append(lambda: agent.close(grace_s=self._left()))
+        self._learn_imports()
         self._closers.append(compiler.close)
         self._ahead.foresight.start()
         self._closers.append(self._ahead.foresight.close)
@@ -129,6 +138,11 @@ class Standalone:
         self._owner.spawn(maintenance.run(), name="maintenance")
         await self._outside.listen(self._listener)
         self._closers.append(self._close_outside)
+
+    def _learn_imports(self) -> None:
+        nursery = nursery_of(self._sandboxes)
+        self._zygotes.start(nursery, self._agent.hold_pool, self._specs.prefer)
+        self._closers.append(self._zygotes.close)
 
     async def _make_invoker(self, state: State, services: Services, recorder: Recorder) -> Invoker:
         admission = self._admission
@@ -237,6 +251,7 @@ class Standalone:
                 authorizer=services.authorizer,
                 more={
                     **self._watching.routes(services.estate.registry),
+                    **ZygoteRoutes(ZygoteView(self._zygotes)).routes(),
                     "console-link": self._console.link,
                 },
             ),

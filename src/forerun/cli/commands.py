@@ -26,6 +26,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "versions": ("functions", "List the versions of a function."),
     "delete": ("functions", "Delete a function with its versions and aliases."),
     "sandboxes": ("sandboxes", "List the sandboxes of this server."),
+    "zygotes": ("zygotes", "List what sandboxes are forked from, and why."),
     "console": ("console", "Print a link that signs a browser in to the console."),
     "account": ("identities", "Create and list accounts."),
     "key": ("identities", "Create, list, disable and delete access keys."),

@@ -1,6 +1,9 @@
 """What sandboxes of a version are made for, from what the version is: one value for all of its calls."""
 
+from collections.abc import Callable
 from typing import Protocol
+
+import msgspec
 
 from forerun.model import FunctionVersion, SandboxSpec
 
@@ -21,6 +24,14 @@ class Specs:
     def __init__(self, trees: Trees) -> None:
         self._trees = trees
         self._specs: dict[str, SandboxSpec] = {}
+        self._zygote: Callable[[SandboxSpec], str] = _usual
+
+    def prefer(self, zygote: Callable[[SandboxSpec], str]) -> None:
+        """New sandboxes come from the pools with these endings from now on, which are empty where the usual one is best."""
+        self._zygote = zygote
+        for key, spec in self._specs.items():
+            if spec.zygote != (ending := zygote(spec)):
+                self._specs[key] = msgspec.structs.replace(spec, zygote=ending)
 
     def serving(self, key: str) -> SandboxSpec | None:
         """What sandboxes of that key serve; ``None`` for what was not called in a long time."""
@@ -32,7 +43,10 @@ class Specs:
         if spec is None:
             if len(self._specs) >= MOST:
                 self._specs.clear()
-            spec = self._specs[function.sandbox_key] = self._made(function)
+            made = self._made(function)
+            if ending := self._zygote(made):
+                made = msgspec.structs.replace(made, zygote=ending)
+            spec = self._specs[function.sandbox_key] = made
         return spec
 
     def _made(self, function: FunctionVersion) -> SandboxSpec:
@@ -59,3 +73,7 @@ class Specs:
             snap_start=function.snap_start and function.version != "$LATEST",
             uses_sdk=function.uses_sdk,
         )
+
+
+def _usual(_: SandboxSpec) -> str:
+    return ""

@@ -15,7 +15,7 @@ from forerun.prediction.imports import ROOTS, SDK, Modules, Uses
 from forerun.prediction.policy import F
 
 GROUPS_MAX = 64
-SEEDS_MAX = 12
+SEEDS_MAX = 8
 ROUNDS_MAX = 8
 # A new choice must be so many times as good as the one that holds.
 BETTER = 1.25

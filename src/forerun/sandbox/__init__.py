@@ -20,7 +20,13 @@ from forerun.sandbox.interpreters import (
     search_folders,
 )
 from forerun.sandbox.jail import JailSandboxes, JailSettings
-from forerun.sandbox.nursery import STANDARD_PRELOAD, Nursery, ZygoteInfo
+from forerun.sandbox.nursery import (
+    SDK_PRELOAD,
+    STANDARD_MODULES,
+    STANDARD_PRELOAD,
+    Nursery,
+    ZygoteInfo,
+)
 from forerun.sandbox.process import ProcessSandboxes, ProcessSettings
 from forerun.sandbox.reports import (
     Report,
@@ -29,9 +35,14 @@ from forerun.sandbox.reports import (
     report_of,
     start_lines,
 )
+from forerun.sandbox.rootfs import SDK_PACKAGES
+from forerun.sandbox.zygotes import Unfit
 
 __all__ = [
     "PLATFORM_INSIDE",
+    "SDK_PACKAGES",
+    "SDK_PRELOAD",
+    "STANDARD_MODULES",
     "STANDARD_PRELOAD",
     "Finding",
     "Interpreter",
@@ -48,6 +59,7 @@ __all__ = [
     "Sandboxes",
     "ServePlatform",
     "TakeDatagram",
+    "Unfit",
     "ZygoteInfo",
     "can_jail",
     "end_lines",

@@ -8,6 +8,7 @@ served by the one it would have sprouted from.
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Container, Sequence
 from typing import NamedTuple
 
@@ -73,6 +74,8 @@ STANDARD_PRELOAD = (
     # Compiles the code of strangers: nothing it imports may be taken from there.
     "forerun.runtime.compiling",
 )
+# Names of packages in the standard library of any interpreter; one that has it not says so.
+STANDARD_MODULES = sys.stdlib_module_names
 UNFIT_MAX = 8
 DEPTH_MAX = 8
 FORGOTTEN_MAX = 1000
@@ -111,11 +114,17 @@ class Nursery:
         self._instead: dict[str, str] = {}
         self._retired: list[Zygote] = []
         self._unfit: set[str] = set()
+        self._closed = False
 
     def living(self, name: str) -> Zygote | None:
         """The zygote that makes sandboxes of this name now; ``None`` when it has to be started."""
         zygote = self._zygotes.get(self._known(name))
         return zygote if zygote is not None and zygote.alive else None
+
+    def has(self, name: str) -> bool:
+        """Whether a zygote of this very name was grown and lives."""
+        zygote = self._zygotes.get(name)
+        return zygote is not None and zygote.alive and name in self._planned
 
     def infos(self) -> list[ZygoteInfo]:
         """Those that live, parents before their sprouts."""
@@ -176,7 +185,8 @@ class Nursery:
             await zygote.close()
 
     async def close(self) -> None:
-        """End all, and with them their sandboxes."""
+        """End all, and with them their sandboxes; none is started any more."""
+        self._closed = True
         zygotes = [*self._retired, *self._zygotes.values()]
         self._retired, self._planned = [], {}
         self._zygotes.clear()
@@ -199,6 +209,8 @@ class Nursery:
         async with self._starting.setdefault(name, asyncio.Lock()):
             if (zygote := await self._present(name)) is not None:
                 return zygote
+            if self._closed:
+                raise SetupFailed("The sandboxes were closed.")
             for _ in range(UNFIT_MAX):
                 zygote = self._make(name, self._unfit)
                 try:

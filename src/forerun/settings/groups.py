@@ -234,6 +234,18 @@ class SandboxSettings:
     """Further trusted modules imported once per interpreter, before sandboxes are forked from it; they start faster,
     and every sandbox carries them. The AWS SDK needs no mention: functions that import it get a pool of their own."""
 
+    zygotes: int = 4
+    """Further zygotes of each Python, which import what functions import most of the standard library and the SDK; 0 for none."""
+
+    zygote_budget_mb: int = 256
+    """MB for these zygotes of one Python and the sandboxes that wait in their pools."""
+
+    zygote_memory_s: float = 3600.0
+    """Seconds after which a start counts for a third when these zygotes are chosen."""
+
+    zygote_look_s: float = 10.0
+    """Seconds from one choice to the next."""
+
     search_path: str = "/usr/local/bin:/usr/bin"
     """Folders to look for interpreters in, as in ``PATH``, which is taken when nothing else is given."""
 
@@ -243,6 +255,10 @@ class SandboxSettings:
     def __post_init__(self) -> None:
         _in_range("sandbox.init_timeout_s", self.init_timeout_s, 0.1, 900)
         _in_range("sandbox.start_timeout_s", self.start_timeout_s, 0.1, 900)
+        _in_range("sandbox.zygotes", self.zygotes, 0, 16)
+        _in_range("sandbox.zygote_budget_mb", self.zygote_budget_mb, 0, 1 << 20)
+        _in_range("sandbox.zygote_memory_s", self.zygote_memory_s, 1, 1e7)
+        _in_range("sandbox.zygote_look_s", self.zygote_look_s, 0.1, 3600)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
