@@ -79,6 +79,7 @@ class Foresight:
         self._notebook = notebook
         self._owner = TaskOwner("foresight")
         self.arrivals = arrivals
+        arrivals.follows = traversals.knows
         self.policy = policy
         self.aims = Aims(
             host=host,

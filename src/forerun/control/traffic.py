@@ -1,7 +1,7 @@
 """Counts arrivals and executions by the name that was called: on every call's way, so it costs a few additions."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from forerun.control.registry import Resolved
 from forerun.control.scores import LONGEST_START_MS, STARTS, Counts, slow, typical
@@ -129,6 +129,8 @@ class Arrivals:
     """The traffic of all names that were called of late, at most ``most``; those at rest make room for others."""
 
     def __init__(self, most: int = MOST) -> None:
+        # Which functions' executions are followed, for whom is called for the first time; set by who follows them.
+        self.follows: Callable[[Qualified], bool] = _nobody
         self._most = most
         self._by_arn: dict[str, Traffic] = {}
         self._by_function: dict[Qualified, Traffic] = {}
@@ -211,6 +213,7 @@ class Arrivals:
 
     def _add(self, traffic: Traffic) -> Traffic:
         function = traffic.function
+        traffic.followed = self.follows(function)
         self._by_function[function] = traffic
         self._named.setdefault(function[:2], set()).add(function)
         return traffic
@@ -219,3 +222,7 @@ class Arrivals:
         """The oldest go, at rest or not: one that works is counted anew."""
         for function in list(self._by_function)[: max(1, self._most // 100)]:
             self.forget(function)
+
+
+def _nobody(_function: Qualified) -> bool:
+    return False
