@@ -167,6 +167,8 @@ class Dispatcher(Generic[S]):
         heir = self.line.heir(slot.family.key) if slot.family is not None else None
         if heir is None:
             self._idle(slot, now)
+            if slot.family is not None and slot.family.hold is not None:
+                self.pool.touch(slot.family.hold)
         else:
             slot.idle_since = now
             heir.start = StartType.WARM if slot.calls else slot.start
@@ -282,8 +284,8 @@ class Dispatcher(Generic[S]):
 
     def hold_ready(self, runtime: str, now: float) -> Effects[S]:
         """Keep unassigned sandboxes of this runtime from now on."""
-        self.replenisher.use(runtime)
         effects: Effects[S] = Effects()
+        self.replenisher.use(runtime)
         self._refill(runtime, now, effects)
         return effects
 
@@ -365,7 +367,7 @@ class Dispatcher(Generic[S]):
                 effects.settle(head, slot)
                 continue
             if not (self.ledger.book(head, head.memory_mb) or self.warming.extend(head)):
-                if self.room.squeeze(head) or self._recall(effects):
+                if self.room.squeeze(head) or self.room.recall(effects):
                     continue
                 self.room.make(head, effects)
                 break
@@ -379,17 +381,6 @@ class Dispatcher(Generic[S]):
             runtime = self._orders.popleft()
             if self.line.wanting(runtime) > self.pool.creating(runtime):
                 effects.create.append(self.pool.begin(runtime))
-
-    def _recall(self, effects: Effects[S]) -> bool:
-        """A preparation that has no sandbox yet gives its memory back to a call; whether there was one."""
-        ticket = self.line.first_yielding()
-        if ticket is None:
-            return False
-        self.room.leave(ticket)
-        self.ledger.release(ticket)
-        ticket.error = _throttled("a call needed the memory")
-        effects.settle(ticket, None)
-        return True
 
     def _refill(self, pool: str, now: float, effects: Effects[S]) -> None:
         """Begin what the warming pool lacks, when no call waits for the memory or for the turn."""

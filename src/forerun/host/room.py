@@ -11,6 +11,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Generic
 
+from forerun.errors import Throttled
 from forerun.host.effects import Effects
 from forerun.host.evictor import Evictor
 from forerun.host.ledger import Ledger
@@ -205,6 +206,17 @@ class Room(Generic[S]):
                 else:
                     slot.doomed = True
         return count
+
+    def recall(self, effects: Effects[S]) -> bool:
+        """A preparation that has no sandbox yet gives its memory back to a call; whether there was one."""
+        ticket = self._line.first_yielding()
+        if ticket is None:
+            return False
+        self.leave(ticket)
+        self._ledger.release(ticket)
+        ticket.error = Throttled("a call needed the memory")
+        effects.settle(ticket, None)
+        return True
 
     def make(self, head: Ticket, effects: Effects[S]) -> None:
         """Destroy idle sandboxes until what returns suffices for the whole line; for its head, unassigned ones too.
