@@ -17,7 +17,7 @@ from forerun.host.dispatch import Dispatcher
 from forerun.host.evictor import Evictor
 from forerun.host.face import HostStats, Run, SandboxInfo, Standing
 from forerun.host.ledger import Ledger
-from forerun.host.line import Ticket
+from forerun.host.line import REASON, Ticket
 from forerun.host.loading import Loader, still_ours
 from forerun.host.machine import available_memory_mb, machine_memory_mb, sandbox_memory_mb
 from forerun.host.personal import Personal
@@ -28,7 +28,6 @@ from forerun.host.showing import sandboxes_of, stats_of
 from forerun.host.slots import Slot, State, version_key
 from forerun.host.templates import Templates
 from forerun.host.upkeep import Upkeep
-from forerun.host.warming import REASON
 from forerun.host.works import Works
 from forerun.model import (
     WITH_SDK,

@@ -15,7 +15,7 @@ from forerun.host.effects import Effects
 from forerun.host.evictor import Evictor
 from forerun.host.hold import Hold, wording
 from forerun.host.ledger import Ledger
-from forerun.host.line import Line, Ticket
+from forerun.host.line import REASON, Line, Ticket
 from forerun.host.outdated import Outdated
 from forerun.host.pool import Pool
 from forerun.host.replenish import Replenisher
@@ -23,7 +23,7 @@ from forerun.host.room import Room
 from forerun.host.slots import S, Slot, State
 from forerun.host.standby import Holds
 from forerun.host.subpools import is_shared
-from forerun.host.warming import REASON, Warming
+from forerun.host.warming import Warming
 from forerun.model import SandboxSpec, Standby, StartType
 
 

@@ -11,6 +11,8 @@ from forerun.errors import ForerunError
 from forerun.model import StartType
 
 OVERTAKE_MAX = 16
+# AWS's reason for a call that is refused because there is no room for it.
+REASON = "ConcurrentInvocationLimitExceeded"
 
 
 class Ticket:

@@ -15,7 +15,7 @@ from forerun.errors import Throttled
 from forerun.host.effects import Effects
 from forerun.host.evictor import Evictor
 from forerun.host.ledger import Ledger
-from forerun.host.line import Line, Ticket
+from forerun.host.line import REASON, Line, Ticket
 from forerun.host.pool import Pool
 from forerun.host.slots import S, Slot, State
 from forerun.host.subpools import POOLED_MB
@@ -214,7 +214,7 @@ class Room(Generic[S]):
             return False
         self.leave(ticket)
         self._ledger.release(ticket)
-        ticket.error = Throttled("a call needed the memory")
+        ticket.error = Throttled("a call needed the memory", reason=REASON)
         effects.settle(ticket, None)
         return True
 

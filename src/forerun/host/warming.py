@@ -5,14 +5,12 @@ from typing import Generic
 from forerun.errors import Throttled
 from forerun.host.effects import Effects
 from forerun.host.ledger import Ledger
-from forerun.host.line import Line, Ticket
+from forerun.host.line import REASON, Line, Ticket
 from forerun.host.pool import Pool
 from forerun.host.replenish import Replenisher
 from forerun.host.room import Room
 from forerun.host.slots import S, Slot, State
 from forerun.host.subpools import Subpools, booking_mb, is_shared
-
-REASON = "ConcurrentInvocationLimitExceeded"
 
 
 class Warming(Generic[S]):
