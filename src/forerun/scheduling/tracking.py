@@ -1,6 +1,6 @@
 """How much provisioned concurrency a function shall have: target tracking, forecasts and bounds made into one number. Pure.
 
-Use is measured in periods, as the mean number of sandboxes at work. It is compared with the capacity there is now, so that
+Use is measured in periods, as the number of sandboxes at work. It is compared with the capacity there is now, so that
 what was measured before a change counts against what was provided since.
 """
 
@@ -22,12 +22,23 @@ class Periods(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A target-tracking policy: the share of capacity that is to be in use, and seconds to rest after a change."""
+    """A target-tracking policy: the share of capacity that is to be in use, and seconds to rest after a change.
+
+    What is in use is the mean of a period, with ``by_peak`` the most at once in it.
+    """
 
     share: float
     out_cooldown_s: float = 0.0
     in_cooldown_s: float = 0.0
     no_scale_in: bool = False
+    by_peak: bool = False
+
+
+class Use(NamedTuple):
+    """How many sandboxes were at work in a period: on average, and at most at once."""
+
+    mean: float
+    peak: float
 
 
 class Load:
@@ -38,12 +49,8 @@ class Load:
         self._begun = now
         self._sum = 0.0
         self._samples = 0
-        self._means: deque[float] = deque(maxlen=max(periods.above, periods.below))
-
-    @property
-    def last(self) -> float | None:
-        """The mean of the last period that is over."""
-        return self._means[-1] if self._means else None
+        self._peak = 0
+        self._past: deque[Use] = deque(maxlen=max(periods.above, periods.below))
 
     def sample(self, working: int, now: float) -> bool:
         """So many sandboxes work now; whether a period is over by it. A gap longer than two periods is no period."""
@@ -51,19 +58,20 @@ class Load:
         over = False
         if now >= self._begun + length_s or now < self._begun:
             if self._samples and self._begun <= now <= self._begun + 2 * length_s:
-                self._means.append(self._sum / self._samples)
+                self._past.append(Use(self._sum / self._samples, self._peak))
                 over = True
             else:
-                self._means.clear()
+                self._past.clear()
             self._begun = now
-            self._sum, self._samples = 0.0, 0
+            self._sum, self._samples, self._peak = 0.0, 0, 0
         self._sum += working
         self._samples += 1
+        self._peak = max(self._peak, working)
         return over
 
-    def lately(self, count: int) -> list[float]:
-        """The means of the last ``count`` periods; empty when there are not as many."""
-        return list(self._means)[-count:] if len(self._means) >= count else []
+    def lately(self, count: int) -> list[Use]:
+        """The last ``count`` periods; empty when there are not as many."""
+        return list(self._past)[-count:] if len(self._past) >= count else []
 
 
 def track(
@@ -80,16 +88,20 @@ def track(
     ``since_out_s`` and ``since_in_s`` are seconds since the capacity was raised and lowered. What ran beyond the capacity
     counts as well: one step reaches what is needed.
     """
-    above = load.lately(periods.above)
-    if above and all(mean > target.share * capacity for mean in above):
+    above = _counted(load.lately(periods.above), target)
+    if above and all(use > target.share * capacity for use in above):
         return _needed(max(above), target) if since_out_s >= target.out_cooldown_s else None
     if target.no_scale_in or min(since_in_s, since_out_s) < target.in_cooldown_s:
         return None
-    below = load.lately(periods.below)
-    if below and all(mean < SLACK * target.share * capacity for mean in below):
+    below = _counted(load.lately(periods.below), target)
+    if below and all(use < SLACK * target.share * capacity for use in below):
         needed = _needed(max(below), target)
         return needed if needed < capacity else None
     return None
+
+
+def _counted(past: Sequence[Use], target: Target) -> list[float]:
+    return [use.peak if target.by_peak else use.mean for use in past]
 
 
 def _needed(working: float, target: Target) -> int:

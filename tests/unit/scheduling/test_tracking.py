@@ -71,7 +71,13 @@ def test_a_gap_is_no_measurement():
     load.sample(3, 1000.0)
     assert load.lately(1) == []
     load.sample(3, 10.0)
-    assert load.last is None
+    assert load.lately(1) == []
+
+
+def test_peaks_count_where_they_are_asked_for():
+    load = loaded(0.5, 0.5, 0.5)
+    assert track(TARGET, load, 1, PERIODS) is None
+    assert track(Target(share=0.5, by_peak=True), load, 1, PERIODS) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,139 @@
+"""Scheduled actions: other bounds for a scalable target, once or at times that come again."""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from forerun.aio import Clock
+from forerun.control.paging import Page
+from forerun.control.scaling import (
+    ACTIONS,
+    LimitReached,
+    Touched,
+    after_token,
+    missing,
+    no_target,
+    page_of,
+    parse_resource,
+    require_bounds,
+    require_page,
+)
+from forerun.errors import InvalidInput
+from forerun.scheduling import Schedule, parse_schedule
+from forerun.storage.autoscaling import AutoscalingStore, ScheduledAction
+
+
+class ActionChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client gives of an action; ``None`` leaves what is there. Times are epoch seconds."""
+
+    schedule: str | None = None
+    zone: str | None = None
+    since: float | None = None
+    until: float | None = None
+    low: int | None = None
+    high: int | None = None
+
+
+class ScheduledActions:
+    """Puts, lists and deletes; ``touched`` hears of every change."""
+
+    def __init__(self, *, store: AutoscalingStore, clock: Clock, touched: Touched) -> None:
+        self._store = store
+        self._clock = clock
+        self._touched = touched
+
+    async def put(
+        self, account: str, resource: str, name: str, change: ActionChange
+    ) -> ScheduledAction:
+        """Set an action. Raises ``InvalidInput`` naming the member, ``NotFound`` without a target, ``LimitReached``."""
+        parse_resource(resource)
+        if await self._store.target(account, resource) is None:
+            raise no_target(resource)
+        known = {each.action: each for each, _ in await self._store.actions_of(account, resource)}
+        now = self._clock.now()
+        given: dict[str, Any] = {
+            member: value
+            for member in change.__struct_fields__
+            if (value := getattr(change, member)) is not None
+        }
+        old = known.get(name)
+        if old is None:
+            if change.schedule is None:
+                raise InvalidInput("Schedule is required for a new scheduled action")
+            if len(known) >= ACTIONS:
+                raise LimitReached(f"A scalable target has at most {ACTIONS} scheduled actions")
+            old = ScheduledAction(
+                account=account,
+                resource=resource,
+                action=name,
+                id=str(uuid.uuid4()),
+                schedule=change.schedule,
+                created=now,
+            )
+        action = msgspec.structs.replace(old, **given)
+        _check(action)
+        await self._store.put_action(action, seen=now)
+        self._touched(account, resource)
+        return action
+
+    async def page(
+        self,
+        account: str,
+        token: str | None,
+        limit: int | None,
+        *,
+        resource: str | None = None,
+        names: Sequence[str] | None = None,
+    ) -> Page[ScheduledAction]:
+        """Actions by resource and name."""
+        size = require_page(limit)
+        after = after_token(token, "", "")
+        if resource is None and not names:
+            found = await self._store.actions(account, (after[0], after[1]), size + 1)
+        elif resource is None:
+            raise InvalidInput("resourceId is required when scheduledActionNames are given")
+        else:
+            found = [
+                each
+                for each, _ in await self._store.actions_of(account, resource)
+                if (each.resource, each.action) > after and (not names or each.action in names)
+            ]
+        return page_of(found, lambda each: (each.resource, each.action), size)
+
+    async def delete(self, account: str, resource: str, name: str) -> None:
+        """Delete an action; bounds that it has set stay."""
+        if not await self._store.remove_action(account, resource, name):
+            raise missing("scheduled action", name, resource)
+        self._touched(account, resource)
+
+
+def schedule_of(action: ScheduledAction) -> Schedule:
+    """Its times, within its begin and its end."""
+    begun = action.since if action.since is not None else action.created
+    times = parse_schedule(action.schedule, action.zone, since=begun)
+    return _Within(times, action.since, action.until)
+
+
+class _Within:
+    def __init__(self, times: Schedule, since: float | None, until: float | None) -> None:
+        self._times = times
+        self._since = since
+        self._until = until
+
+    def next_after(self, moment: float) -> float | None:
+        if self._since is not None and moment < self._since:
+            # The begin itself may be one of the times.
+            moment = self._since - 1e-3
+        found = self._times.next_after(moment)
+        return found if found is None or self._until is None or found <= self._until else None
+
+
+def _check(action: ScheduledAction) -> None:
+    schedule_of(action)
+    if action.low is None and action.high is None:
+        raise InvalidInput("ScalableTargetAction must give MinCapacity, MaxCapacity or both")
+    require_bounds(action.low, action.high)
+    if action.since is not None and action.until is not None and action.since >= action.until:
+        raise InvalidInput("StartTime must be before EndTime")
