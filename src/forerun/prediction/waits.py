@@ -257,9 +257,11 @@ class Waits(Generic[F]):
             levels.append(("silence", hazard))
         view = self._views.get(wait) or self._view(wait)
         at, same = bisect_left(view.ordered, age), bisect_left(view.ordered, age + 1)
-        near = at - bisect_left(view.ordered, age - 1) + bisect_left(view.ordered, age + 2) - same
-        hits = (1 - JITTER) * (same - at) + JITTER / 2 * near
-        hazard = (hits + OWN_WEIGHT * hazard) / (len(view.ordered) - at + OWN_WEIGHT)
+        late = at - bisect_left(view.ordered, age - 1)
+        early = bisect_left(view.ordered, age + 2) - same
+        hits = (1 - JITTER) * (same - at) + JITTER / 2 * (early + late)
+        risk = len(view.ordered) - at + JITTER / 2 * late
+        hazard = (hits + OWN_WEIGHT * hazard) / (risk + OWN_WEIGHT)
         levels.append(("own", hazard))
         if age in view.phases:
             cycles = min(HOURS, (wait.last + age - view.oldest) // self._cycle)

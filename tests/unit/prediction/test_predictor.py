@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -243,15 +244,11 @@ def test_windows_are_in_order_disjoint_and_sane_whatever_the_clock_does(calls, b
                     assert one.since < one.until
                     assert 0.0 < one.probability <= 1.0
                     assert one.count >= 1
-                assert all(
-                    one.until <= two.since for one, two in zip(windows, windows[1:], strict=False)
-                )
+                assert all(one.until <= two.since for one, two in pairwise(windows))
 
 
 def test_a_function_that_sleeps_costs_no_more_visits():
     predictor = Predictor(cost=lambda _: LIGHT)
     list(predictor.observe("once", BEGIN))
-    visits = sum(
-        len(list(predictor.advance(BEGIN + minute * 60.0))) for minute in range(3 * 1440)
-    )
+    visits = sum(len(list(predictor.advance(BEGIN + minute * 60.0))) for minute in range(3 * 1440))
     assert visits <= 24
