@@ -68,7 +68,7 @@ class _Gaps:
         if few or BINS * self.squares < 5 * self.inside**2:
             return 0, FALLBACK_MINUTES
         last = self.inside - 1
-        head, tail = self._ranked(int(0.05 * last), min(last, int(0.99 * last)))
+        head, tail = self._ranked(int(0.05 * last), min(last, int(0.99 * self.inside)))
         head, tail = int(head * 0.9), int(tail * 1.1) + 1
         pre = head if head > 1 else 0
         return pre, max(1, tail - pre)
