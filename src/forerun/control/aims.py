@@ -284,21 +284,23 @@ class Aims:
 def alike(told: Standby, standby: Standby) -> bool:
     """Whether the one need not be told in place of the other, if its lease is long enough.
 
-    What is made for another execution says so; a quarter more or less of what waits for calls that come all the time is no news.
+    What is made for another execution says so; a little more or less of what waits for calls that come all the time is no news.
     """
-    if (
-        told.total != standby.total
-        or told.linger_s != standby.linger_s
-        or told.start is not standby.start
-        or bool(told.idle) is not bool(standby.idle)
-    ):
+    if told.total != standby.total or told.start is not standby.start:
         return False
     if Reason.CALLER in (told.reason, standby.reason) and told.cause != standby.cause:
         return False
-    if told.idle == standby.idle:
-        return True
-    steady = told.reason is standby.reason is Reason.RECENT
-    return steady and abs(told.idle - standby.idle) <= told.idle // 4
+    if told.reason is standby.reason is Reason.RECENT:
+        near = abs(told.idle - standby.idle) <= max(1, told.idle // 4)
+        return near and _lingers_as(told, standby)
+    return told.idle == standby.idle and told.linger_s == standby.linger_s
+
+
+def _lingers_as(told: Standby, standby: Standby) -> bool:
+    """What lingers until a window closes is told a shorter time as that comes nearer."""
+    if told.linger_s is None or standby.linger_s is None:
+        return told.linger_s is standby.linger_s
+    return standby.linger_s <= told.linger_s <= standby.linger_s + OVERLAP_S
 
 
 def _needed_s(standby: Standby) -> float:

@@ -43,6 +43,8 @@ HURRIED_AT_ONCE = 64
 HURRY_S = 0.02
 LEARN_S = 2.0
 COMPLAIN_S = 60.0
+# Beside its init a sandbox costs about so much.
+FORKED_MS = 8.0
 
 Learned = Callable[[], Awaitable[Mapping[Qualified, Sequence[Successor]]]]
 
@@ -284,10 +286,8 @@ class Foresight:
         if run.start_type is StartType.WARM:
             return
         now = timings.loaded or timings.acquired or self._last
-        missed = run.foresight == "miss" and isinstance(run.outcome, Outcome)
         memory_mb = run.outcome.max_memory_mb if isinstance(run.outcome, Outcome) else 0
-        start_ms = (timings.loaded - timings.admitted) * 1000 if missed else None
-        traffic.started(now, start_ms, memory_mb)
+        traffic.started(now, _start_ms(run, timings), memory_mb)
         pool = self._specs.of(resolved.function).pool
         self.pools.started(pool, traffic.function, now)
 
@@ -307,3 +307,15 @@ class Foresight:
             log.error(
                 "looking ahead failed (%d times so far)", self.failed, exc_info=sys.exc_info()
             )
+
+
+def _start_ms(run: Run, timings: Timings) -> float | None:
+    """What another start will cost a call, as far as this one shows it.
+
+    The first of a runtime has to wait for its interpreter, which is there from then on.
+    """
+    if run.init is None or not isinstance(run.outcome, Outcome):
+        return None
+    if run.start_type is StartType.COLD:
+        return run.init.duration_ms + FORKED_MS
+    return (timings.loaded - timings.admitted) * 1000

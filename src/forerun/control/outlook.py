@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
+from msgspec.structs import replace
+
 from forerun.control.aims import Aims
 from forerun.control.traffic import Arrivals, Traffic
 from forerun.model import Expectation, Qualified, Reason
@@ -14,6 +16,8 @@ KNOWN_CALLS = 6
 # How strictly a function must keep to its period, from 0 to 1, for nothing to wait between its calls.
 REGULAR = 0.5
 AWAITED = 100_000
+# What is expected of a function that has fallen out of its period must be so likely.
+LIKELY = 0.5
 # A window that begins so soon after another one is the same one, seen further.
 APART_S = 1.0
 
@@ -32,6 +36,21 @@ class Foreteller(Policy[Qualified], Protocol):
     def forget(self, function: Qualified) -> None:
         """It is no more."""
         ...
+
+
+class Rhythm(NamedTuple):
+    """That calls keep to a period, how strictly from 0 to 1, and when the next one is due.
+
+    ``lapsed``: they did until of late, but no longer come; then only what is likely in spite of that is expected.
+    """
+
+    period_s: float = 0.0
+    degree: float = 0.0
+    next_at: float = FOREVER
+    lapsed: bool = False
+
+
+NONE = Rhythm()
 
 
 class Awaited(NamedTuple):
@@ -55,6 +74,7 @@ class Outlook:
         # The policy's present: a moment behind, so that what is told of it comes in order.
         self._at = 0.0
         self._windows: dict[Qualified, Sequence[Expectation]] = {}
+        self._rhythms: dict[Qualified, Rhythm] = {}
         self._awaited: dict[Qualified, Awaited] = {}
         aims.opened = self.opened
 
@@ -84,9 +104,11 @@ class Outlook:
 
     def attend(self, function: Qualified, now: float, *, past: bool = True) -> None:
         """Have ready what is expected of a function. Without ``past`` only what runs has changed."""
+        traffic = self._arrivals.get(function)
+        rhythm = self._rhythm(function, traffic, now) if past else self._rhythms.get(function, NONE)
         windows = self._windows.get(function)
         if past or windows is None:
-            windows = self._policy.windows(function, now)
+            windows = _by(rhythm, self._policy.windows(function, now))
         if windows:
             self._windows[function] = windows
         else:
@@ -95,7 +117,7 @@ class Outlook:
             self._traversals.expectations(function, now) if self._traversals.knows(function) else []
         )
         every = disjoint([*windows, *running]) if windows and running else windows or running
-        self._aims.set(function, self._demand(function, every, now), now)
+        self._aims.set(function, _demand(traffic, every, rhythm), now)
 
     def opened(self, function: Qualified, window: Expectation, now: float) -> None:
         """The expectation holds now: from here on it is waited for."""
@@ -115,6 +137,10 @@ class Outlook:
             self._awaited.clear()
         self._awaited[function] = Awaited(now, window.until)
 
+    def rhythm(self, function: Qualified) -> Rhythm:
+        """Whether its calls keep to a period, as of the last look."""
+        return self._rhythms.get(function, NONE)
+
     def degree(self, function: Qualified, now: float) -> float:
         """How strictly it keeps to a period now, from 0 to 1; 0 when that is not enough to act upon."""
         degree = self._policy.regularity(function, now)[1]
@@ -125,22 +151,55 @@ class Outlook:
         self._policy.forget(function)
         self._arrivals.forget(function)
         self._windows.pop(function, None)
+        self._rhythms.pop(function, None)
         self._awaited.pop(function, None)
         self._aims.set(function, None, now)
 
-    def _demand(
-        self, function: Qualified, windows: Sequence[Expectation], now: float
-    ) -> Demand | None:
-        traffic = self._arrivals.get(function)
-        known = traffic is not None and traffic.calls >= KNOWN_CALLS
-        if traffic is None or not known:
-            return Demand(windows) if windows else None
+    def _rhythm(self, function: Qualified, traffic: Traffic | None, now: float) -> Rhythm:
+        """Kept while there is one, and until the next call when it was lost."""
+        if traffic is None or traffic.calls < KNOWN_CALLS:
+            return NONE
+        before = self._rhythms.get(function, NONE)
         period_s, degree = self._policy.regularity(function, now)
-        return Demand(
-            windows,
-            at_once=traffic.at_once,
-            peak=traffic.peak,
-            working=traffic.working,
-            known=True,
-            next_at=traffic.last + period_s if degree >= REGULAR else FOREVER,
-        )
+        if degree >= REGULAR:
+            rhythm = Rhythm(period_s, degree, traffic.last + period_s)
+        elif before.period_s and traffic.last + before.period_s == before.next_at:
+            rhythm = before._replace(degree=0.0, lapsed=True)
+        else:
+            self._rhythms.pop(function, None)
+            return NONE
+        self._rhythms[function] = rhythm
+        return rhythm
+
+
+def _by(rhythm: Rhythm, windows: Sequence[Expectation]) -> Sequence[Expectation]:
+    """A window around the moment at which a regular call is due is drawn from its period, whatever else speaks for it."""
+    if rhythm.lapsed:
+        return [each for each in windows if each.probability >= LIKELY]
+    if not rhythm.period_s:
+        return windows
+    cause = f"{rhythm.period_s:g}"
+    return [
+        replace(each, reason=Reason.PERIOD, cause=cause)
+        if each.since <= rhythm.next_at <= each.until + APART_S
+        else each
+        for each in windows
+    ]
+
+
+def _demand(
+    traffic: Traffic | None, windows: Sequence[Expectation], rhythm: Rhythm
+) -> Demand | None:
+    if traffic is None:
+        return Demand(windows) if windows else None
+    if traffic.calls < KNOWN_CALLS:
+        working = float(traffic.running)
+        return Demand(windows, peak=traffic.peak, working=working) if windows else None
+    return Demand(
+        windows,
+        at_once=traffic.at_once,
+        peak=traffic.peak,
+        working=max(traffic.working, traffic.running),
+        known=True,
+        next_at=FOREVER if rhythm.lapsed else rhythm.next_at,
+    )

@@ -2,8 +2,8 @@
 
 Inside a window sandboxes wait for as many calls as are expected at once, from shortly before it: a start and a margin.
 Between the calls of a function that keeps to a period nothing waits, unless the pause is hardly longer than a start.
-Other functions that are known well are kept ``keep_s`` after a call outside of their windows. Of functions that are not
-known yet the host decides by its own rule.
+Other functions that are known well are kept ``keep_s`` after a call, and as long as they may be called like of late. Of
+functions that are not known yet the host decides by its own rule.
 """
 
 import math
@@ -15,8 +15,8 @@ from forerun.model import Expectation, Reason, Standby, StartType
 MARGIN_S = 0.3
 # A host that is told nothing more goes on for so long after the end: what follows takes its place before.
 OVERLAP_S = 10.0
-# Nothing waits in a pause that is so many times as long as a start.
-PAUSE_STARTS = 10.0
+# Nothing waits in a pause that is so many times as long as a start; in shorter ones a sandbox is cheaper than another start.
+PAUSE_STARTS = 30.0
 HELD_S = 3_600.0
 MOST = 1_000
 FOREVER = math.inf
@@ -26,7 +26,7 @@ class Demand(NamedTuple):
     """What is known of calls to a version under one name; ``share`` of them come to this version.
 
     ``at_once``: how many sandboxes a call of a burst takes, from 0 to 1: short calls share them. ``peak`` sandboxes worked at
-    once of late, ``working`` do so on average. ``known``: there were calls enough to judge by. ``next_at``: when a function
+    once of late, ``working`` do so now or on average, if that is more. ``known``: there were calls enough to judge by. ``next_at``: when a function
     that keeps to a period is called next; ``FOREVER`` for one that does not.
     """
 
@@ -104,13 +104,16 @@ class Preparer:
         self, opened: Sequence[_Open], demands: Sequence[Demand], *, now: float, most: int
     ) -> Standby:
         chief = max(opened, key=lambda each: each.rank).window
-        known = all(each.known for each in demands)
+        linger_s = None
+        if all(each.known for each in demands):
+            recent = [each.window.until for each in opened if each.window.reason is Reason.RECENT]
+            linger_s = max([self._keep_s, *(until - now for until in recent)])
         wanted = math.ceil(sum(each.wanted for each in opened) - 1e-6)
         until = max(each.window.until for each in opened)
         return Standby(
-            idle=max(1, min(wanted, most, MOST)),
+            idle=min(wanted, most, MOST),
             lease_s=until - now + OVERLAP_S,
-            linger_s=self._keep_s if known else None,
+            linger_s=linger_s,
             start=StartType.PRELOADED if chief.reason is Reason.CALLER else StartType.PREWARMED,
             reason=chief.reason,
             cause=chief.cause,
@@ -141,15 +144,15 @@ class Preparer:
 def amount(window: Expectation, demand: Demand) -> float:
     """How many sandboxes shall wait in a window.
 
-    Calls of a function that is busy find those that work now, which come back; calls at regular times and those that running
-    executions make come on top.
+    Calls like those of late find the sandboxes of those, which come back from work. Calls at regular times and those that
+    running executions make come on top.
     """
     if window.reason is Reason.CALLER:
         wanted = float(window.count)
     elif window.reason is Reason.PERIOD:
         wanted = window.count * demand.at_once
     elif window.reason is Reason.RECENT:
-        wanted = demand.peak - demand.working
+        return max(0.0, math.ceil(demand.peak - demand.working - 1e-6)) * demand.share
     else:
         wanted = window.count * demand.at_once - demand.working
     return max(1.0, math.ceil(wanted - 1e-6)) * demand.share
