@@ -44,7 +44,10 @@ class Run(msgspec.Struct, kw_only=True):
 
 
 class SandboxInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One sandbox as users see it. Ages in seconds; ``key`` is ``None`` while it is unassigned."""
+    """One sandbox as users see it. Ages in seconds; ``key`` is ``None`` while it is unassigned.
+
+    ``cause`` says because of what it was prepared, or is kept; empty when a call made it and the host's own rule keeps it.
+    """
 
     id: str
     state: str
@@ -55,6 +58,8 @@ class SandboxInfo(msgspec.Struct, frozen=True, kw_only=True):
     used_bytes: int
     calls: int
     idle_s: float
+    provisioned: bool = False
+    cause: str = ""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +76,10 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostStats(msgspec.Struct, frozen=True, kw_only=True):
-    """A host at one moment; ``starts``, ``evicted`` and ``failed`` count since it began."""
+    """A host at one moment; ``starts``, ``destroyed``, ``failed``, ``prepared`` and ``unused`` count since it began.
+
+    ``prepared`` sandboxes were made ahead of any call, of which ``unused`` went without one; ``held`` versions have a standby.
+    """
 
     name: str
     isolation: str
@@ -84,6 +92,9 @@ class HostStats(msgspec.Struct, frozen=True, kw_only=True):
     starts: Mapping[str, int]
     destroyed: int
     failed: int
+    held: int = 0
+    prepared: int = 0
+    unused: int = 0
 
 
 class Host(Protocol):

@@ -64,6 +64,8 @@ class Preparations:
 
     def _serve(self, hold: Hold) -> None:
         holds = self._dispatch.holds
+        if hold.retry_at > self._clock.monotonic():
+            return
         if not self._runs(hold.spec.runtime):
             why = f"this machine has no interpreter for {hold.spec.runtime}"
             hold.failed(why, self._clock.monotonic())
@@ -101,6 +103,7 @@ class Preparations:
                 slot, hold, standby, now, turn=turn, provisioned=provisioned
             )
             self._works.act(effects)
+        self.go_on()
 
     async def _loaded(self, spec: SandboxSpec) -> "Slot[Sandbox]":
         """A busy sandbox with the code loaded; an init that failed is raised, too."""

@@ -33,7 +33,8 @@ class Room(Generic[S]):
     """The memory of one host. ``line``, ``pool`` and ``ledger`` are shared with the dispatcher.
 
     ``weigh`` answers how many bytes a sandbox holds; 0 when nobody knows. ``now`` is when anything was last decided, in
-    seconds of the monotonic clock, set from outside: close enough to say what idle sandboxes have cost.
+    seconds of the monotonic clock, set from outside: close enough to say what idle sandboxes have cost. ``unused``
+    counts those that were prepared and went without a call.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Room(Generic[S]):
         self._holders: dict[Slot[S], Ticket] = {}
         self._promised_mb = 0
         self.now = 0.0
+        self.unused = 0
 
     # -- idle sandboxes give back --------------------------------------------------------------------------------
 
@@ -186,6 +188,7 @@ class Room(Generic[S]):
         family = slot.family
         if family is not None and slot.state is State.IDLE:
             family.idle_mb_s += slot.idle_cost(self.now)
+            self.unused += slot.prepared and not slot.calls
         if family is not None and family.hold is not None:
             self._pool.touch(family.hold)
         self._pool.discard(slot)

@@ -37,6 +37,9 @@ def stats_of(
         starts={start.value: count for start, count in starts.items()},
         destroyed=works.destroyed,
         failed=works.failed,
+        held=len(dispatch.holds),
+        prepared=dispatch.holds.prepared,
+        unused=dispatch.room.unused,
     )
 
 
@@ -60,4 +63,6 @@ def _shown(slot: "Slot[Sandbox]", sandbox: "Sandbox", booked_mb: int, now: float
         used_bytes=sandbox.memory_bytes() if slot.state is not State.DYING else 0,
         calls=slot.calls,
         idle_s=now - slot.idle_since if slot.state is State.IDLE else 0.0,
+        provisioned=slot.provisioned,
+        cause=slot.cause if slot.kept or not slot.calls else "",
     )

@@ -25,7 +25,10 @@ LOOKED_AT_ONCE = 1000
 
 
 class Holds(Generic[S]):
-    """The holds of one host. ``pool``, ``evictor`` and ``room`` are shared with the dispatcher."""
+    """The holds of one host. ``pool``, ``evictor`` and ``room`` are shared with the dispatcher.
+
+    ``making`` sandboxes are being prepared now; so many were ``prepared`` ever.
+    """
 
     def __init__(self, *, pool: Pool[S], evictor: Evictor[S], room: Room[S]) -> None:
         self._pool = pool
@@ -36,6 +39,7 @@ class Holds(Generic[S]):
         self._numbers = itertools.count()
         self._hungry: dict[str, Hold] = {}
         self.making = 0
+        self.prepared = 0
 
     def __len__(self) -> int:
         return len(self._holds)
@@ -145,6 +149,7 @@ class Holds(Generic[S]):
         current = self._holds.get(hold.spec.key)
         if current is None or slot.doomed:
             return False
+        self.prepared += 1
         more, others = self.lacks(current)
         if provisioned and more:
             self._room.pinned(slot)

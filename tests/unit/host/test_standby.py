@@ -30,6 +30,8 @@ async def test_what_was_prepared_serves_the_first_call(rig: Rig) -> None:
     assert kept(rig) == (1, 0)
     [sandbox] = rig.sandboxes.made
     assert sandbox.calls == [], "it was run"
+    [shown] = rig.agent.sandboxes()
+    assert (shown.state, shown.calls, shown.cause) == ("idle", 0, "req-a")
     first, second = await rig.run(), await rig.run()
     assert (first.start_type, first.foresight, first.cause) == (
         StartType.PRELOADED,
@@ -193,6 +195,25 @@ async def test_a_failing_init_is_tried_again_later_and_later(rig: Rig) -> None:
     await rig.clock.advance(300.0)
     assert kept(rig) == (2, 0)
     assert rig.agent.standing("k").failure == ""
+
+
+async def test_many_of_a_failing_init_are_no_more_tries(rig: Rig) -> None:
+    rig.sandboxes.bad_handlers.add("bad")
+    rig.sandboxes.init_s = 0.1
+    hold(rig, idle=7, total=7, about={"handler": "bad", "memory_mb": 16})
+    await rig.clock.advance(100.0)
+    assert len(rig.sandboxes.made) <= 4 * 8
+
+
+async def test_many_are_made_one_after_the_other_without_a_pause(rig: Rig) -> None:
+    rig.sandboxes.init_s = 0.01
+    hold(rig, total=40, about={"memory_mb": 16})
+    await rig.clock.advance(0.2)
+    assert rig.agent.standing("k").provisioned == 40
+    stats = rig.agent.stats()
+    assert (stats.held, stats.prepared, stats.unused) == (1, 40, 0)
+    rig.agent.stand_by(spec(memory_mb=16), Standby())
+    assert rig.agent.stats().unused == 40
 
 
 async def test_one_that_always_dies_while_it_waits_is_not_made_for_ever(rig: Rig) -> None:
