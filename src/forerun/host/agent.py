@@ -183,6 +183,10 @@ class HostAgent:
         """Nothing is idle and ready: take or make a sandbox; again when it died before it began."""
         attempt = 0
         while True:
+            if (slot := await self._preparations.join(spec.key)) is not None:
+                timings.acquired = timings.loaded = self._clock.now()
+                with contextlib.suppress(SandboxDead):
+                    return await self._invoke(slot, slot.start, spec, call, timings)
             if (failure := await self._templates.provide(spec)) is not None:
                 timings.acquired = timings.loaded = self._clock.now()
                 self._starts[StartType.ZYGOTE] += 1

@@ -131,13 +131,11 @@ class Dispatcher(Generic[S]):
         slot.idle_since = now
 
     def prepared(
-        self, slot: Slot[S], hold: Hold, about: Standby, now: float, *, turn: int, provisioned: bool
-    ) -> Effects[S]:
-        """A sandbox was made for what a hold asked in that ``turn``; its code is loaded. It waits from now on, if it is still wanted."""
+        self, slot: Slot[S], hold: Hold, about: Standby, *, turn: int, provisioned: bool
+    ) -> bool:
+        """A sandbox was made for what a hold asked in that ``turn``; its code is loaded. Whether it is still wanted."""
         slot.start, slot.cause = about.start, wording(about)
-        if not self.holds.fits(slot, hold, turn=turn, provisioned=provisioned):
-            return self.discard(slot)
-        return self.release(slot, now)
+        return self.holds.fits(slot, hold, turn=turn, provisioned=provisioned)
 
     def called(self, slot: Slot[S], now: float) -> float:
         """A busy sandbox begins a call; what idle ones of its key have cost since the call before, in MB times seconds."""

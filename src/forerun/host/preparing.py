@@ -1,5 +1,6 @@
 """Makes what standbys lack. An actor: what is lacking, and whether it may be made now, the dispatcher decides."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -49,6 +50,7 @@ class Preparations:
         self._clock = clock
         self._runs = runs
         self._wait_s = wait_s
+        self._loading: dict[str, list[asyncio.Future[Slot[Sandbox] | None]]] = {}
 
     def stand_by(self, spec: SandboxSpec, standby: Standby) -> None:
         """See ``Host.stand_by``."""
@@ -61,6 +63,24 @@ class Preparations:
         """Begin what is lacking, as far as it may be; call it whenever time has passed."""
         for hold in self._dispatch.holds.hungry(SERVED_AT_ONCE):
             self._serve(hold)
+
+    async def join(self, key: str) -> "Slot[Sandbox] | None":
+        """The sandbox of this version that is loading its code now, once it is ready: busy, and the caller's.
+
+        ``None`` when there is none that nobody else waits for, or when it came to nothing. It is there sooner than another
+        that were begun now.
+        """
+        loading = self._loading.get(key)
+        if not loading:
+            return None
+        future = loading.pop(0)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            slot = None if future.cancelled() else future.result()
+            if slot is not None:
+                self._works.act(self._dispatch.release(slot, self._clock.monotonic()))
+            raise
 
     def _serve(self, hold: Hold) -> None:
         holds = self._dispatch.holds
@@ -82,10 +102,13 @@ class Preparations:
             self._works.owner.spawn(self._prepare(hold, provisioned=first), name="prepare")
 
     async def _prepare(self, hold: Hold, *, provisioned: bool) -> None:
-        spec, standby, turn = hold.spec, hold.standby, hold.turn
+        standby, turn = hold.standby, hold.turn
+        spec = msgspec.structs.replace(hold.spec, provisioned=provisioned)
+        taker: asyncio.Future[Slot[Sandbox] | None]
+        taker = asyncio.get_running_loop().create_future()
         slot = None
         try:
-            slot = await self._loaded(msgspec.structs.replace(spec, provisioned=provisioned))
+            slot = await self._loaded(spec, taker)
             hold.failure = ""
         except Throttled as error:
             # Calls need what is left: nothing is wrong, it is made when they are done.
@@ -94,19 +117,29 @@ class Preparations:
             log.warning("no sandbox prepared for %s: %s", spec.function_arn, error.message)
             hold.failed(error.message[:FAILURE_CHARS], self._clock.monotonic())
         finally:
+            awaited = self._is_awaited(spec.key, taker)
             self._dispatch.holds.ended(hold, provisioned=provisioned)
+            if slot is None and awaited:
+                taker.set_result(None)
         if slot is not None:
             now = self._clock.monotonic()
             if now >= slot.retire_at:
                 hold.failed("what it was copied from is about to go", now)
-            effects = self._dispatch.prepared(
-                slot, hold, standby, now, turn=turn, provisioned=provisioned
+            wanted = self._dispatch.prepared(
+                slot, hold, standby, turn=turn, provisioned=provisioned
             )
-            self._works.act(effects)
+            if awaited:
+                taker.set_result(slot)
+            elif wanted:
+                self._works.act(self._dispatch.release(slot, now))
+            else:
+                self._works.act(self._dispatch.discard(slot))
         self.go_on()
 
-    async def _loaded(self, spec: SandboxSpec) -> "Slot[Sandbox]":
-        """A busy sandbox with the code loaded; an init that failed is raised, too."""
+    async def _loaded(
+        self, spec: SandboxSpec, taker: "asyncio.Future[Slot[Sandbox] | None]"
+    ) -> "Slot[Sandbox]":
+        """A busy sandbox with the code loaded; an init that failed is raised, too. A call may join it meanwhile."""
         failure = await self._templates.provide(spec)
         if failure is not None:
             raise InitFailed(failure)
@@ -118,10 +151,21 @@ class Preparations:
             yielding=True,
         )
         slot = await self._works.ask(ticket)
+        self._loading.setdefault(spec.key, []).append(taker)
         loaded = await self._loader.load(slot, spec)
         if isinstance(loaded, InitFailure):
             raise InitFailed(loaded)
         return slot
+
+    def _is_awaited(self, key: str, taker: "asyncio.Future[Slot[Sandbox] | None]") -> bool:
+        """Whether a call has joined and still waits; no other can from now on."""
+        loading = self._loading.get(key, [])
+        if taker in loading:
+            loading.remove(taker)
+            taker.cancel()
+        if not loading:
+            self._loading.pop(key, None)
+        return not taker.done()
 
 
 class InitFailed(ForerunError):

@@ -223,11 +223,9 @@ class HostMachine(RuleBasedStateMachine):
         hold, turn, provisioned = about
         self.host.holds.ended(hold, provisioned=provisioned)
         self.working.discard(slot.id)
-        return self.act(
-            self.host.prepared(
-                slot, hold, hold.standby, self.now, turn=turn, provisioned=provisioned
-            )
-        )
+        if self.host.prepared(slot, hold, hold.standby, turn=turn, provisioned=provisioned):
+            return self.act(self.host.release(slot, self.now))
+        return self.act(self.host.discard(slot))
 
     @rule(target=busy, which=st.integers(0, 9), ok=st.integers(0, 5))
     def make(self, which: int, ok: int):

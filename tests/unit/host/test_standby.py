@@ -43,6 +43,59 @@ async def test_what_was_prepared_serves_the_first_call(rig: Rig) -> None:
     assert second.sandbox_id == first.sandbox_id
 
 
+async def test_a_call_joins_what_is_loading(rig: Rig) -> None:
+    rig.sandboxes.init_s = 1.0
+    hold(rig, idle=1, start=StartType.PRELOADED, reason=Reason.CALLER, cause="req-a")
+    await rig.clock.advance(0.7)
+    first, second = rig.begin("k", "a"), rig.begin("k", "b")
+    rig.let("a")
+    rig.let("b")
+    await rig.clock.advance(0.4)
+    run = await first
+    assert (run.start_type, run.foresight, run.cause) == (StartType.PRELOADED, "hit", "req-a")
+    assert not second.done(), "both joined one sandbox"
+    await rig.clock.advance(2.0)
+    assert (await second).start_type is StartType.ZYGOTE
+
+
+async def test_a_call_that_joined_and_left_leaves_the_sandbox(rig: Rig) -> None:
+    rig.sandboxes.init_s = 1.0
+    hold(rig, idle=1)
+    await rig.clock.advance(0.5)
+    task = rig.begin("k", "a")
+    await settle()
+    task.cancel()
+    await rig.clock.advance(1.0)
+    assert kept(rig) == (1, 0)
+    assert (await rig.run()).start_type is StartType.PREWARMED
+
+
+async def test_a_call_that_joined_in_vain_has_its_own(rig: Rig) -> None:
+    rig.sandboxes.init_s = 1.0
+    rig.sandboxes.bad_handlers.add("bad")
+    hold(rig, idle=1, about={"handler": "bad"})
+    await rig.clock.advance(0.5)
+    task = rig.begin("k", "a", handler="bad")
+    await rig.clock.advance(0.7)
+    rig.sandboxes.bad_handlers.clear()
+    rig.let("a")
+    await rig.clock.advance(1.0)
+    assert (await task).outcome.error is None
+
+
+async def test_a_call_joins_what_is_no_longer_wanted_otherwise(rig: Rig) -> None:
+    rig.sandboxes.init_s = 1.0
+    hold(rig, idle=1)
+    await rig.clock.advance(0.5)
+    task = rig.begin("k", "a")
+    rig.let("a")
+    await settle()
+    rig.agent.stand_by(spec(), Standby())
+    await rig.clock.advance(0.7)
+    assert (await task).foresight == "hit"
+    assert kept(rig) == (1, 0)
+
+
 async def test_as_many_as_memory_is_free_for(rig: Rig) -> None:
     hold(rig, idle=9, about={"memory_mb": 300})
     await rig.clock.advance(0.5)
