@@ -261,6 +261,48 @@ def test_logs_prints_lines(monkeypatch, forerun):
     assert forerun("logs", "hello", "--since", "soon").exit_code == 2
 
 
+def test_zygotes(monkeypatch, forerun):
+    content = {
+        "Zygotes": [
+            {
+                "name": "python3.11+a1b2c3",
+                "parent": "python3.11",
+                "modules": [f"module{number}" for number in range(9)],
+                "own_mb": 4.5,
+                "age_s": 61.2,
+                "starts": 12,
+                "saved_ms_per_hour": 3600,
+                "functions": [{"name": "hello", "spared_ms": 51.5}],
+                "other_functions": 2,
+            }
+        ],
+        "Planned": [{"runtime": "python3.12", "trouble": "no memory"}],
+        "Functions": [
+            {
+                "name": "hello",
+                "version": "3",
+                "zygote": "python3.11+a1b2c3",
+                "imports": [{"module": "numpy", "origin": "layer", "ms": 71.5}],
+            }
+        ],
+    }
+    asked = {}
+    monkeypatch.setattr(
+        connection.Connection, "get", lambda self, path, **query: asked.update(query) or content
+    )
+    shown = forerun("zygotes")
+    for part in ("a1b2c3", "module5 and 3 more", "hello (51.5 ms), 2 of others", "3600"):
+        assert part in shown.stdout
+    assert "no memory" in shown.output
+    assert asked == {"FunctionName": None}
+    assert "numpy" in forerun("zygotes", "hello").stdout
+    assert asked == {"FunctionName": "hello"}
+    assert json.loads(forerun("zygotes", "--json").stdout) == content
+    content |= {"Zygotes": [], "Functions": [], "Planned": []}
+    assert "no zygotes" in forerun("zygotes").output
+    assert "No start" in forerun("zygotes", "hello").output
+
+
 def test_sandboxes_and_status(monkeypatch, forerun):
     content = {
         "/forerun/sandboxes": {"Sandboxes": [{"id": "s-1", "memory_mb": 4}]},
