@@ -148,6 +148,17 @@ class Traversals:
             self._forget(run)
         return self._tell(run.plan, at)
 
+    def delayed(self, execution: str, until: float) -> Iterable[Qualified]:
+        """The execution's handler begins no earlier than ``until``: its sandbox takes long to start. Its calls come as much later."""
+        run = self._runs.get(execution)
+        if run is None or until <= run.began:
+            return ()
+        run.began = until
+        if run.stage:
+            run.stage = 0
+            self._await(run)
+        return self._tell(run.plan, until)
+
     def expectations(self, function: Qualified, now: float) -> list[Expectation]:
         """The calls of a function that are likely enough to come of what runs: in order, without overlap."""
         coming = [each for each in self._coming(function, now) if each.until > now]
@@ -172,6 +183,10 @@ class Traversals:
                 due.waiting = False
                 due.told = now
                 found.update(due.reach)
+                continue
+            if due.began + due.plan.breaks[due.stage] > now:
+                # It was delayed meanwhile.
+                self._await(due)
                 continue
             found.update(due.plan.reach)
             due.stage += 1

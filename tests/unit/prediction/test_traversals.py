@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from forerun.model import Qualified, Reason, Successor
 from forerun.prediction import Traversals
-from forerun.prediction.traversals import BUSY, BUSY_S, MOST_RUNS_OF_ONE
+from forerun.prediction.traversals import BUSY, BUSY_S, MAX_AGE_S, MOST_RUNS_OF_ONE
 
 ACCOUNT, OTHER = "1" * 12, "2" * 12
 T0 = 1_760_000_000.0
@@ -200,6 +200,32 @@ def test_a_call_that_is_overdue_is_doubted_then_given_up():
     assert (shown.branches[0].probability, shown.ahead) == (0.0, [])
 
 
+def test_the_calls_of_an_execution_that_starts_late_come_as_much_later():
+    running = branching()
+    running.began(A, "a", "", "request-a", T0)
+    assert set(running.delayed("a", T0 + 2.5)) == {B, C, D, E}
+    assert running.changed(T0 + 3) == set()
+    (b,) = running.expectations(B, T0 + 3)
+    assert (b.since, b.until) == (T0 + 3.5, T0 + 5.5)
+    assert running.next_change(T0 + 3) == T0 + 5.5
+    assert running.delayed("a", T0 + 1) == ()
+    assert running.delayed("unknown", T0 + 9) == ()
+    assert B in running.changed(T0 + 5.5)
+    assert expected(running, T0 + 5.5) == {}
+
+
+def test_what_was_given_up_before_the_handler_began_is_expected_again():
+    running = branching()
+    running.began(A, "a", "", "request-a", T0)
+    running.changed(T0 + 4)
+    running.delayed("a", T0 + 5)
+    assert expected(running, T0 + 5) == {"B": 1, "D": 1}
+    assert running.next_change(T0 + 5) == T0 + 8
+    assert B in running.changed(T0 + 8)
+    assert expected(running, T0 + 8) == {}
+    assert running.next_change(T0 + 8) == T0 + 5 + MAX_AGE_S
+
+
 def test_what_came_late_after_all_is_followed():
     running = branching()
     running.began(A, "a", "", "request-a", T0)
@@ -382,6 +408,12 @@ class Following(RuleBasedStateMachine):
         self.alive.discard(execution)
         self.told(self.running.ended(execution, self.now))
 
+    @precondition(lambda self: self.alive)
+    @rule(data=st.data())
+    def delay(self, data):
+        execution = data.draw(st.sampled_from(sorted(self.alive)))
+        self.told(self.running.delayed(execution, self.now))
+
     @rule(seconds=st.floats(0, 8))
     def wait(self, seconds):
         self.now += seconds
@@ -421,8 +453,9 @@ class Following(RuleBasedStateMachine):
     def teardown(self):
         for execution in sorted(self.alive):
             self.told(self.running.ended(execution, self.now))
-        self.now += 60
-        self.told(())
+        for _ in range(3):
+            self.now += 60
+            self.told(())
         assert all(not each for each in self.known.values())
         assert len(self.running) == 0
         assert self.running.next_change(self.now) is None
