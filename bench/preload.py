@@ -1,0 +1,154 @@
+"""How long B takes to start when A calls it, in nine of ten runs, and B has no sandbox: loaded ahead, beside warm and cold.
+
+    .venv/bin/python bench/preload.py [--quick] [--out FILE]
+
+Whom A calls is learned first, with foresight off, so that nothing is known of when B is called. Before each run that
+counts B's settings are changed, which leaves no sandbox of it. A start is from when the call of B was let in to the first line
+of its handler. Prints JSON.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+from case import Run
+from quiet import machine
+from results import Line, as_json
+from server import Server
+
+LIKELIHOOD = 0.9
+TRAINING = 60
+# How long A runs before it calls B.
+AFTER_S = 0.6
+LOAD_S = 0.2
+TARGET = 1.5
+B = f"""
+import time
+import decimal, email.message, sqlite3, xml.dom.minidom
+time.sleep({LOAD_S})
+def handler(event, context):
+    return 1
+"""
+A = """
+import time
+import boto3
+client = boto3.client("lambda")
+def handler(event, context):
+    time.sleep(event["after"])
+    if event["call"]:
+        client.invoke(FunctionName="b", Payload=b"{}")["Payload"].read()
+"""
+WATCHED = {"monitoring_function_per_s": 1000, "monitoring_total_per_s": 1000}
+
+
+def call(server: Server, *, after: float = AFTER_S, calls: bool = True) -> None:
+    event = json.dumps({"after": after, "call": calls})
+    reply = server.api().invoke(FunctionName="a", Payload=event)
+    assert "FunctionError" not in reply, reply["Payload"].read()
+
+
+def unload(server: Server, number: int) -> None:
+    """Leave no sandbox of B."""
+    settings = {"Variables": {"NUMBER": str(number)}}
+    server.api().update_function_configuration(FunctionName="b", Environment=settings)
+    wait(
+        lambda: "b" not in {each["name"] for each in server.ask("/forerun/sandboxes")["Sandboxes"]}
+    )
+
+
+def started(server: Server, since: float) -> tuple[float, str]:
+    """Milliseconds of the start of B's call since then, and its start type."""
+
+    def found():
+        records = server.ask("/forerun/invocations?FunctionName=b&MaxItems=5")["Invocations"]
+        return [each for each in records if each["timings"]["received"] >= since]
+
+    record = wait(found)[0]
+    timings = record["timings"]
+    return (timings["started"] - timings["admitted"]) * 1000, record["start_type"]
+
+
+def wait(probe, within: float = 20.0):
+    deadline = time.monotonic() + within
+    while not (found := probe()):
+        if time.monotonic() > deadline:
+            raise RuntimeError("it did not come about in time")
+        time.sleep(0.02)
+    return found
+
+
+def starts(server: Server, count: int, *, unloaded: bool) -> tuple[list[float], Counter[str]]:
+    """Of so many runs of A: how long B's start took, and how it was come by."""
+    times, types = [], Counter()
+    for number in range(count):
+        if unloaded:
+            unload(server, number)
+        since = time.time()
+        call(server)
+        took_ms, start_type = started(server, since)
+        times.append(took_ms)
+        types[start_type] += 1
+    return times, types
+
+
+def learned(server: Server) -> bool:
+    profile = server.ask("/forerun/profile?FunctionName=a")
+    return profile is not None and profile["Profile"]["sampled"] >= TRAINING
+
+
+def at(times: list[float], share: float) -> float:
+    return sorted(times)[min(len(times) - 1, int(share * len(times)))]
+
+
+def preload(run: Run) -> Iterator[Line]:
+    """Without foresight, with it, and warm."""
+    count = run.size(100, 20)
+    with Server(foresight_enabled="false", **WATCHED) as server:
+        tags = {"Tags": {"forerun:monitoring": "on"}, "Timeout": 20}
+        server.create("a", A, MemorySize=256, **tags)
+        server.create("b", B, MemorySize=256, **tags)
+        for number in range(TRAINING):
+            call(server, after=0.05, calls=number % 10 < 10 * LIKELIHOOD)
+        wait(lambda: learned(server))
+        cold, cold_types = starts(server, run.size(30, 10), unloaded=True)
+        server.stop()
+        server.settings["FORERUN_FORESIGHT_ENABLED"] = "true"
+        server.start()
+        call(server)
+        ahead, ahead_types = starts(server, count, unloaded=True)
+        call(server)
+        warm, warm_types = starts(server, count, unloaded=False)
+    for what, times, types in (
+        ("without foresight", cold, cold_types),
+        ("loaded ahead", ahead, ahead_types),
+        ("warm", warm, warm_types),
+    ):
+        note = ", ".join(f"{number} {name}" for name, number in types.items())
+        yield run.line(f"{what}, p50", at(times, 0.5), "ms", note=note)
+        yield run.line(f"{what}, p95", at(times, 0.95), "ms")
+    ratio = at(ahead, 0.95) / at(warm, 0.95)
+    yield run.line("p95 loaded ahead over warm", ratio, "ratio", TARGET)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="less of everything")
+    parser.add_argument("--out", help="also write the JSON to this file")
+    asked = parser.parse_args()
+    text = as_json(
+        list(preload(Run("preload", quick=asked.quick))), machine=machine(), quick=asked.quick
+    )
+    if asked.out:
+        with open(asked.out, "w", encoding="utf-8") as file:
+            file.write(text)
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
