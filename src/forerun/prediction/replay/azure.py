@@ -3,6 +3,7 @@
 A file that is broken as a whole is an error with file and line; a row that cannot be is left out and counted.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,7 @@ from forerun.errors import InvalidInput
 from forerun.prediction.replay.recorded import (
     MOST_CALLS,
     MOST_MINUTES,
+    USUAL_MEMORY_MB,
     About,
     ByCalls,
     ByMinutes,
@@ -26,6 +28,7 @@ from forerun.prediction.replay.tables import Source, number
 DAY_MINUTES = 1440
 LONGEST_S = 7 * 86_400.0
 LATEST_S = 1e11
+ROUNDING_S = 0.01
 MOST_MB = 1e6
 _DAY = re.compile(r"\.d(\d{1,3})\.csv")
 
@@ -58,7 +61,7 @@ def schema_of(header: Sequence[str]) -> Schema | None:
 class Sizes:
     """Megabytes by function, else by app, else ``usual``."""
 
-    def __init__(self, usual: float = 128.0) -> None:
+    def __init__(self, usual: float = USUAL_MEMORY_MB) -> None:
         self._usual = usual
         self._known: dict[_Key, float] = {}
 
@@ -156,8 +159,8 @@ class MinuteReader:
         told: set[tuple[str, str, str, str]] = set()
         cells_of = itemgetter(*day.places, day.places[0])  # Two at least, so that it makes tuples.
         for row in day.source.rows(skipped):
-            owner, app, name, kind = (row[at] if at >= 0 else "" for at in whose)
-            key = (owner, app, name, kind)
+            owner, app, name, trigger = (row[at] if at >= 0 else "" for at in whose)
+            key = (owner, app, name, trigger)
             found = _counts(day.minutes, cells_of(row), skipped)
             if found is None:
                 continue
@@ -168,6 +171,7 @@ class MinuteReader:
             calls = functions.get(key)
             if calls is None:
                 memory_mb = self._sizes.of(owner, app, name)
+                kind = "timer" if trigger == "timer" else "call"
                 about = About(name, (owner, app), kind, memory_mb, self._start_ms)
                 calls = functions[key] = Calls(about)
             for minute, count in found:
@@ -228,7 +232,9 @@ def _read_calls(
     skipped: Counter[str],
 ) -> None:
     app, function, end, duration = source.places("app", "func", "end_timestamp", "duration")
-    latest = -1.0
+    # Some recorders write calls when they begin, others when they end.
+    latest_begin = latest_end = -math.inf
+    out_of_order = Counter[str]()
     for row in source.rows(skipped):
         ended, seconds = number(row[end]), number(row[duration])
         if not 0.0 <= ended <= LATEST_S:
@@ -238,11 +244,13 @@ def _read_calls(
         elif not seconds <= LONGEST_S:
             skipped["calls with durations that cannot be"] += 1
         else:
-            if ended < latest:
-                skipped["calls out of order, sorted"] += 1
-            latest = max(latest, ended)
+            out_of_order["begin"] += ended - seconds < latest_begin - ROUNDING_S
+            out_of_order["end"] += ended < latest_end - ROUNDING_S
+            latest_begin, latest_end = max(latest_begin, ended - seconds), max(latest_end, ended)
             place = functions.setdefault((row[app], row[function]), len(functions))
             calls.append(Call(ended - seconds, seconds, place))
+    if back := min(out_of_order["begin"], out_of_order["end"]):
+        skipped["calls out of order, sorted"] += back
 
 
 def _is_minute(name: str) -> bool:

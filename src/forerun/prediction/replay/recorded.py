@@ -1,4 +1,7 @@
-"""Recorded calls as the engines take them. Pure."""
+"""Recorded calls as the engines take them. Pure.
+
+Recordings of clouds do not tell what starts cost: ``USUAL_START_MS`` stands for it, a second, which is usual there.
+"""
 
 from array import array
 from collections import Counter
@@ -12,16 +15,18 @@ from forerun.errors import InvalidInput
 # Beyond these a recording is no recording but a mistake.
 MOST_MINUTES = 400 * 1440
 MOST_CALLS = 2**32 - 1
+USUAL_START_MS = 1000.0
+USUAL_MEMORY_MB = 128.0
 
 
 class About(NamedTuple):
-    """A recorded function: ``group`` is among whom it may have leaders (its app), ``kind`` how it is called (its trigger)."""
+    """A recorded function: ``group`` is among whom it may have leaders (its app), ``kind`` how it is called (``timer``, ``call``)."""
 
     name: str
     group: Hashable = ""
     kind: str = ""
-    memory_mb: float = 128.0
-    start_ms: float = 100.0
+    memory_mb: float = USUAL_MEMORY_MB
+    start_ms: float = USUAL_START_MS
 
 
 class Calls:
@@ -85,8 +90,8 @@ class Sample(msgspec.Struct, frozen=True):
 
     name: str
     calls: list[tuple[int, int]]
-    memory_mb: float = 128.0
-    start_ms: float = 100.0
+    memory_mb: float = USUAL_MEMORY_MB
+    start_ms: float = USUAL_START_MS
     group: str = ""
 
 

@@ -1,0 +1,263 @@
+"""Replay call by call: sandboxes are claimed, work, wait idle and are let go in virtual time, as on a host. Pure.
+
+A call takes the sandbox that became idle last; without one it waits for a start, or for one that is being made if that is
+sooner. Calls that overlap need a sandbox each. What waits idle is decided by a ``Holding`` from the policy's windows.
+"""
+
+import heapq
+import math
+from bisect import insort
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from forerun.model import Expectation
+from forerun.prediction.policy import Policy
+from forerun.prediction.replay.recorded import ByCalls, Call
+from forerun.prediction.replay.score import Score
+
+MINUTE_S = 60.0
+# Policies are told the time so often.
+ADVANCE_S = 1.0
+# What was claimed is replaced when it stays away for so long: most calls are shorter than a start.
+PATIENCE_S = 1.0
+
+
+class Held(NamedTuple):
+    """So many sandboxes wait idle; others go ``linger_s`` after their last call. It is decided anew at ``again_at``."""
+
+    idle: int
+    linger_s: float
+    again_at: float = math.inf
+
+
+# From the function's place, its windows, now and how many of its sandboxes work.
+Holding = Callable[[int, Sequence[Expectation], float, int], Held]
+
+
+def plainly(linger_s: float = 0.0, lead_s: Callable[[int], float] = lambda _: 0.0) -> Holding:
+    """As many as the window asks for that is open, from ``lead_s`` before it; others linger."""
+
+    def hold(place: int, windows: Sequence[Expectation], now: float, _working: int) -> Held:
+        idle, again_at, before_s = 0, math.inf, lead_s(place)
+        for each in windows:
+            if each.since - before_s > now:
+                again_at = min(again_at, each.since - before_s)
+                break
+            if now < each.until:
+                idle = max(idle, each.count)
+                again_at = min(again_at, each.until)
+        return Held(idle, linger_s, again_at)
+
+    return hold
+
+
+class _Function:
+    """``idle`` has since when each waits, in order; ``making`` when each that is being prepared will be ready, in order.
+
+    ``asked``: how many were to wait when it was looked at last.
+    """
+
+    __slots__ = (
+        "again_at",
+        "asked",
+        "calls",
+        "cold",
+        "idle",
+        "lacking_since",
+        "making",
+        "windows",
+        "working",
+    )
+
+    def __init__(self) -> None:
+        self.windows: Sequence[Expectation] = ()
+        self.idle: list[float] = []
+        self.making: list[float] = []
+        self.asked = 0
+        self.working = 0
+        self.again_at = math.inf
+        self.lacking_since = math.inf
+        self.calls = 0
+        self.cold = 0
+
+
+class CallReplay:
+    """One host; calls that begin from ``count_from`` on are counted, in seconds of the recording. ``run`` once."""
+
+    def __init__(
+        self, recording: ByCalls, policy: Policy[int], holding: Holding, *, count_from: float
+    ) -> None:
+        self._recording = recording
+        self._policy = policy
+        self._holding = holding
+        self._count_from = count_from
+        self._functions = [_Function() for _ in recording.functions]
+        # What happens by itself: moment, place, and whether a call ends then.
+        self._coming: list[tuple[float, int, bool]] = []
+        self._score = Score()
+        self._held_mb = 0.0
+        self._memory_mb: float | None = None
+        self._over_since = math.inf
+        self._over_s = 0.0
+
+    def run(self, memory_mb: float | None = None) -> Score:
+        """Replay all of it; ``memory_mb`` is what the host has."""
+        self._memory_mb = memory_mb
+        end_s = self._recording.end_s
+        for at, call in self._moments(end_s):
+            if call is None:
+                self._advance(at)
+            else:
+                self._happen(at)
+                self._begin(call)
+        self._happen(end_s)
+        self._close(end_s)
+        return self._score
+
+    def _moments(self, end_s: float) -> Iterator[tuple[float, Call | None]]:
+        """Calls, and between them the moments at which the policy is told the time."""
+        tick = math.floor(self._recording.first_s / ADVANCE_S) * ADVANCE_S
+        for call in self._recording.calls:
+            while tick <= call.begin:
+                yield tick, None
+                tick += ADVANCE_S
+            yield call.begin, call
+        while tick <= end_s:
+            yield tick, None
+            tick += ADVANCE_S
+
+    # -- what happens --------------------------------------------------------------------------------------------
+
+    def _advance(self, now: float) -> None:
+        self._happen(now)
+        for place in self._policy.advance(now):
+            self._ask(place, now)
+
+    def _happen(self, now: float) -> None:
+        """All that comes by itself until now."""
+        while self._coming and self._coming[0][0] <= now:
+            at, place, ends = heapq.heappop(self._coming)
+            function = self._functions[place]
+            if ends:
+                function.working -= 1
+                insort(function.idle, at)
+            elif at == function.again_at:
+                function.again_at = math.inf
+            self._look(place, at)
+
+    def _begin(self, call: Call) -> None:
+        place, now = call.place, call.begin
+        function, about = self._functions[place], self._recording.functions[place]
+        delay_s = self._claim(place, now)
+        function.working += 1
+        if now >= self._count_from:
+            function.calls += 1
+            function.cold += delay_s > 0.0
+            if delay_s > 0.0:
+                self._score.delays[round(delay_s * 1000.0, 1)] += 1
+        ends = now + delay_s + call.seconds
+        self._score.used_mb_minutes += self._mb_minutes(about.memory_mb, now, ends)
+        heapq.heappush(self._coming, (ends, place, True))
+        changed = dict.fromkeys(self._policy.observe(place, now))
+        for each in changed:
+            self._ask(each, now)
+        if place not in changed:
+            self._look(place, now)
+
+    def _claim(self, place: int, now: float) -> float:
+        """Take a sandbox; the seconds until it can work."""
+        function, about = self._functions[place], self._recording.functions[place]
+        self._ready(function, now)
+        if function.idle:
+            since = function.idle.pop()
+            self._waste(about.memory_mb, since, now)
+            return 0.0
+        start_s = about.start_ms / 1000.0
+        if function.making and function.making[0] - now < start_s:
+            ready_at = function.making.pop(0)
+            # What it had taken until now was for this call.
+            return ready_at - now
+        self._hold_mb(about.memory_mb, now)
+        return start_s
+
+    def _ask(self, place: int, now: float) -> None:
+        self._functions[place].windows = self._policy.windows(place, now)
+        self._look(place, now)
+
+    # -- what waits ----------------------------------------------------------------------------------------------
+
+    def _look(self, place: int, now: float) -> None:
+        """Let go what is too much, begin what is missing, and come back in time."""
+        function = self._functions[place]
+        self._ready(function, now)
+        held = self._holding(place, function.windows, now, function.working)
+        again_at = min(held.again_at, self._let_go(place, held, now))
+        if held.idle > function.asked:
+            function.lacking_since = -math.inf
+        function.asked = held.idle
+        if held.idle > len(function.idle) + len(function.making):
+            again_at = min(again_at, self._prepare(place, held.idle, now))
+        else:
+            function.lacking_since = math.inf
+        if function.making:
+            again_at = min(again_at, function.making[0])
+        if now < again_at < function.again_at:
+            function.again_at = again_at
+            heapq.heappush(self._coming, (again_at, place, False))
+
+    def _ready(self, function: _Function, now: float) -> None:
+        """What was being made and is ready waits."""
+        while function.making and function.making[0] <= now:
+            insort(function.idle, function.making.pop(0))
+
+    def _let_go(self, place: int, held: Held, now: float) -> float:
+        """What waits without need goes, longest first; when the next does."""
+        function, memory_mb = self._functions[place], self._recording.functions[place].memory_mb
+        while len(function.idle) > held.idle:
+            ends = function.idle[0] + held.linger_s
+            if ends > now:
+                return ends
+            self._waste(memory_mb, function.idle.pop(0), now)
+            self._hold_mb(-memory_mb, now)
+        return math.inf
+
+    def _prepare(self, place: int, idle: int, now: float) -> float:
+        """Begin what is missing, unless sandboxes that work may soon be back; when to look again."""
+        function, about = self._functions[place], self._recording.functions[place]
+        function.lacking_since = min(function.lacking_since, now)
+        if function.working and now < function.lacking_since + PATIENCE_S:
+            return function.lacking_since + PATIENCE_S
+        for _ in range(idle - len(function.idle) - len(function.making)):
+            ready_at = now + about.start_ms / 1000.0
+            self._hold_mb(about.memory_mb, now)
+            self._waste(about.memory_mb, now, ready_at)
+            function.making.append(ready_at)
+        return math.inf
+
+    # -- what it costs -------------------------------------------------------------------------------------------
+
+    def _mb_minutes(self, memory_mb: float, since: float, until: float) -> float:
+        return memory_mb * max(0.0, until - max(since, self._count_from)) / MINUTE_S
+
+    def _waste(self, memory_mb: float, since: float, until: float) -> None:
+        self._score.wasted_mb_minutes += self._mb_minutes(memory_mb, since, until)
+
+    def _hold_mb(self, more_mb: float, now: float) -> None:
+        self._held_mb += more_mb
+        if now >= self._count_from:
+            self._score.peak_mb = max(self._score.peak_mb, self._held_mb)
+        over = self._memory_mb is not None and self._held_mb > self._memory_mb * (1 + 1e-9)
+        if over:
+            self._over_since = min(self._over_since, max(now, self._count_from))
+        elif self._over_since < math.inf:
+            self._over_s += max(0.0, now - self._over_since)
+            self._over_since = math.inf
+
+    def _close(self, end_s: float) -> None:
+        for function, about in zip(self._functions, self._recording.functions, strict=True):
+            for since in function.idle:
+                self._waste(about.memory_mb, since, end_s)
+            self._score.called(function.calls, function.cold)
+        if self._over_since < math.inf:
+            self._over_s += max(0.0, end_s - self._over_since)
+        self._score.over = round(self._over_s / MINUTE_S)
