@@ -4,6 +4,8 @@ import logging
 from typing import NamedTuple
 
 from forerun.aio import Clock
+from forerun.api.forecasts import ForecastRoutes
+from forerun.api.platform import Route
 from forerun.app.state import State
 from forerun.control.foresight import Foresight
 from forerun.control.notebook import Notebook
@@ -25,6 +27,10 @@ class Ahead(NamedTuple):
 
     foresight: Foresight
     notebook: Notebook
+
+    def routes(self, registry: Registry, host: Host) -> dict[str, Route]:
+        """What can be asked under ``/forerun/``."""
+        return ForecastRoutes(self.foresight, self.notebook, registry, host).routes()
 
 
 def make_ahead(  # noqa: PLR0913 the wiring of a room, mostly by keyword

@@ -251,6 +251,7 @@ class Standalone:
                 authorizer=services.authorizer,
                 more={
                     **self._watching.routes(services.estate.registry),
+                    **self._ahead.routes(services.estate.registry, self._agent),
                     **ZygoteRoutes(ZygoteView(self._zygotes)).routes(),
                     "console-link": self._console.link,
                 },

@@ -1,5 +1,6 @@
 """``invocations``: what each call of a function went through."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,8 +20,9 @@ _NAMES = {
     "ended": "run",
     "answered": "answer",
 }
-_COLUMNS = ("at", "request", "version", "status", "start", *_NAMES.values(), "total", "MB")
+_COLUMNS = ("at", "request", "version", "status", "start", "ahead", *_NAMES.values(), "total", "MB")
 _PAGE = 1000
+_REQUEST_ID = re.compile(r"[0-9a-f-]{36}")
 
 
 @click.command()
@@ -35,6 +37,7 @@ def invocations(name: str, limit: int, data: str | None, as_json: bool) -> None:
     admit    signature, policy and concurrency     load    code and init
     queue    waiting for its turn or for memory    enter   until the handler was entered
     sandbox  until a sandbox was there             run     the handler
+    ahead    because of what a sandbox was there, or miss: it had to be started
     """
     records = fetch(connect(data), name, limit)
     if as_json:
@@ -90,6 +93,14 @@ def total_ms(timings: Mapping[str, float]) -> float | None:
     return round((last - received) * 1000, 3) if received and last >= received else None
 
 
+def _ahead(record: Mapping[str, Any]) -> str | None:
+    foresight = record.get("foresight")
+    if foresight == "hit":
+        cause = str(record.get("cause") or "hit")
+        return cause[:8] if _REQUEST_ID.fullmatch(cause) else cause
+    return foresight or None
+
+
 def _row(record: Mapping[str, Any]) -> list[object]:
     timings = record.get("timings", {})
     reached = steps(timings)
@@ -100,6 +111,7 @@ def _row(record: Mapping[str, Any]) -> list[object]:
         record.get("version"),
         record.get("error_type") or record.get("status"),
         record.get("start_type"),
+        _ahead(record),
         *(reached.get(name) for name in _NAMES.values()),
         total_ms(timings),
         record.get("max_memory_mb") or None,

@@ -107,10 +107,14 @@ class Aims:
         """What is known of the calls to it now, if anything is expected."""
         return self._demands.get(function)
 
-    def told(self, function: Qualified) -> dict[str, Standby]:
-        """What is held because of it, by version."""
-        aims = [self._aims[key] for key in self._keys.get(function, ()) if key in self._aims]
-        return {aim.function.version: aim.told for aim in aims if aim.told is not None}
+    def of(self, function: Qualified) -> list[Aim]:
+        """The versions that it leads to now."""
+        return [self._aims[key] for key in self._keys.get(function, ()) if key in self._aims]
+
+    def functions(self, account: str, limit: int) -> list[Qualified]:
+        """Of whose calls something is known; at most so many of an account."""
+        whose = (each for each in self._demands if each.account == account)
+        return list(itertools.islice(whose, limit))
 
     def set(self, function: Qualified, demand: Demand | None, now: float) -> None:
         """This is known of calls to it from now on; ``None`` for nothing."""

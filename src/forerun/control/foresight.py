@@ -76,7 +76,7 @@ class Foresight:
     ) -> None:
         self._clock = clock
         self._specs = specs
-        self._traversals = traversals
+        self.traversals = traversals
         self._learned = learned
         self._notebook = notebook
         self._owner = TaskOwner("foresight")
@@ -143,7 +143,7 @@ class Foresight:
         try:
             traffic = self.arrivals.began(resolved, now)
             if traffic.followed:
-                changed = self._traversals.began(
+                changed = self.traversals.began(
                     traffic.function,
                     context.span_id,
                     context.origin.execution,
@@ -175,7 +175,7 @@ class Foresight:
                 if run.start_type is not StartType.WARM or run.foresight:
                     self._started(traffic, resolved, run, timings)
             if traffic.followed:
-                self._hurry(self._traversals.ended(context.span_id, self.now()))
+                self._hurry(self.traversals.ended(context.span_id, self.now()))
         except Exception:  # noqa: BLE001  no call may fail by what is looked ahead
             self._complain()
 
@@ -201,7 +201,7 @@ class Foresight:
 
     async def _run(self) -> None:
         while True:
-            next_at = min(self.aims.next_at(), self._traversals.next_change(self._last) or 1e18)
+            next_at = min(self.aims.next_at(), self.traversals.next_change(self._last) or 1e18)
             wait_s = min(TURN_S, max(SHORTEST_TURN_S, next_at - self.now()))
             await self._clock.sleep(wait_s)
             try:
@@ -219,7 +219,7 @@ class Foresight:
         for function in list(attended)[:ATTENDED_AT_ONCE]:
             del attended[function]
             self.outlook.attend(function, now)
-        self._hurry(self._traversals.changed(now))
+        self._hurry(self.traversals.changed(now))
         self.aims.tick(now, DECIDED_AT_ONCE)
         self.pools.turn(now)
 
@@ -252,9 +252,9 @@ class Foresight:
         while True:
             try:
                 for function, successors in (await self._learned()).items():
-                    self._traversals.learn(function, successors)
+                    self.traversals.learn(function, successors)
                 for traffic in self.arrivals:
-                    traffic.followed = self._traversals.knows(traffic.function)
+                    traffic.followed = self.traversals.knows(traffic.function)
             except ForerunError as error:
                 log.warning("whom functions call is not known: %s", error.message)
             except Exception:  # noqa: BLE001  the next turn may do better

@@ -86,6 +86,8 @@ class Notebook:
         traffic = self._arrivals.get(function)
         if traffic is not None:
             score.add(traffic.counts, now)
+            score.starts_ms = traffic.starts_ms
+            score.memory_mb = traffic.memory_mb
         return score
 
     async def scores(self, account: str, now: float, limit: int) -> Mapping[Qualified, Score]:
@@ -99,14 +101,19 @@ class Notebook:
                 found.setdefault(traffic.function, Score()).add(traffic.counts, now)
         return found
 
+    async def qualifiers(self, account: str, name: str) -> set[str]:
+        """Under which qualifiers a function is known."""
+        named = self._arrivals.named(account, name)
+        return {
+            *(await self._store.qualifiers(account, name)),
+            *(each.qualifier for each in named),
+        }
+
     async def forget(self, account: str, name: str) -> Iterable[Qualified]:
         """The function is no more; the names it was known by."""
-        kept = await self._store.qualifiers(account, name)
+        qualifiers = await self.qualifiers(account, name)
         await self._store.forget(account, name)
-        return {
-            *(Qualified(account, name, each) for each in kept),
-            *self._arrivals.named(account, name),
-        }
+        return [Qualified(account, name, each) for each in qualifiers]
 
     async def trim(self, now: float) -> None:
         """Drop what is known of functions that were not called for long."""
