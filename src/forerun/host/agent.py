@@ -39,7 +39,7 @@ from forerun.model import (
     StartType,
     Timings,
 )
-from forerun.settings import HostSettings, SandboxSettings
+from forerun.settings import AccountPool, HostSettings, SandboxSettings
 
 if TYPE_CHECKING:
     # Only its interface is known here; which kind of sandbox it is, is decided elsewhere.
@@ -138,7 +138,8 @@ class HostAgent:
     async def start(self) -> None:
         """Start the sandboxes' machinery and the agent's timer. Raises ``SetupFailed``."""
         await self._sandboxes.start()
-        for account, pool, floor, borrow in self._settings.reserved:
+        for text in self._settings.account_pools:
+            account, pool, floor, borrow = AccountPool.read(text)
             try:
                 self.hold_pool(f"{pool}@{account}", floor, borrow=borrow)
             except NoSuchRuntime as error:

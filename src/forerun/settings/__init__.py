@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from forerun.settings.groups import (
+    AccountPool,
     EgressPolicy,
     EventSettings,
     ForesightSettings,
@@ -24,12 +25,14 @@ from forerun.settings.groups import (
     RetentionSettings,
     SandboxMode,
     SandboxSettings,
+    ScalingSettings,
     ServerSettings,
 )
 from forerun.settings.reading import data_dir as read_data_dir
 from forerun.settings.reading import from_environ, from_file, merge, short_forms
 
 __all__ = [
+    "AccountPool",
     "ClientSettings",
     "EgressPolicy",
     "EventSettings",
@@ -40,6 +43,7 @@ __all__ = [
     "RetentionSettings",
     "SandboxMode",
     "SandboxSettings",
+    "ScalingSettings",
     "ServerSettings",
     "Settings",
 ]
@@ -57,6 +61,7 @@ class Settings:
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     monitoring: MonitoringSettings = field(default_factory=MonitoringSettings)
     foresight: ForesightSettings = field(default_factory=ForesightSettings)
+    scaling: ScalingSettings = field(default_factory=ScalingSettings)
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **overrides: object) -> Self:

@@ -199,18 +199,13 @@ class HostSettings:
         _in_range("host.keep_alive_max_s", self.keep_alive_max_s, self.keep_alive_min_s, 86400)
         _in_range("host.pool_min", self.pool_min, 0, POOL_MAX)
         _in_range("host.pool_max", self.pool_max, self.pool_min, POOL_MAX)
-        named = [pool[:2] for pool in self.reserved]
+        named = [AccountPool.read(text)[:2] for text in self.account_pools]
         if len(set(named)) < len(named):
             raise InvalidInput("host.account_pools names a runtime of an account twice")
         _in_range("host.concurrent_creations", self.concurrent_creations, 1, 256)
         _in_range("host.max_sandboxes", self.max_sandboxes, 1, 100_000)
         _in_range("host.waiting_calls", self.waiting_calls, 0, 100_000)
         _in_range("host.wait_s", self.wait_s, 0, 900)
-
-    @property
-    def reserved(self) -> list[AccountPool]:
-        """What ``account_pools`` says."""
-        return [AccountPool.read(text) for text in self.account_pools]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -331,6 +326,29 @@ class ForesightSettings:
         _in_range("foresight.leader_correlation", self.leader_correlation, 0.1, 1)
         _in_range("foresight.periodic_misses", self.periodic_misses, 1, 100)
         _in_range("foresight.defer_idle_percent", self.defer_idle_percent, 0, 100)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScalingSettings:
+    """How provisioned concurrency follows its use where target tracking is configured; the defaults are AWS's."""
+
+    sample_s: float = 1.0
+    """Seconds from one look at what is in use to the next, and at most until a scheduled action that is due is carried out."""
+
+    period_s: float = 60.0
+    """Seconds that a measurement lasts."""
+
+    out_periods: int = 3
+    """Periods in a row that must be above the target before more is provisioned."""
+
+    in_periods: int = 15
+    """Periods in a row that must be below nine tenths of the target before less is provisioned."""
+
+    def __post_init__(self) -> None:
+        _in_range("scaling.sample_s", self.sample_s, 0.05, 60)
+        _in_range("scaling.period_s", self.period_s, self.sample_s, 3600)
+        _in_range("scaling.out_periods", self.out_periods, 1, 1000)
+        _in_range("scaling.in_periods", self.in_periods, 1, 1000)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,8 +6,10 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.sandboxes import FakeSandboxes
 
 from forerun.host import HostAgent, Run
-from forerun.model import Call, Egress, LoggingConfig, SandboxSpec, Timings
+from forerun.model import Call, Egress, LoggingConfig, SandboxSpec, Standby, Timings
 from forerun.settings import HostSettings
+
+LONG = 1000.0
 
 
 def spec(key: str = "k", *, memory_mb: int = 128, handler: str = "app.handler") -> SandboxSpec:
@@ -69,6 +71,17 @@ class Rig:
 
     def states(self) -> dict[str, int]:
         return {name: count for name, count in self.agent.stats().states.items() if count}
+
+
+def hold(rig: Rig, key: str = "k", *, about: dict[str, object] | None = None, **wanted) -> None:
+    """Let a version stand by, for long unless said otherwise."""
+    rig.agent.stand_by(spec(key, **about or {}), Standby(**{"lease_s": LONG} | wanted))
+
+
+def kept(rig: Rig, key: str = "k") -> tuple[int, int]:
+    """How many of a version are idle, and how many work."""
+    standing = rig.agent.standing(key)
+    return standing.idle, standing.working
 
 
 async def finish(rig: Rig) -> None:
