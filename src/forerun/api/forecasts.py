@@ -150,7 +150,7 @@ def counted(counts: Counts) -> dict[str, Any]:
 
 def _pool(floor: Floor) -> Mapping[str, Any]:
     reason = (
-        f"{floor.functions} functions that keep to a period at {floor.degree:.0%} make {floor.share:.0%} of the starts: "
+        f"what keeps to a period ({floor.functions} in number, to {floor.degree:.0%}) makes {floor.share:.0%} of the starts: "
         f"{floor.base} x (1 - {floor.degree:.2f} x {floor.share:.2f})"
         if floor.functions
         else "no function keeps to a period"

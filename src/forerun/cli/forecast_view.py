@@ -41,9 +41,15 @@ def expected_line(window: Json, now: float) -> str:
     """One expectation: when, how many, how likely, why."""
     calls = "a call" if window["count"] == 1 else f"{window['count']} calls at once"
     since = "now" if window["since"] <= now else f"from {moment(window['since'])}"
-    why = _REASONS.get(window["reason"], window["reason"]).format(cause=window["cause"] or "some")
+    why = _why(str(window["reason"]), str(window["cause"]))
     chance = f"{window['probability'] * 100:.0f} %"
     return f"{since} until {moment(window['until'])}: {calls}, {chance}: {why}"
+
+
+def _why(reason: str, cause: str) -> str:
+    if reason == "period" and not cause:
+        return "it is often called at this time"
+    return _REASONS.get(reason, reason).format(cause=cause)
 
 
 def basis_lines(forecast: Json, now: float) -> list[str]:
@@ -56,26 +62,27 @@ def basis_lines(forecast: Json, now: float) -> list[str]:
         lines.append(
             f"a period of {span(forecast['period_s'])}, kept to {forecast['regularity'] * 100:.0f} %"
         )
-    for habit in forecast["habits"]:
-        lines.append(
-            f"{habit['gaps']} gaps of {span(habit['shortest_s'])} to {span(habit['longest_s'])}, "
-            f"mostly {span(habit['median_s'])}; "
-            + ", ".join(
-                f"{level} {chance * 100:.1f} %" for level, chance in habit["chances"].items()
-            )
-        )
+    lines += [_habit_line(habit) for habit in forecast["habits"]]
     days = forecast["days"]
     if days:
         shown = ", ".join(minute for minute, _ in days[:_MOST_DAYS])
         more = f" and {len(days) - _MOST_DAYS} more" if len(days) > _MOST_DAYS else ""
         lines.append(f"called at {shown}{more} (UTC) on days before")
-    for leader in forecast["leaders"]:
-        if leader["believed"]:
-            lines.append(
-                f"follows {leader['name']} after {span(leader['lag_s'])}: {leader['seen']} times, correlation "
-                f"{leader['correlation']:.2f}, {leader['gain']:g} calls for each"
-            )
+    lines += [
+        f"follows {leader['name']} after {span(leader['lag_s'])}: {leader['seen']} times, correlation "
+        f"{leader['correlation']:.2f}, {leader['gain']:g} calls for each"
+        for leader in forecast["leaders"]
+        if leader["believed"]
+    ]
     return lines
+
+
+def _habit_line(habit: Json) -> str:
+    chances = ", ".join(f"{level} {chance:.1%}" for level, chance in habit["chances"].items())
+    return (
+        f"{habit['gaps']} gaps of {span(habit['shortest_s'])} to {span(habit['longest_s'])}, mostly "
+        f"{span(habit['median_s'])}" + (f"; a call now by {chances}" if chances else "")
+    )
 
 
 def held_line(held: Json) -> str:
