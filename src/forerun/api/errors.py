@@ -8,6 +8,8 @@ from forerun.api.protocol import ApiError
 from forerun.control.identity import QuotaExceeded
 from forerun.control.policies import MalformedPolicy
 from forerun.control.rules import ConstraintViolated, ProvisionedConcurrencyMissing
+from forerun.control.scalable_targets import TooManyTags
+from forerun.control.scaling import InvalidToken, LimitReached, TaggedMissing
 from forerun.control.sessions import ExpiredCredentials
 from forerun.errors import (
     AccessDenied,
@@ -106,7 +108,23 @@ _XRAY: dict[type[ForerunError], tuple[str, int]] = {
     ForerunError: ("ServiceUnavailableException", 500),
 }
 
+_AUTOSCALING: dict[type[ForerunError], tuple[str, int]] = {
+    InvalidToken: ("InvalidNextTokenException", 400),
+    LimitReached: ("LimitExceededException", 400),
+    TooManyTags: ("TooManyTagsException", 400),
+    TaggedMissing: ("ResourceNotFoundException", 400),
+    InvalidInput: ("ValidationException", 400),
+    Unsupported: ("ValidationException", 400),
+    NotFound: ("ObjectNotFoundException", 400),
+    Conflict: ("ConcurrentUpdateException", 400),
+    ExpiredCredentials: ("ExpiredTokenException", 400),
+    AccessDenied: ("AccessDeniedException", 400),
+    Throttled: ("ThrottlingException", 400),
+    ForerunError: ("InternalServiceException", 500),
+}
+
 TABLE: dict[str, Mapping[type[ForerunError], tuple[str, int]]] = {
+    "application-autoscaling": _AUTOSCALING,
     "lambda": _LAMBDA,
     "iam": _IAM,
     "sts": _STS,

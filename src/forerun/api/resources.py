@@ -34,6 +34,12 @@ def _sts(_caller: Caller, request: Any) -> str:
     return getattr(request, "RoleArn", None) or "*"
 
 
+def _autoscaling(caller: Caller, request: Any) -> str:
+    # Targets are named by what the platform calls them, which requests but those about tags do not know.
+    anything = f"arn:aws:application-autoscaling:{caller.region}:{caller.account}:scalable-target/*"
+    return getattr(request, "ResourceARN", None) or anything
+
+
 def _lambda(caller: Caller, request: Any) -> str:
     name = getattr(request, "FunctionName", None)
     if name:
@@ -55,6 +61,7 @@ def _lambda(caller: Caller, request: Any) -> str:
 
 
 _BY_SERVICE: Mapping[str, Callable[[Caller, Any], str]] = {
+    "application-autoscaling": _autoscaling,
     "lambda": _lambda,
     "iam": _iam,
     "logs": _logs,

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from forerun.aio import Clock
 from forerun.api.application import Handler
+from forerun.api.autoscaling import AutoscalingRoutes
 from forerun.api.iam import iam_routes
 from forerun.api.lambda_.routes import lambda_routes
 from forerun.api.logs import LogRoutes
@@ -63,6 +64,7 @@ def make_services(
             machine=lambda: Machine(tuple(runtimes()), ARCHITECTURES[platform.machine()]),
             url_for=lambda url_id: f"{base_url}/lambda-url/{url_id}/",
             clock=clock,
+            scaling=settings.scaling,
         ),
     )
     directory = Directory(state.identities)
@@ -72,6 +74,7 @@ def make_services(
     logs = LogService(state.log_groups, state.logs, clock, cap_bytes=settings.retention.log_bytes)
     packages = PackageLinks(state.sealer.derive(b"package-links"), base_url, estate.code, clock)
     operations = {
+        "application-autoscaling": AutoscalingRoutes(estate.autoscaling, authorizer).routes(),
         "lambda": lambda_routes(estate, settings.limits, packages.url),
         "iam": iam_routes(identities, principals),
         "sts": SecurityTokens(identities, principals, authorizer).routes(),

@@ -7,6 +7,7 @@ import msgspec
 
 from forerun.aio import Clock
 from forerun.control.aliases import Aliases
+from forerun.control.autoscaling import Autoscaling
 from forerun.control.changes import Changes
 from forerun.control.code import CodeStore
 from forerun.control.collector import CodeCollector
@@ -25,8 +26,9 @@ from forerun.control.tags import Tags
 from forerun.control.urls import FunctionUrls
 from forerun.control.versions import Versions
 from forerun.model import Egress
-from forerun.settings import LimitSettings
+from forerun.settings import LimitSettings, ScalingSettings
 from forerun.storage.aliases import AliasStore
+from forerun.storage.autoscaling import AutoscalingStore
 from forerun.storage.code_references import CodeReferenceStore
 from forerun.storage.db import Db
 from forerun.storage.event_invoke import EventInvokeStore
@@ -52,6 +54,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     machine: Callable[[], Machine]
     url_for: Callable[[str], str]
     clock: Clock
+    scaling: ScalingSettings = ScalingSettings()
 
 
 class Estate:
@@ -132,6 +135,15 @@ class Estate:
         changes.listen(self.registry.forget)
         self.provisioning = Provisioning(self.provisioned, self.registry, clock)
         changes.listen(self.provisioning.changed)
+        self.autoscaling = Autoscaling(
+            store=AutoscalingStore(db),
+            lookup=lookup,
+            provisioned=self.provisioned,
+            provisioning=self.provisioning,
+            clock=clock,
+            settings=around.scaling,
+        )
+        changes.listen(self.autoscaling.scaler.changed)
 
     async def start(self) -> None:
         """Make ready what lies on disk."""

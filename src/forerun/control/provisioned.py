@@ -133,6 +133,13 @@ class Provisioned:
             parts = [(alias.version, own), (further, rest)]
         return Allotment(config, tuple((version, part) for version, part in parts if part))
 
+    async def versions(self, account: str, name: str, qualifier: str) -> tuple[str, ...]:
+        """The versions that calls to a qualifier go to; none when there is no such alias."""
+        if NUMBER.fullmatch(qualifier):
+            return (qualifier,)
+        alias = await self._lookup.find_alias(account, name, qualifier)
+        return () if alias is None else (alias.version, *alias.weights)
+
     async def _require_free(self, account: str, name: str, qualifier: str, version: str) -> None:
         if NUMBER.fullmatch(qualifier):
             for config in await self._store.page(account, name, "", _ALL):

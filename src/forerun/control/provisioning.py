@@ -85,12 +85,20 @@ class Provisioning:
         """How far a configuration is met now."""
         return self._met(await self._provisioned.allotment(config))
 
-    def standing(self, account: str, name: str, version: str) -> Standing:
-        """The sandboxes of a version for which something is provisioned; none of any other."""
-        held = self._held.get((account, name), {}).get(version)
-        if held is None or self._stand is None:
-            return Standing()
-        return self._stand(held.function.sandbox_key)
+    async def keys(self, account: str, name: str, qualifier: str) -> tuple[str, ...]:
+        """Of the sandboxes that serve a qualifier now; none when it is not there."""
+        try:
+            found = [
+                await self._registry.resolve(account, name, version, 0.0)
+                for version in await self._provisioned.versions(account, name, qualifier)
+            ]
+        except NotFound:
+            return ()
+        return tuple(dict.fromkeys(each.function.sandbox_key for each in found))
+
+    def stand(self, key: str) -> Standing:
+        """How it is with the sandboxes of a key."""
+        return Standing() if self._stand is None else self._stand(key)
 
     def _met(self, allotment: Allotment) -> Met:
         config = allotment.config
@@ -102,7 +110,7 @@ class Provisioning:
             if held is None:
                 reason = reason or self._unmet.get(owner, {}).get(version, "")
                 continue
-            standing = self.standing(*owner, version)
+            standing = self.stand(held.function.sandbox_key)
             # Two aliases of one version share what there is.
             there = min(part, standing.provisioned * part // max(part, held.total))
             available += there

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from forerun.model import Expectation
+
 # AWS scales in below nine tenths of the target, so that it does not go to and fro.
 SLACK = 0.9
 
@@ -114,6 +116,12 @@ class Forecast(NamedTuple):
 
     capacity: int
     limit: int = 0
+
+
+def foreseen(windows: Sequence[Expectation], at: float, ahead_s: float = 0.0) -> int:
+    """How many calls at once are expected at a moment (epoch seconds), or begin to be within ``ahead_s`` after it."""
+    open_now = (each.count for each in windows if each.since - ahead_s <= at < each.until)
+    return max(open_now, default=0)
 
 
 class Bounds(NamedTuple):

@@ -239,7 +239,7 @@ class AutoscalingStore:
         target: ScalableTarget,
         actions: Sequence[ScheduledAction],
         seen: float,
-        activity: ScalingActivity,
+        activities: Sequence[ScalingActivity],
     ) -> None:
         """A target's actions were carried out as far as they were due until ``seen``: all of it is kept, or nothing.
 
@@ -258,7 +258,7 @@ class AutoscalingStore:
                 )
                 for action in actions
             ),
-            _activity_put(activity),
+            *(_activity_put(activity) for activity in activities),
         )
 
     # What was done
