@@ -20,6 +20,7 @@ from forerun.api.sigv4 import Verifier
 from forerun.api.zygotes import ZygoteRoutes
 from forerun.app.ahead import make_ahead
 from forerun.app.console import Sources, make_console
+from forerun.app.eventing import make_events
 from forerun.app.machine import make_sandboxes, nursery_of
 from forerun.app.maintenance import Maintenance
 from forerun.app.services import Services, make_services
@@ -35,7 +36,7 @@ from forerun.errors import ForerunError, NotFound
 from forerun.host import Compiler, HostAgent
 from forerun.model import WITH_SDK, Credentials, SandboxSpec, TraceContext
 from forerun.sandbox import PLATFORM_INSIDE, Sandbox
-from forerun.scheduling import Admission, Backoff
+from forerun.scheduling import Admission
 from forerun.settings import ServerSettings, Settings
 
 log = logging.getLogger("forerun")
@@ -104,14 +105,15 @@ class Standalone:
         services.estate.changes.listen(self._prepare)
         recorder = Recorder(state.invocations, state.logs)
         invoker = await self._make_invoker(state, services, recorder)
-        events = EventInvoker(
-            queue=state.queue,
+        self._events = events = make_events(
+            settings,
+            state,
+            clock,
             registry=services.estate.registry,
             invoker=invoker,
-            monitor=watching.monitor,
-            backoff=Backoff(retry_s=settings.events.retry_s),
-            clock=clock,
-            in_flight=settings.events.at_once,
+            watching=watching,
+            admission=self._admission,
+            stats=agent.stats,
         )
         application = self._make_application(services, state, invoker, events, recorder)
         # Functions that are finishing may still call the platform when nobody from outside may any more.
@@ -326,6 +328,7 @@ class Standalone:
             "starts": dict(stats.starts),
             "destroyed": stats.destroyed,
             "failed": stats.failed,
+            "deferrable": self._events.deferrable(),
             "runtimes": list(self._sandboxes.runtimes()),
             "monitoring": self._watching.status(),
         }

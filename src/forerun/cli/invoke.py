@@ -14,12 +14,19 @@ from forerun.cli.options import data_option, json_option
 from forerun.cli.output import emit_json, milliseconds, remark
 
 _READ_TIMEOUT_S = 960.0  # the longest function takes 900
+_LATEST_START = "X-Forerun-Latest-Start-S"
 
 
 @click.command()
 @click.argument("name")
 @click.argument("payload", default="{}")
 @click.option("--event", is_flag=True, help="Accept now, run later; nothing is returned.")
+@click.option(
+    "--latest-start",
+    type=click.IntRange(min=0),
+    metavar="SECONDS",
+    help="With --event: run it when the machine has room, within so many seconds.",
+)
 @click.option("--qualifier", help="Version or alias. Default: $LATEST.")
 @click.option("--log/--no-log", default=False, help="Also print the end of the call's log.")
 @data_option
@@ -28,6 +35,7 @@ def invoke(
     name: str,
     payload: str,
     event: bool,
+    latest_start: int | None,
     qualifier: str | None,
     log: bool,
     data: str | None,
@@ -37,6 +45,8 @@ def invoke(
 
     Exit code 1 when the function answers with an error.
     """
+    if latest_start is not None and not event:
+        raise Misuse("--latest-start is for events: nobody waits for those", "Add --event.")
     body = _read_payload(payload)
     arguments: dict[str, Any] = {"FunctionName": name, "Payload": body}
     if qualifier:
@@ -45,7 +55,10 @@ def invoke(
         arguments["InvocationType"] = "Event"
     elif log:
         arguments["LogType"] = "Tail"
-    answer = connect(data).client("lambda", read_timeout_s=_READ_TIMEOUT_S).invoke(**arguments)
+    client = connect(data).client("lambda", read_timeout_s=_READ_TIMEOUT_S)
+    if latest_start is not None:
+        _defer(client, latest_start)
+    answer = client.invoke(**arguments)
     result = answer["Payload"].read()
     if as_json:
         emit_json(_summary(answer, result))
@@ -53,6 +66,15 @@ def invoke(
         _print(answer, result, event=event)
     if answer.get("FunctionError"):
         raise click.exceptions.Exit(1)
+
+
+def _defer(client: Any, latest_start_s: int) -> None:
+    """Let its calls say until when they may wait."""
+
+    def add(params: dict[str, Any], **_: object) -> None:
+        params["headers"][_LATEST_START] = str(latest_start_s)
+
+    client.meta.events.register("before-call.lambda.Invoke", add)
 
 
 def _read_payload(payload: str) -> bytes:
@@ -79,7 +101,8 @@ def _print(answer: dict[str, Any], result: bytes, *, event: bool) -> None:
         remark(base64.b64decode(answer["LogResult"]).decode(errors="replace").rstrip())
     request_id = answer["ResponseMetadata"].get("RequestId", "-")
     if event:
-        remark(f"accepted, request {request_id}; follow it with: forerun logs -f")
+        how = "accepted and deferred" if _deferred(headers) else "accepted"
+        remark(f"{how}, request {request_id}; follow it with: forerun logs -f")
         return
     parts = [answer.get("FunctionError") or "success"]
     if start := headers.get("x-forerun-start-type"):
@@ -100,6 +123,8 @@ def _summary(answer: dict[str, Any], result: bytes) -> dict[str, Any]:
         "StartType": headers.get("x-forerun-start-type"),
         "DurationMs": _number(headers.get("x-forerun-duration-ms")),
     }
+    if _deferred(headers):
+        summary["Deferred"] = True
     if "LogResult" in answer:
         summary["Log"] = base64.b64decode(answer["LogResult"]).decode(errors="replace")
     try:
@@ -122,6 +147,10 @@ def _is_binary(result: bytes) -> bool:
     except UnicodeDecodeError:
         return True
     return False
+
+
+def _deferred(headers: dict[str, str]) -> bool:
+    return headers.get("x-forerun-deferred") == "true"
 
 
 def _number(text: str | None) -> float | None:

@@ -15,12 +15,13 @@ from datetime import UTC, datetime
 import msgspec
 
 from forerun.aio import Clock, TaskOwner
+from forerun.control.deferring import Deferring
 from forerun.control.invoke import Invocation, Invoker, Reply
 from forerun.control.monitoring import Monitor
 from forerun.control.registry import Registry, Resolved
 from forerun.errors import ForerunError, NotFound, SandboxError, Throttled
 from forerun.model import EventInvokeConfig, InvocationRecord, Origin, Timings, parse_function_ref
-from forerun.scheduling import Backoff
+from forerun.scheduling import Backoff, due_at
 from forerun.storage import EventQueue, QueuedEvent
 from forerun.traces import xray_header
 
@@ -35,7 +36,10 @@ WIDEN_EVERY_S = 0.1
 
 
 class EventInvoker:
-    """Accepts events and runs them from the queue: a few at a time, up to ``in_flight`` where they take long."""
+    """Accepts events and runs them from the queue: a few at a time, up to ``in_flight`` where they take long.
+
+    Those that ``deferring`` takes in quiet moments run beside them, as many as it says.
+    """
 
     def __init__(  # noqa: PLR0913 the wiring of a service, all by keyword
         self,
@@ -45,6 +49,7 @@ class EventInvoker:
         invoker: Invoker,
         monitor: Monitor,
         backoff: Backoff,
+        deferring: Deferring,
         clock: Clock,
         in_flight: int,
     ) -> None:
@@ -53,6 +58,7 @@ class EventInvoker:
         self._invoker = invoker
         self._monitor = monitor
         self._backoff = backoff
+        self._deferring = deferring
         self._clock = clock
         self._most = in_flight
         self._slots = min(FEWEST_AT_ONCE, in_flight)
@@ -67,11 +73,15 @@ class EventInvoker:
     def start(self) -> None:
         """Begin to run what is queued, what an earlier server left included (after ``EventQueue.recover``)."""
         self._owner.spawn(self._run(), name="poller")
+        self._owner.spawn(self._run_deferred(), name="deferred")
         self._wake.set()
 
-    async def accept(self, resolved: Resolved, invocation: Invocation) -> None:
-        """Return when the event is on disk."""
+    async def accept(
+        self, resolved: Resolved, invocation: Invocation, *, patience_s: float = 0.0
+    ) -> None:
+        """Return when the event is on disk. It starts within ``patience_s`` seconds; at once where that is 0."""
         function = resolved.function
+        accepted = invocation.received
         await self._queue.put(
             QueuedEvent(
                 id=invocation.request_id,
@@ -81,14 +91,23 @@ class EventInvoker:
                 payload=invocation.payload,
                 client_context=invocation.client_context,
                 origin=self._monitor.rooted(invocation.origin, invocation.received),
-                accepted_at=invocation.received,
+                accepted_at=accepted,
+                due_at=due_at(accepted, patience_s),
+                latest_start=accepted + patience_s if patience_s else 0.0,
             )
         )
         self._wake.set()
+        if patience_s:
+            self._deferring.notice()
+
+    def deferrable(self) -> dict[str, object]:
+        """How many deferrable events wait and run, and what holds those that wait."""
+        return self._deferring.status()
 
     async def close(self, *, grace_s: float) -> None:
         """Take nothing more; let running attempts end, for at most ``grace_s`` seconds."""
         self._most = self._slots = 0
+        self._deferring.stop()
         deadline = self._clock.monotonic() + grace_s
         while self._running and self._clock.monotonic() < deadline:
             self._wake.clear()
@@ -102,32 +121,44 @@ class EventInvoker:
             self._wake.clear()
             await self._flush_finished()
             self._widen()
-            free = self._slots - len(self._running)
+            free = self._slots - self._ordinary
             events = (
                 await self._queue.claim(free, now=self._clock.now(), lease_s=LEASE_S)
                 if free > 0
                 else []
             )
-            for event in events:
-                self._running.add(event.id)
-                self._owner.spawn(self._attempt(event), name=f"event-{event.id}")
+            self._begin(events)
             if not events:
                 await self._idle()
+
+    async def _run_deferred(self) -> None:
+        while True:
+            self._begin(await self._deferring.take())
+
+    def _begin(self, events: list[QueuedEvent]) -> None:
+        for event in events:
+            self._running.add(event.id)
+            self._owner.spawn(self._attempt(event), name=f"event-{event.id}")
+
+    @property
+    def _ordinary(self) -> int:
+        """How many run that were due."""
+        return len(self._running) - self._deferring.running
 
     def _widen(self) -> None:
         """More at once while all are busy with long runs; few again when there is nothing to do."""
         now = self._clock.monotonic()
-        if not self._running:
+        if not self._ordinary:
             self._slots = min(FEWEST_AT_ONCE, self._most)
-        elif len(self._running) < self._slots or self._run_s < LONG_RUN_S:
+        elif self._ordinary < self._slots or self._run_s < LONG_RUN_S:
             return
         elif now - self._widened_at >= WIDEN_EVERY_S:
             self._slots = min(self._slots * 2, self._most)
             self._widened_at = now
 
     async def _idle(self) -> None:
-        wait = WIDEN_EVERY_S if 0 < len(self._running) == self._slots < self._most else IDLE_S
-        if self._slots > len(self._running) and (due := await self._queue.due_at()) is not None:
+        wait = WIDEN_EVERY_S if 0 < self._ordinary == self._slots < self._most else IDLE_S
+        if self._slots > self._ordinary and (due := await self._queue.due_at()) is not None:
             wait = min(IDLE_S, max(0.0, due - self._clock.now()))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), wait)
@@ -144,6 +175,7 @@ class EventInvoker:
     def _release(self, event: QueuedEvent) -> None:
         """Its run is over: another event may run; it is finished once its record is stored."""
         self._running.discard(event.id)
+        self._deferring.ended(event.id)
         self._wake.set()
 
     async def _again(self, event: QueuedEvent, delay_s: float, attempt: int) -> None:
@@ -177,6 +209,7 @@ class EventInvoker:
             return
         settlement = _Settlement(lambda: self._finish(event))
         began = self._clock.monotonic()
+        waited_s = max(0.001, self._clock.now() - event.accepted_at)
         try:
             reply = await self._invoker.run(
                 resolved,
@@ -188,16 +221,26 @@ class EventInvoker:
                     client_context=event.client_context,
                     origin=event.origin,
                     attempt=event.attempt,
+                    deferred_s=waited_s if event.latest_start else 0.0,
                 ),
                 settlement.stored,
             )
         except (Throttled, SandboxError):
-            delay = self._backoff.system_delay(event.refusals + 1, self._random.random())
-            left = event.accepted_at + config.max_age_s - self._clock.now()
-            await self._again(event, max(0.0, min(delay, left)), event.attempt)
+            await self._again(event, self._refused(event, config), event.attempt)
             return
         self._run_s += 0.2 * (self._clock.monotonic() - began - self._run_s)
         await self._settle(event, resolved, config, reply, settlement)
+
+    def _refused(self, event: QueuedEvent, config: EventInvokeConfig) -> float:
+        """Seconds until an event that the platform could not run is due; one that may wait waits on."""
+        now = self._clock.now()
+        if event.latest_start:
+            left = due_at(event.accepted_at, event.latest_start - event.accepted_at) - now
+            if left > 0:
+                self._deferring.refused()
+                return left
+        delay = self._backoff.system_delay(event.refusals + 1, self._random.random())
+        return max(0.0, min(delay, event.accepted_at + config.max_age_s - now))
 
     async def _settle(
         self,

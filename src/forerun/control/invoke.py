@@ -44,7 +44,9 @@ _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Invocation(msgspec.Struct, kw_only=True):
-    """What a caller asks for. ``received`` is epoch seconds; ``sink`` takes a streamed response."""
+    """What a caller asks for. ``received`` is epoch seconds; ``sink`` takes a streamed response; ``deferred_s`` is how many
+    seconds a deferrable event has waited.
+    """
 
     request_id: str
     payload: bytes
@@ -54,6 +56,7 @@ class Invocation(msgspec.Struct, kw_only=True):
     origin: Origin = NOTHING
     attempt: int = 1
     sink: ResponseSink | None = None
+    deferred_s: float = 0.0
 
 
 class Reply(msgspec.Struct, kw_only=True):
@@ -122,6 +125,7 @@ class Invoker:
             request_bytes=len(invocation.payload),
             trace_id=unsigned(context.header),
             timings=timings,
+            deferred_s=invocation.deferred_s,
         )
         try:
             with self._admission.admit(function.account, function.name, resolved.reserved):
@@ -154,7 +158,7 @@ class Invoker:
         foresight, run = self._foresight, None
         if foresight is None:
             return await self._host.run(spec, call, timings)
-        traffic = foresight.began(resolved, context, call.request_id, timings.admitted)
+        traffic = foresight.began(resolved, context, call.request_id, timings)
         try:
             run = await self._host.run(spec, call, timings)
         finally:
@@ -184,6 +188,8 @@ class Invoker:
         record.host = self._host.name
         record.placement = run.placement
         record.isolation = run.isolation
+        if record.deferred_s:
+            record.placement = f"{run.placement}; deferred {record.deferred_s:.1f} s"
         record.foresight = run.foresight
         record.cause = run.cause
         record.idle_mb_s = run.idle_mb_s

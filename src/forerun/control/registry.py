@@ -12,7 +12,7 @@ import msgspec
 
 from forerun.control.lookup import NUMBER, Lookup
 from forerun.control.policies import Policy, PolicyKind, parse_policy
-from forerun.control.tags import EGRESS_TAG, MONITORING_TAG
+from forerun.control.tags import DEFERRABLE_TAG, EGRESS_TAG, MONITORING_TAG
 from forerun.errors import StorageFailed
 from forerun.model import Egress, EventInvokeConfig, FunctionVersion
 from forerun.storage.event_invoke import EventInvokeStore
@@ -29,7 +29,8 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     """What a call to ``NAME[:QUALIFIER]`` means.
 
     ``qualifier`` is the one called, ``None`` without; ``reserved`` the function's reserved concurrency; ``policy`` the
-    resource policy of exactly that qualifier; ``recursion`` ``Allow`` or ``Terminate``.
+    resource policy of exactly that qualifier; ``recursion`` ``Allow`` or ``Terminate``;
+    ``deferrable_s`` how many seconds its events may wait.
     """
 
     function: FunctionVersion
@@ -39,6 +40,7 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     event_config: EventInvokeConfig | None = None
     policy: Policy | None = None
     recursion: str = "Terminate"
+    deferrable_s: int = 0
 
 
 _Split = tuple[tuple[float, Resolved], ...]
@@ -194,6 +196,7 @@ class Registry:
                 event_config=event_config,
                 policy=_compiled(policy.statements) if policy else None,
                 recursion=record.recursion,
+                deferrable_s=int(record.tags.get(DEFERRABLE_TAG, "0")),
             )
             split.append((bound, resolved))
         return tuple(split)

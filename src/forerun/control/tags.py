@@ -1,4 +1,7 @@
-"""Tags of functions and event source mappings; two of them say what a function may reach, and whether it is monitored."""
+"""Tags of functions and event source mappings.
+
+Three of them say what a function may reach, whether it is monitored, and how long its events may wait.
+"""
 
 import re
 from collections.abc import Sequence
@@ -15,9 +18,12 @@ KEY_CHARACTERS = 128
 VALUE_CHARACTERS = 256
 EGRESS_TAG = "forerun:egress"
 MONITORING_TAG = "forerun:monitoring"
+DEFERRABLE_TAG = "forerun:deferrable"
+LONGEST_WAIT_S = 21_600
 RETRIES = 5
 
 _TEXT = re.compile(r"[\w\s.:/=+\-@]*")
+_SECONDS = re.compile(r"[0-9]{1,5}", re.ASCII)
 _MONITORING = re.compile(r"on|off|auto|[1-9][0-9]{0,5}|1000000")
 
 
@@ -44,6 +50,13 @@ def check_tags(tags: dict[str, str]) -> None:
     if monitoring is not None and not _MONITORING.fullmatch(monitoring):
         raise InvalidInput(
             f"The tag {MONITORING_TAG} must be on, off, auto, or a number from 1 to 1000000 for one execution in so many"
+        )
+    deferrable = tags.get(DEFERRABLE_TAG)
+    if deferrable is not None and not (
+        _SECONDS.fullmatch(deferrable) and int(deferrable) <= LONGEST_WAIT_S
+    ):
+        raise InvalidInput(
+            f"The tag {DEFERRABLE_TAG} must be a number of seconds from 0 to {LONGEST_WAIT_S} that its events may wait"
         )
 
 

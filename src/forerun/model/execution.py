@@ -196,7 +196,7 @@ class InvocationRecord(msgspec.Struct, kw_only=True):
     ``foresight`` is ``hit`` when it ran in a sandbox that was there because the call was expected, ``miss`` when it had to
     wait for one, else empty. ``cause`` says what that expectation was drawn from: the request id of the execution that was
     likely to call it, or a reason in words. ``idle_mb_s`` is what sandboxes of this version have cost without working since
-    the invocation before, in MB times seconds.
+    the invocation before, in MB times seconds. ``deferred_s`` is how many seconds a deferrable event waited for a quiet moment.
     """
 
     request_id: str
@@ -224,3 +224,4 @@ class InvocationRecord(msgspec.Struct, kw_only=True):
     foresight: str = ""
     cause: str = ""
     idle_mb_s: float = 0.0
+    deferred_s: float = 0.0

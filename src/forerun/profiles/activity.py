@@ -55,6 +55,7 @@ class Activity:
         self._peaks = peaks
         self._at = 0
         self._unread = 0
+        self._ordinary = self._ordinary_before = 0
         self._minutes: dict[Key, Minute] = {}
         self._dirty: set[Key] = set()
         self._closed: list[tuple[int, Key, Minute]] = []
@@ -83,6 +84,8 @@ class Activity:
             if record.timings.answered >= self._at + MINUTE_S:
                 self._turn(record.timings.answered)
                 minutes = self._minutes
+            if not record.deferred_s:
+                self._ordinary += 1
             key = record.account, record.name
             minute = minutes.get(key)
             if minute is None:
@@ -144,6 +147,16 @@ class Activity:
         last = await self.series(account, name, since=now - HOUR_S, until=now, step_s=MINUTE_S)
         return whole.versions.get(version, 0), float(last.versions.get(version, 0))
 
+    def load(self) -> float:
+        """Calls per minute of all functions now, but for those that were deferred to a quiet moment."""
+        self._turn(self._clock.now())
+        return float(max(self._ordinary, self._ordinary_before))
+
+    async def loads(self) -> list[tuple[int, float]]:
+        """The same of each past hour that is kept and complete, with the moment it began."""
+        since = int(self._clock.now() - self._days * _DAY_S)
+        return [(at, calls * MINUTE_S / HOUR_S) for at, calls in await self._store.hours(since)]
+
     async def sweep(self) -> None:
         """Make hours of the minutes that are over, and remove what is kept no longer."""
         now = int(self._clock.now())
@@ -193,17 +206,19 @@ class Activity:
 
     async def _roll(self, hour: int) -> None:
         rows: list[ActivityRow] = []
+        ordinary = 0
         for number, (account, name) in enumerate(await self._store.active(hour, hour + HOUR_S)):
             whole = Minute()
             minutes = await self._store.between(account, name, MINUTE_S, hour, hour + HOUR_S)
             for _, body in minutes:
                 whole.merge(self._decode(body))
+            ordinary += whole.calls - whole.deferred
             rows.append(self._row(hour, (account, name), whole, HOUR_S))
             if number % _AT_ONCE == _AT_ONCE - 1:
                 await self._store.put(rows)
                 rows.clear()
         await self._store.put(rows)
-        await self._store.complete(hour)
+        await self._store.complete(hour, ordinary)
 
     def _turn(self, now: float) -> None:
         """Begin another minute, when ``now`` is in a later one."""
@@ -213,6 +228,8 @@ class Activity:
         self._closed += ((self._at, key, self._minutes[key]) for key in self._dirty)
         self._dirty.clear()
         self._minutes = {}
+        self._ordinary_before = self._ordinary if at == self._at + MINUTE_S else 0
+        self._ordinary = 0
         self._at = at
 
     def _take_peaks(self) -> None:

@@ -11,7 +11,7 @@ from forerun.profiles.sketch import Sketch
 
 class Minute(msgspec.Struct, array_like=True, gc=False):
     """Counts of attempts; ``duration`` and ``init`` are milliseconds of those that ran. ``peak`` is how many ran at once
-    at most.
+    at most, ``deferred`` how many had waited for a quiet moment.
     """
 
     calls: int = 0
@@ -23,10 +23,13 @@ class Minute(msgspec.Struct, array_like=True, gc=False):
     versions: dict[str, int] = {}
     duration: Sketch = msgspec.field(default_factory=Sketch)
     init: Sketch = msgspec.field(default_factory=Sketch)
+    deferred: int = 0
 
     def count(self, record: InvocationRecord) -> None:
         """One attempt ended or was refused."""
         self.calls += 1
+        if record.deferred_s:
+            self.deferred += 1
         versions, version = self.versions, record.version
         versions[version] = versions.get(version, 0) + 1
         status = record.status

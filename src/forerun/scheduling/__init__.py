@@ -2,11 +2,13 @@
 
 ``Admission`` grants a ``Lease`` or raises ``Throttled``; ``Backoff`` gives the delays of asynchronous retries.
 ``parse_schedule`` reads AWS's schedule expressions; ``track`` and ``settle`` say how much capacity a function shall have.
+``Deferral`` says which events that may wait are run now, by ``Room`` and by what is ``Usual`` at this hour.
 ``Preparer`` says what a host shall hold for what is expected, ``pool_floor`` how many sandboxes wait unassigned.
 """
 
 from forerun.scheduling.admission import Admission, Lease
 from forerun.scheduling.backoff import Backoff
+from forerun.scheduling.deferral import Deferral, Room, Turn, Usual, due_at
 from forerun.scheduling.pooling import Floor, Periodic, pool_floor
 from forerun.scheduling.preparing import FOREVER, OVERLAP_S, Decision, Demand, Preparer
 from forerun.scheduling.schedules import Schedule, latest_due, parse_schedule
@@ -30,6 +32,7 @@ __all__ = [
     "Backoff",
     "Bounds",
     "Decision",
+    "Deferral",
     "Demand",
     "Floor",
     "Forecast",
@@ -38,9 +41,13 @@ __all__ = [
     "Periodic",
     "Periods",
     "Preparer",
+    "Room",
     "Schedule",
     "Target",
+    "Turn",
+    "Usual",
     "Wanted",
+    "due_at",
     "foreseen",
     "latest_due",
     "parse_schedule",

@@ -31,6 +31,9 @@ _NAMES = """
 SELECT DISTINCT account, name FROM activity WHERE step = $1 AND at >= $2 AND at < $3 ORDER BY account, name
 """
 _COMPLETE = "SELECT MAX(at) FROM activity WHERE account = '' AND step = $1 AND name = ''"
+_HOURS = """
+SELECT at, calls FROM activity WHERE account = '' AND step = $1 AND name = '' AND at >= $2 AND errors > 0 ORDER BY at
+"""
 _FIRST = "SELECT MIN(at) FROM activity WHERE step = $1"
 _DELETE = """
 DELETE FROM activity WHERE (account, step, name, at) IN
@@ -116,9 +119,14 @@ class ActivityStore:
         ((first,),) = await self._db.fetch(_FIRST, MINUTE_S)
         return int(first) // HOUR_S * HOUR_S if first is not None else 0
 
-    async def complete(self, hour: int) -> None:
-        """The hour that begins then has all its rows."""
-        await self.put([ActivityRow("", HOUR_S, "", hour, 0, 0, 0, b"")])
+    async def complete(self, hour: int, calls: int) -> None:
+        """The hour that begins then has all its rows; ``calls`` were not deferred."""
+        # Rows of before that number was kept have 0 in place of the 1.
+        await self.put([ActivityRow("", HOUR_S, "", hour, calls, 1, 0, b"")])
+
+    async def hours(self, since: int) -> list[tuple[int, int]]:
+        """When each complete hour began, and its calls that were not deferred."""
+        return [(at, calls) for at, calls in await self._db.fetch(_HOURS, HOUR_S, since)]
 
     async def trim(self, step: int, before: int) -> int:
         """Remove rows of ``step`` that begin before; how many. It works in small transactions."""

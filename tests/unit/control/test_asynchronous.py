@@ -7,6 +7,7 @@ import pytest
 
 from forerun.aio import SystemClock
 from forerun.control.asynchronous import EventInvoker
+from forerun.control.deferring import Deferring, Surroundings
 from forerun.control.invoke import Invocation, Reply
 from forerun.control.monitoring import Monitor
 from forerun.control.registry import Resolved
@@ -19,7 +20,7 @@ from forerun.model import (
     LoggingConfig,
     Timings,
 )
-from forerun.scheduling import Backoff
+from forerun.scheduling import Admission, Backoff, Deferral
 from forerun.settings import MonitoringSettings
 from forerun.storage import EventQueue, open_sqlite
 
@@ -47,6 +48,10 @@ def function(name):
 
 def make_monitor():
     return Monitor(MonitoringSettings(), key=b"k" * 32, running=lambda _: None)
+
+
+async def no_loads():
+    return []
 
 
 class FakeRegistry:
@@ -109,8 +114,11 @@ class FakeInvoker:
 
 
 class Rig:
+    """``booked_mb`` of 1,024 are in use; half of them must be free for deferrable events."""
+
     def __init__(self, queue, invoker, config):
         self.queue = queue
+        self.booked_mb = 0
         self.invoker = invoker
         self.registry = FakeRegistry(config)
         self.events = EventInvoker(
@@ -119,14 +127,24 @@ class Rig:
             invoker=invoker,
             monitor=invoker.monitor,
             backoff=Backoff(retry_s=0.01, system_min_s=0.01, system_max_s=0.02, jitter=0.0),
+            deferring=Deferring(
+                queue=queue,
+                admission=Admission(),
+                deferral=Deferral(idle_percent=50, at_once=2),
+                around=Surroundings(
+                    memory=lambda: (1024, self.booked_mb), load=lambda: 0.0, loads=no_loads
+                ),
+                clock=SystemClock(),
+                lease_s=60,
+            ),
             clock=SystemClock(),
             in_flight=4,
         )
 
-    async def accept(self, request_id="r1", **changes):
+    async def accept(self, request_id="r1", patience_s=0.0, **changes):
         values = {"payload": b'{"a":1}', "received": SystemClock().now(), "request_id": request_id}
         resolved = Resolved(function=function("work"), qualifier=None, invoked_arn="arn")
-        await self.events.accept(resolved, Invocation(**(values | changes)))
+        await self.events.accept(resolved, Invocation(**(values | changes)), patience_s=patience_s)
 
     async def emptied(self):
         async with asyncio.timeout(10):
@@ -231,3 +249,92 @@ async def test_an_event_stays_queued_until_its_record_is_stored(rig):
     other = await rig()
     await other.emptied()
     assert len(other.invoker.calls) == 1
+
+
+async def calls_of(made, count):
+    async with asyncio.timeout(10):
+        while len(made.invoker.calls) < count:
+            await asyncio.sleep(0.005)
+    return [call for _, call in made.invoker.calls]
+
+
+async def test_a_deferrable_event_runs_as_soon_as_there_is_room(rig):
+    made = await rig()
+    made.booked_mb = 513
+    await made.accept(patience_s=600)
+    await made.accept("plain")
+    held = {"waiting": 1, "running": 0, "held_by": "50 % of the memory is booked"}
+    async with asyncio.timeout(10):
+        while made.queue.depth().events > 1 or made.events.deferrable() != held:
+            await asyncio.sleep(0.005)
+    made.booked_mb = 512
+    await made.emptied()
+    plain, deferred = await calls_of(made, 2)
+    assert (plain.request_id, plain.deferred_s) == ("plain", 0.0)
+    assert deferred.request_id == "r1"
+    assert deferred.deferred_s > 0
+    assert made.events.deferrable() == {"waiting": 0, "running": 0, "held_by": ""}
+
+
+async def test_a_deferrable_event_starts_before_its_latest_start_whatever_goes_on(rig):
+    made = await rig()
+    made.booked_mb = 1024
+    began = SystemClock().now()
+    await made.accept(patience_s=4.0)
+    [call] = await calls_of(made, 1)
+    assert 2.9 < call.deferred_s <= SystemClock().now() - began < 4.0
+
+
+async def test_deferrable_events_are_taken_by_their_latest_start(rig):
+    made = await rig(start=False)
+    for name, patience_s in (("c", 900), ("a", 300), ("d", 1200), ("b", 600)):
+        await made.accept(name, patience_s=patience_s)
+    made.events.start()
+    assert [call.request_id for call in await calls_of(made, 4)] == ["a", "b", "c", "d"]
+
+
+async def test_deferrable_events_never_take_the_place_of_others(rig):
+    made = await rig()
+    release, running = asyncio.Event(), []
+    ran = made.invoker.run
+
+    async def hold(resolved, invocation, on_stored=None):
+        running.append(invocation.request_id)
+        if invocation.deferred_s:
+            await release.wait()
+        return await ran(resolved, invocation, on_stored)
+
+    made.invoker.run = hold
+    for number in range(6):
+        await made.accept(f"d{number}", patience_s=600)
+    async with asyncio.timeout(10):
+        while len(running) < 2:
+            await asyncio.sleep(0.005)
+    for number in range(8):
+        await made.accept(f"p{number}")
+    assert {call.request_id for call in await calls_of(made, 8)} == {f"p{n}" for n in range(8)}
+    assert len(running) == 10
+    assert made.events.deferrable()["running"] == 2
+    release.set()
+    await made.emptied()
+
+
+async def test_a_deferrable_event_that_finds_no_room_waits_on(rig):
+    made = await rig(Throttled("Rate Exceeded.", reason="x"))
+    await made.accept(patience_s=600)
+    first, second = await calls_of(made, 2)
+    assert (first.attempt, second.attempt) == (1, 1)
+    assert second.deferred_s > first.deferred_s + 0.9
+    await made.emptied()
+
+
+async def test_a_deferrable_event_that_fails_is_retried_like_any_other(rig):
+    made = await rig("Boom", "Boom")
+    await made.accept(patience_s=600)
+    calls = await calls_of(made, 3)
+    assert [(call.attempt, call.deferred_s > 0) for call in calls] == [
+        (1, True),
+        (2, False),
+        (3, False),
+    ]
+    await made.emptied()

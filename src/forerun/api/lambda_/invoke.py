@@ -17,6 +17,7 @@ from forerun.api.protocol.eventstream import invoke_complete, payload_chunks
 from forerun.api.response import Response
 from forerun.control.asynchronous import EventInvoker
 from forerun.control.authorization import Authorizer
+from forerun.control.deferring import LATEST_START, patience_s
 from forerun.control.invoke import Invocation, Invoker, Reply
 from forerun.control.monitoring import Monitor
 from forerun.control.registry import Registry, Resolved
@@ -27,6 +28,7 @@ SYNC_BYTES = 6 * 1024 * 1024
 EVENT_BYTES = 1024 * 1024
 TAIL_BYTES = 4096
 CLIENT_CONTEXT_BYTES = 3583
+_LATEST_START = LATEST_START.lower().encode()
 
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 
@@ -68,9 +70,7 @@ class Invocations:
         invocation.origin = self._origin(caller, resolved, headers)
         answer = [(b"x-amzn-requestid", caller.request_id.encode())]
         if kind == b"Event":
-            invocation.invocation_type = "Event"
-            await self._events.accept(resolved, invocation)
-            return Response(202, answer)
+            return await self._accept(resolved, invocation, headers, answer)
         if kind == b"DryRun":
             return Response(204, answer)
         reply = await self._invoker.run(resolved, invocation)
@@ -85,6 +85,21 @@ class Invocations:
         if headers.get(b"x-amz-log-type") == b"Tail":
             answer.append((b"x-amz-log-result", tail(reply.log())))
         return Response(200, answer, reply.payload)
+
+    async def _accept(
+        self,
+        resolved: Resolved,
+        invocation: Invocation,
+        headers: Mapping[bytes, bytes],
+        answer: list[tuple[bytes, bytes]],
+    ) -> Response:
+        asked = headers.get(_LATEST_START)
+        patience = patience_s(resolved, None if asked is None else asked.decode("latin-1"))
+        invocation.invocation_type = "Event"
+        await self._events.accept(resolved, invocation, patience_s=patience)
+        if patience:
+            answer.append((b"x-forerun-deferred", b"true"))
+        return Response(202, answer)
 
     async def stream(
         self,
@@ -149,6 +164,10 @@ class Invocations:
         if b"x-amz-durable-execution-name" in headers:
             raise Unsupported(
                 "Durable executions are not served yet; invoke without DurableExecutionName"
+            )
+        if _LATEST_START in headers and kind == b"RequestResponse":
+            raise InvalidInput(
+                f"{LATEST_START} is for InvocationType Event: nobody waits for those"
             )
         limit = EVENT_BYTES if kind == b"Event" else SYNC_BYTES
         if len(body) > limit:

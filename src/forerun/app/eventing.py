@@ -1,0 +1,58 @@
+"""What runs events: the queue's poller, and who takes deferrable events in quiet moments."""
+
+from collections.abc import Callable
+
+from forerun.aio import Clock
+from forerun.app.state import State
+from forerun.app.watching import Watching
+from forerun.control.asynchronous import LEASE_S, EventInvoker
+from forerun.control.deferring import Deferring, Surroundings
+from forerun.control.invoke import Invoker
+from forerun.control.registry import Registry
+from forerun.host import HostStats
+from forerun.scheduling import Admission, Backoff, Deferral
+from forerun.settings import Settings
+
+# Of the events that may run at once, deferrable ones get this part, and at least one.
+DEFERRED_SHARE = 4
+
+
+def make_events(  # noqa: PLR0913 the wiring of a service, mostly by keyword
+    settings: Settings,
+    state: State,
+    clock: Clock,
+    *,
+    registry: Registry,
+    invoker: Invoker,
+    watching: Watching,
+    admission: Admission,
+    stats: Callable[[], HostStats],
+) -> EventInvoker:
+    """Construct it."""
+
+    def memory() -> tuple[int, int]:
+        now = stats()
+        return now.memory_mb, now.booked_mb
+
+    return EventInvoker(
+        queue=state.queue,
+        registry=registry,
+        invoker=invoker,
+        monitor=watching.monitor,
+        backoff=Backoff(retry_s=settings.events.retry_s),
+        deferring=Deferring(
+            queue=state.queue,
+            admission=admission,
+            deferral=Deferral(
+                idle_percent=settings.foresight.defer_idle_percent,
+                at_once=max(1, settings.events.at_once // DEFERRED_SHARE),
+            ),
+            around=Surroundings(
+                memory=memory, load=watching.activity.load, loads=watching.activity.loads
+            ),
+            clock=clock,
+            lease_s=LEASE_S,
+        ),
+        clock=clock,
+        in_flight=settings.events.at_once,
+    )
