@@ -41,6 +41,9 @@ DECIDED_AT_ONCE = 500
 HURRIED_AT_ONCE = 64
 # Functions that running executions lead to are attended to at once, but not more often than this.
 HURRY_S = 0.02
+# Executions that are waited for until their handlers begin; shorter starts are not worth it.
+STARTING = 1_000
+SHORTEST_START_S = 0.05
 LEARN_S = 2.0
 COMPLAIN_S = 60.0
 # Beside its init a sandbox costs about so much.
@@ -100,6 +103,7 @@ class Foresight:
         self._last_monotonic = clock.monotonic()
         self._attended: dict[Qualified, None] = {}
         self._hurried: dict[Qualified, None] = {}
+        self._starting: dict[str, Timings] = {}
         self._hurrying = False
         self._hurried_at = 0.0
         self._complained_at = -COMPLAIN_S
@@ -137,9 +141,10 @@ class Foresight:
     # -- told by every call --------------------------------------------------------------------------------------
 
     def began(
-        self, resolved: Resolved, context: TraceContext, request_id: str, now: float
+        self, resolved: Resolved, context: TraceContext, request_id: str, timings: Timings
     ) -> Traffic | None:
-        """An execution begins; what it gives is for ``ended``. Never raises."""
+        """An execution was admitted; what this gives is for ``ended``. ``timings`` go on being filled. Never raises."""
+        now = timings.admitted
         try:
             traffic = self.arrivals.began(resolved, now)
             if traffic.followed:
@@ -150,6 +155,8 @@ class Foresight:
                     request_id,
                     max(now, self._last),
                 )
+                if len(self._starting) < STARTING:
+                    self._starting[context.span_id] = timings
                 self._hurry(changed)
         except Exception:  # noqa: BLE001  no call may fail by what is looked ahead
             self._complain()
@@ -175,6 +182,7 @@ class Foresight:
                 if run.start_type is not StartType.WARM or run.foresight:
                     self._started(traffic, resolved, run, timings)
             if traffic.followed:
+                self._starting.pop(context.span_id, None)
                 self._hurry(self.traversals.ended(context.span_id, self.now()))
         except Exception:  # noqa: BLE001  no call may fail by what is looked ahead
             self._complain()
@@ -219,9 +227,19 @@ class Foresight:
         for function in list(attended)[:ATTENDED_AT_ONCE]:
             del attended[function]
             self.outlook.attend(function, now)
+        self._await_starts(now)
         self._hurry(self.traversals.changed(now))
         self.aims.tick(now, DECIDED_AT_ONCE)
         self.pools.turn(now)
+
+    def _await_starts(self, now: float) -> None:
+        """Executions whose sandboxes are still being started call nobody yet."""
+        for execution, timings in list(self._starting.items()):
+            if timings.loaded:
+                del self._starting[execution]
+            began = timings.loaded or now
+            if began - timings.admitted > SHORTEST_START_S:
+                self._hurry(self.traversals.delayed(execution, began))
 
     def _hurry(self, functions: Iterable[Qualified]) -> None:
         """Attend to these before the next turn: running executions lead to them."""
