@@ -27,6 +27,8 @@ def brief(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "FORERUN_HOST_KEEP_ALIVE_MIN_S": "2",
         "FORERUN_HOST_KEEP_ALIVE_MAX_S": "8",
         "FORERUN_SANDBOX_INIT_TIMEOUT_S": "2",
+        # What is tested is the own rule of a host.
+        "FORERUN_FORESIGHT_ENABLED": "false",
     }
     with running(tmp_path_factory.mktemp("brief") / "data", settings=settings) as server:
         yield server
