@@ -153,7 +153,7 @@ def _held_until(slot: Slot[S], own: float) -> float:
     if family is None or hold is None or own >= slot.retire_at:
         return own
     if slot.provisioned or family.idle <= hold.standby.idle:
-        return min(hold.until, slot.retire_at)
+        return max(own, min(hold.until, slot.retire_at))
     linger_s = hold.standby.linger_s
     return own if linger_s is None else min(slot.idle_since + linger_s, slot.retire_at)
 

@@ -89,6 +89,7 @@ class Preparations:
         if not self._runs(hold.spec.runtime):
             why = f"this machine has no interpreter for {hold.spec.runtime}"
             hold.failed(why, self._clock.monotonic())
+            self._dispatch.pool.touch(hold)
             return
         provisioned, others = holds.lacks(hold)
         for number in range(provisioned + others):
