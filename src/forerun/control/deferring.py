@@ -100,10 +100,14 @@ class Deferring:
         """Wait until it is time to look, and answer the events to run now, the earliest latest start first."""
         await self._wait()
         try:
-            events = await self._look()
+            return await self.look()
         except ForerunError as error:
             log.warning("deferrable events cannot be looked for now: %s", error.message)
             return []
+
+    async def look(self) -> list[QueuedEvent]:
+        """The events to run now. Raises ``StorageFailed``."""
+        events = await self._claim()
         self._running.update(event.id for event in events)
         return events
 
@@ -136,7 +140,7 @@ class Deferring:
             await asyncio.wait_for(self._wake.wait(), LOOK_S if self._queue.deferred() else IDLE_S)
         self._wake.clear()
 
-    async def _look(self) -> list[QueuedEvent]:
+    async def _claim(self) -> list[QueuedEvent]:
         waiting = list(self._queue.deferred())
         if self._stopped or not waiting or self._clock.monotonic() < self._paused_until:
             return []

@@ -202,3 +202,36 @@ async def written(db, rows) -> None:
             return
         await settle()
     assert await db.fetch("SELECT calls FROM activity") == rows
+
+
+async def test_the_load_counts_all_but_what_was_deferred(activity, clock):
+    await activity.consume([ended(MIDNIGHT), ended(MIDNIGHT, deferred_s=5.0), ended(MIDNIGHT + 1)])
+    assert activity.load() == 2.0
+    clock.jump(60)
+    await activity.consume([ended(MIDNIGHT + 61)])
+    assert activity.load() == 2.0
+    clock.jump(60)
+    assert activity.load() == 1.0
+    clock.jump(120)
+    assert activity.load() == 0.0
+    await activity.close()
+
+
+async def test_the_load_of_past_hours_is_kept(db, clock, activity):
+    for hour, calls in enumerate((60, 120)):
+        at = MIDNIGHT + hour * HOUR_S
+        await activity.consume(
+            [
+                *(ended(at + number) for number in range(calls)),
+                *(ended(at + number, deferred_s=1.0) for number in range(7)),
+            ]
+        )
+    await activity.flush()
+    clock.jump(2 * HOUR_S + 200)
+    await activity.sweep()
+    loads = [(MIDNIGHT, 1.0), (MIDNIGHT + HOUR_S, 2.0)]
+    assert await activity.loads() == loads
+    await activity.close()
+    again = started(db, clock)
+    assert await again.loads() == loads
+    await again.close()
