@@ -6,6 +6,7 @@ from typing import Any
 from forerun.api.caller import Caller
 from forerun.api.learned import own_function
 from forerun.api.platform import Query, Route
+from forerun.api.traversals import shown_traversal
 from forerun.control.foresight import Foresight
 from forerun.control.notebook import Notebook
 from forerun.control.registry import Registry
@@ -63,7 +64,9 @@ class ForecastRoutes:
         return {
             "Enabled": foresight.active,
             "Now": now,
-            "Running": foresight.traversals.live(caller.account, now),
+            "Running": [
+                shown_traversal(each) for each in foresight.traversals.live(caller.account, now)
+            ],
             "Held": [
                 {"FunctionName": function.name, "Qualifier": function.qualifier, **held}
                 for function in foresight.aims.functions(caller.account, MOST_ITEMS)
