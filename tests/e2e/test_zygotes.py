@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.servers import FORERUN, Server, eventually, running
 
-pytestmark = [pytest.mark.root, pytest.mark.slow]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(150)]
 
 SLOW = """
 import asyncio, sqlite3, unittest.mock, xml.dom.minidom
@@ -28,7 +28,9 @@ STARTS = 7
 
 def server_with(data: Path, **settings: str) -> Any:
     named = {f"FORERUN_SANDBOX_{name.upper()}": value for name, value in settings.items()}
-    return running(data / "data", settings={"FORERUN_SANDBOX_ZYGOTE_LOOK_S": "0.3", **named})
+    # What is prepared ahead starts as fast as anything; here it is the start itself that counts.
+    fixed = {"FORERUN_SANDBOX_ZYGOTE_LOOK_S": "0.3", "FORERUN_FORESIGHT_ENABLED": "false"}
+    return running(data / "data", settings={**fixed, **named})
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,7 @@ def test_who_imports_slow_modules_starts_sooner_and_nobody_later(
     grown = eventually(lambda: zygote_of(learning, "slow"), within=20)
     shown = zygotes(learning)[grown]
     assert {"asyncio", "sqlite3", "unittest.mock", "xml.dom.minidom"} <= set(shown["modules"])
-    assert [each["name"] for each in shown["functions"]] == ["slow"]
+    assert any("slow" in each["names"] for each in shown["functions"])
     assert shown["saved_ms_per_hour"] > 0
     after = {label: init_ms(learning, label) for label in before}
     assert after["slow"] < 0.4 * before["slow"], (before, after)
@@ -122,6 +124,12 @@ def test_another_use_is_another_choice(tmp_path: Path) -> None:
         eventually(lambda: grown not in zygotes(server) or grown == other, within=30)
         # With nothing called any more, nothing is held for it.
         eventually(lambda: all("+" not in name for name in zygotes(server)), within=40)
+
+        def waiting() -> int:
+            pools = server.platform("/forerun/status")["pool"]
+            return sum(count for name, count in pools.items() if "+" in name)
+
+        eventually(lambda: not waiting(), within=40)
         assert server.call(first) == 7
         assert start(server, first)["status"] == "success"
 

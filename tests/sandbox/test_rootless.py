@@ -40,6 +40,11 @@ async def main(data):
             print(await sandbox.assign(spec, deadline=time.monotonic() + 10), file=sys.stderr)
             paths = ["/.code", "/var/task", "/tmp", str(data / "own-file"), "/etc/shadow"]
             answers.append(json.loads((await sandbox.invoke(make_call({"paths": paths}))).payload))
+        await jails.nursery.grow(runtime + "+a", runtime, ["sqlite3"])
+        await jails.nursery.grow(runtime + "+b", runtime + "+a", ["asyncio"])
+        sandbox = await jails.create(runtime + "+b")
+        print(await sandbox.assign(spec, deadline=time.monotonic() + 10), file=sys.stderr)
+        answers.append(json.loads((await sandbox.invoke(make_call({"paths": paths}))).payload))
         origin = await jails.create(runtime)
         spec = make_spec(data / "code" / "a", runtime=runtime, snap_start=True)
         print(await jails.snapshot(origin, spec, deadline=time.monotonic() + 10), file=sys.stderr)
@@ -56,10 +61,10 @@ asyncio.run(main(Path(sys.argv[1])))
 
 def test_confines_as_an_ordinary_user() -> None:
     with as_ordinary_user(SCENARIO) as (data, printed):
-        first, second, copied = printed
-        assert first["pids"] == second["pids"] == ["1"]
+        first, second, sprouted, copied = printed
+        assert first["pids"] == second["pids"] == sprouted["pids"] == ["1"]
         assert copied["pids"] == ["1", "2"], "its own, and the one that keeps its namespaces"
-        for found in (first, second, copied):
+        for found in (first, second, sprouted, copied):
             assert found["uid"] == 993
             assert int(found["caps"], 16) == 0
             assert found["/.code"] == []

@@ -87,6 +87,19 @@ def handler(event, context):
     assert answers[0]["zones"] == ["/var/task/zones"]
 
 
+async def test_a_snapshot_can_be_taken_in_its_sandboxes(
+    jails: JailSandboxes, tmp_path: Path
+) -> None:
+    await jails.nursery.grow(GROWN, RUNTIME, SLOW)
+    spec = make_spec(write_code(tmp_path / "code", SOURCE), snap_start=True, version="1")
+    template = await jails.create(GROWN)
+    report = await jails.snapshot(template, spec, deadline=time.monotonic() + 10)
+    assert isinstance(report, InitReport), report
+    copied = await jails.restore(template)
+    await copied.assign(spec, deadline=time.monotonic() + 10)
+    assert await answer(copied) == {"had": True, "db": 7}
+
+
 async def test_sprouts_sprout_and_share_memory(jails: JailSandboxes, tmp_path: Path) -> None:
     await jails.nursery.grow(GROWN, RUNTIME + WITH_SDK, ["sqlite3"])
     await jails.nursery.grow(f"{RUNTIME}+more", GROWN, ["asyncio"])

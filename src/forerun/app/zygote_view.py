@@ -1,5 +1,7 @@
 """What is told of zygotes: which there are, why, and what functions import. Of functions only the caller's own."""
 
+from typing import Any
+
 from forerun.app.zygotes import Grove, Zygotes
 from forerun.sandbox import ZygoteInfo
 
@@ -41,14 +43,13 @@ class ZygoteView:
         """The functions that were started last, with what they import, longest first."""
         found: list[dict[str, object]] = []
         for key, known in reversed(self._all.functions.items()):
-            if known.account != account or name not in ("", known.name):
+            if known.account != account or (name and name not in known.names):
                 continue
             grove = self._all.groves.get(known.runtime)
             placed = grove.placed.get(key) if grove else None
             found.append(
                 {
-                    "name": known.name,
-                    "version": known.version,
+                    "names": dict(known.names),
                     "zygote": known.runtime + (placed.ending if placed else known.usual),
                     "spared_ms": round(placed.spared_ms, 1) if placed else 0.0,
                     "imports": [
@@ -81,14 +82,13 @@ class ZygoteView:
             "other_functions": len(served) - len(own),
         }
 
-    def _served(self, grove: Grove, ending: str) -> "list[tuple[str, dict[str, str | float]]]":
+    def _served(self, grove: Grove, ending: str) -> list[tuple[str, dict[str, Any]]]:
         found = []
         for key, placed in grove.placed.items():
             known = self._all.functions.get(key)
             if placed.ending == ending and known is not None:
-                entry: dict[str, str | float] = {
-                    "name": known.name,
-                    "version": known.version,
+                entry = {
+                    "names": dict(known.names),
                     "spared_ms": round(placed.spared_ms, 1),
                     "starts_per_hour": round(placed.per_hour, 2),
                     "saved_ms_per_hour": round(placed.spared_ms * placed.per_hour, 1),

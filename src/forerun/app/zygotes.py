@@ -37,6 +37,7 @@ AGAIN_LOOKS = 12
 RETRY_LOOKS = 12
 FUNCTIONS_MAX = 10_000
 MODULES_MAX = 64
+NAMES_MAX = 16
 ENDINGS_MAX = 1000
 # Sandboxes that wait in a pool are booked with so much.
 POOLED_MB = 8
@@ -56,13 +57,12 @@ class Placed(NamedTuple):
 
 @dataclass
 class Known:
-    """A function as its starts have shown it: who it is, and the last that is known of each of its imports."""
+    """Code as its starts have shown it: the functions it is of (name -> version), and the last that is known of each import."""
 
     account: str
-    name: str
     runtime: str
     usual: str
-    version: str = ""
+    names: dict[str, str] = field(default_factory=dict)
     imports: dict[str, Import] = field(default_factory=dict)
 
 
@@ -178,7 +178,7 @@ class Zygotes:
         if nursery.has(name):
             return
         if len(self._modules) >= ENDINGS_MAX:
-            self._modules = {**ROOTS, **{each.ending: each.modules for each in grove.wanted}}
+            self._forget_endings()
         self._modules[one.ending] = one.modules
         modules = sorted(one.modules - self._modules[one.parent])
         loaded = await nursery.grow(name, runtime + one.parent, modules)
@@ -189,6 +189,12 @@ class Zygotes:
             grove.changed = True
         log.info("%s has imported %s (%d kB)", name, ", ".join(modules), loaded.kb)
         self._hold_pool(name, self._waiting)
+
+    def _forget_endings(self) -> None:
+        """Remember only zygotes that there are."""
+        wanted = [one for grove in self.groves.values() for one in grove.wanted]
+        self._modules = {**ROOTS, **{one.ending: one.modules for one in wanted}}
+        self.starts.clear()
 
     def _spoiled(self, grove: Grove, error: SetupFailed) -> None:
         """A zygote could not be grown: without what it is due to it is tried at once, else after a while."""
@@ -208,11 +214,12 @@ class Zygotes:
     def _remember(self, spec: SandboxSpec, usual: str, imports: Sequence[Import]) -> None:
         known = self.functions.pop(code_key(spec), None)
         if known is None:
-            known = Known(spec.account, spec.name, spec.runtime, usual)
+            known = Known(spec.account, spec.runtime, usual)
             if len(self.functions) >= FUNCTIONS_MAX:
                 self.functions.popitem(last=False)
         self.functions[code_key(spec)] = known
-        known.version = spec.version
+        if spec.name in known.names or len(known.names) < NAMES_MAX:
+            known.names[spec.name] = spec.version
         known.imports.update({one.name: one for one in imports})
         if len(known.imports) > MODULES_MAX:
             longest = sorted(known.imports.values(), key=lambda one: -one.ms)[:MODULES_MAX]
@@ -220,16 +227,9 @@ class Zygotes:
 
 
 def code_key(spec: SandboxSpec) -> str:
-    """The function with its code: what does not change with its configuration, as its imports do not."""
-    parts = (
-        spec.account,
-        spec.name,
-        spec.runtime,
-        spec.handler,
-        spec.code_dir,
-        spec.layers_dir or "",
-    )
-    return ":".join(parts)
+    """What decides which modules are imported: the code and where it begins, of one account; whatever its configuration."""
+    layers = spec.layers_dir or ""
+    return ":".join((spec.account, spec.runtime, spec.handler, spec.code_dir, layers))
 
 
 def own_modules(imports: Sequence[Import]) -> dict[str, float]:

@@ -48,7 +48,10 @@ def _show_zygotes(found: list[dict[str, Any]]) -> None:
                 each["starts"],
                 each["saved_ms_per_hour"] or "",
                 _some(
-                    [f"{one['name']} ({one['spared_ms']:g} ms)" for one in each["functions"]]
+                    [
+                        f"{', '.join(one['names'])} ({one['spared_ms']:g} ms)"
+                        for one in each["functions"]
+                    ]
                     + ([f"{each['other_functions']} of others"] if each["other_functions"] else [])
                 ),
             ]
@@ -62,7 +65,8 @@ def _show_imports(found: list[dict[str, Any]]) -> None:
         remark("No start of this function was seen since the server was started.")
         return
     for each in found:
-        remark(f"{each['name']}:{each['version']} starts from {each['zygote']}")
+        names = ", ".join(f"{name}:{version}" for name, version in each["names"].items())
+        remark(f"{names}: from {each['zygote']}")
         table(
             ["module", "origin", "ms"],
             [[one["module"], one["origin"], one["ms"]] for one in each["imports"]],

@@ -9,7 +9,7 @@ from tests.fakes.clock import FakeClock
 from tests.sandbox.makers import make_spec
 
 from forerun.app.zygote_view import ZygoteView
-from forerun.app.zygotes import Zygotes, code_key, own_modules
+from forerun.app.zygotes import Zygotes, own_modules
 from forerun.errors import SetupFailed
 from forerun.model import Import, InitReport, SandboxSpec
 from forerun.sandbox import Nursery, Unfit
@@ -112,7 +112,8 @@ async def test_another_configuration_of_the_code_is_known_and_other_code_is_not(
     await room.zygotes.look()
     assert room.prefer(room.spec(memory_mb=512, key="another", environment={"A": "B"})) != ""
     assert room.prefer(room.spec(code_dir="/code/other")) == ""
-    assert code_key(spec) == code_key(room.spec(key="another"))
+    assert room.prefer(room.spec(name="g", code_dir=spec.code_dir)) != ""
+    assert room.prefer(room.spec(account="000000000009")) == ""
 
 
 async def test_a_module_that_starts_threads_is_left_out(room: Room) -> None:
@@ -179,10 +180,11 @@ async def test_others_functions_are_counted_and_not_named(room: Room) -> None:
     await room.zygotes.look()
     (shown,) = [each for each in room.view.zygotes("000000000001") if each["parent"]]
     functions: Any = shown["functions"]
-    assert [each["name"] for each in functions] == ["mine"]
+    assert [each["names"] for each in functions] == [{"mine": "$LATEST"}]
     assert shown["other_functions"] == 1
     assert shown["own_mb"] == 4.0
-    assert [each["name"] for each in room.view.imports("000000000002", "")] == ["theirs"]
+    theirs = room.view.imports("000000000002", "")
+    assert [each["names"] for each in theirs] == [{"theirs": "$LATEST"}]
     assert room.view.imports("000000000002", "mine") == []
 
 

@@ -272,15 +272,14 @@ def test_zygotes(monkeypatch, forerun):
                 "age_s": 61.2,
                 "starts": 12,
                 "saved_ms_per_hour": 3600,
-                "functions": [{"name": "hello", "spared_ms": 51.5}],
+                "functions": [{"names": {"hello": "3"}, "spared_ms": 51.5}],
                 "other_functions": 2,
             }
         ],
         "Planned": [{"runtime": "python3.12", "trouble": "no memory"}],
         "Functions": [
             {
-                "name": "hello",
-                "version": "3",
+                "names": {"hello": "3"},
                 "zygote": "python3.11+a1b2c3",
                 "imports": [{"module": "numpy", "origin": "layer", "ms": 71.5}],
             }
