@@ -19,6 +19,7 @@ from forerun.api.platform import PlatformRoutes
 from forerun.api.sigv4 import Verifier
 from forerun.api.zygotes import ZygoteRoutes
 from forerun.app.ahead import make_ahead
+from forerun.app.capacity import keep_ready
 from forerun.app.console import Sources, make_console
 from forerun.app.eventing import make_events
 from forerun.app.machine import make_sandboxes, nursery_of
@@ -132,8 +133,9 @@ class Standalone:
         self._closers.append(lambda: agent.close(grace_s=self._left()))
         self._learn_imports()
         self._closers.append(compiler.close)
-        self._ahead.foresight.start()
-        self._closers.append(self._ahead.foresight.close)
+        self._closers.append(
+            await keep_ready(self._ahead.foresight, services.estate, agent, self._admission)
+        )
         events.start()
         self._closers.append(lambda: events.close(grace_s=self._left()))
         maintenance = Maintenance(settings.retention, state, services, clock, sweep=watching.sweep)
