@@ -22,6 +22,7 @@ from forerun.app.ahead import make_ahead
 from forerun.app.capacity import keep_ready
 from forerun.app.console import Sources, make_console
 from forerun.app.eventing import make_events
+from forerun.app.hosting import sandboxes_of, shown
 from forerun.app.machine import make_sandboxes, nursery_of
 from forerun.app.maintenance import Maintenance
 from forerun.app.services import Services, make_services
@@ -54,8 +55,8 @@ class Standalone:
         self._settings = settings
         self._listener = listener
         host, port = listener.getsockname()[:2]
-        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 only shown
-        self.endpoint = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+        name = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 only shown
+        self.endpoint = f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
         self._clock = SystemClock()
         self._admission = Admission(settings.limits.account_concurrency)
         self._zygotes = Zygotes(self._clock, settings.sandbox, settings.host.pool_min)
@@ -317,19 +318,8 @@ class Standalone:
                 log.warning("no snapshot of %s yet: %s", newest.qualified_arn, error.message)
 
     def _status(self) -> dict[str, Any]:
-        stats = self._agent.stats()
         return {
-            "host": stats.name,
-            "isolation": stats.isolation,
-            "memory_mb": stats.memory_mb,
-            "booked_mb": stats.booked_mb,
-            "sandboxes": dict(stats.states),
-            "pool": {runtime: waiting for runtime, (waiting, _) in stats.pools.items()},
-            "pool_target": {runtime: target for runtime, (_, target) in stats.pools.items()},
-            "waiting": stats.waiting,
-            "starts": dict(stats.starts),
-            "destroyed": stats.destroyed,
-            "failed": stats.failed,
+            **shown(self._agent.stats()),
             "deferrable": self._events.deferrable(),
             "runtimes": list(self._sandboxes.runtimes()),
             "monitoring": self._watching.status(),
@@ -337,26 +327,7 @@ class Standalone:
 
     def _list_sandboxes(self, account: str) -> list[dict[str, Any]]:
         """The sandboxes of one account, and those that are nobody's yet."""
-        listed = []
-        for info in self._agent.sandboxes():
-            spec = self._specs.serving(info.key) if info.key else None
-            if info.key and (spec is None or spec.account != account):
-                continue
-            listed.append(
-                {
-                    "id": info.id,
-                    "state": info.state,
-                    "name": spec.name if spec else None,
-                    "version": spec.version if spec else None,
-                    "runtime": info.runtime,
-                    "isolation": info.isolation,
-                    "booked_mb": info.booked_mb,
-                    "used_mb": round(info.used_bytes / 2**20, 1),
-                    "calls": info.calls,
-                    "idle_s": round(info.idle_s, 1),
-                }
-            )
-        return listed
+        return sandboxes_of(account, self._agent.sandboxes(), self._specs.serving)
 
     def _write_credentials(self, key_id: str, secret: str, account: str) -> None:
         """The first key and the endpoint, for the command line of the same user."""
