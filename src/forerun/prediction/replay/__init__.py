@@ -4,7 +4,7 @@ Lines and histories in, scores out; who calls opens the files. What is replayed 
 """
 
 from forerun.prediction.replay.azure import MinuteReader, Schema, Sizes, read_calls, schema_of
-from forerun.prediction.replay.calls import CallReplay, Held, Holding, plainly
+from forerun.prediction.replay.calls import CallReplay, Held, Holding, Plain
 from forerun.prediction.replay.events import CallHost, MakeHolding
 from forerun.prediction.replay.hosts import Clock, Host, Run, host_of, spread
 from forerun.prediction.replay.policies import (
@@ -52,6 +52,7 @@ __all__ = [
     "Host",
     "MakeHolding",
     "MinuteReader",
+    "Plain",
     "Result",
     "Run",
     "Sample",
@@ -65,7 +66,6 @@ __all__ = [
     "host_of",
     "keep_s",
     "make_policy",
-    "plainly",
     "policy_names",
     "read_calls",
     "schema_of",

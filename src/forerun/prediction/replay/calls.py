@@ -8,7 +8,7 @@ import heapq
 import math
 from bisect import insort
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from forerun.model import Expectation
 from forerun.prediction.policy import Policy
@@ -30,15 +30,33 @@ class Held(NamedTuple):
     again_at: float = math.inf
 
 
-# From the function's place, its windows, now and how many of its sandboxes work.
-Holding = Callable[[int, Sequence[Expectation], float, int], Held]
+class Holding(Protocol):
+    """Decides what waits. Functions are known by their places, moments are seconds of the recording."""
+
+    def began(self, place: int, now: float, working: int) -> None:
+        """A call has begun; so many of the function's sandboxes work now, its own included."""
+        ...
+
+    def hold(self, place: int, windows: Sequence[Expectation], now: float, working: int) -> Held:
+        """What shall wait from now on."""
+        ...
 
 
-def plainly(linger_s: float = 0.0, lead_s: Callable[[int], float] = lambda _: 0.0) -> Holding:
-    """As many as the window asks for that is open, from ``lead_s`` before it; others linger."""
+class Plain:
+    """Implements ``Holding``: as many wait as the open window asks for, from ``lead_s`` before it; others linger."""
 
-    def hold(place: int, windows: Sequence[Expectation], now: float, _working: int) -> Held:
-        idle, again_at, before_s = 0, math.inf, lead_s(place)
+    def __init__(
+        self, linger_s: float = 0.0, lead_s: Callable[[int], float] = lambda _: 0.0
+    ) -> None:
+        self._linger_s = linger_s
+        self._lead_s = lead_s
+
+    def began(self, place: int, now: float, working: int) -> None:
+        """See ``Holding``."""
+
+    def hold(self, place: int, windows: Sequence[Expectation], now: float, working: int) -> Held:
+        """See ``Holding``."""
+        idle, again_at, before_s = 0, math.inf, self._lead_s(place)
         for each in windows:
             if each.since - before_s > now:
                 again_at = min(again_at, each.since - before_s)
@@ -46,9 +64,7 @@ def plainly(linger_s: float = 0.0, lead_s: Callable[[int], float] = lambda _: 0.
             if now < each.until:
                 idle = max(idle, each.count)
                 again_at = min(again_at, each.until)
-        return Held(idle, linger_s, again_at)
-
-    return hold
+        return Held(idle, self._linger_s, again_at)
 
 
 class _Function:
@@ -150,6 +166,7 @@ class CallReplay:
         function, about = self._functions[place], self._recording.functions[place]
         delay_s = self._claim(place, now)
         function.working += 1
+        self._holding.began(place, now, function.working)
         if now >= self._count_from:
             function.calls += 1
             function.cold += delay_s > 0.0
@@ -190,7 +207,7 @@ class CallReplay:
         """Let go what is too much, begin what is missing, and come back in time."""
         function = self._functions[place]
         self._ready(function, now)
-        held = self._holding(place, function.windows, now, function.working)
+        held = self._holding.hold(place, function.windows, now, function.working)
         again_at = min(held.again_at, self._let_go(place, held, now))
         if held.idle > function.asked:
             function.lacking_since = -math.inf

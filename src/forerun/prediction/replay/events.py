@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from forerun.prediction.policy import Policy
-from forerun.prediction.replay.calls import MINUTE_S, CallReplay, Holding, plainly
+from forerun.prediction.replay.calls import MINUTE_S, CallReplay, Holding, Plain
 from forerun.prediction.replay.hosts import YARDSTICK, Clock, Run
 from forerun.prediction.replay.policies import Setting, keep_s, make_policy, needs_capacity
 from forerun.prediction.replay.recorded import ByCalls
@@ -39,7 +39,7 @@ class CallHost(NamedTuple):
             recording.functions, 0.0, capacity_mb, self._arrivals, lambda: working_at(recording)
         )
         policy = make_policy(name, setting)
-        holding = self.make_holding(name, policy, recording) or plainly(
+        holding = self.make_holding(name, policy, recording) or Plain(
             keep_s(name), lambda place: recording.functions[place].start_ms / 1000.0
         )
         replay = CallReplay(recording, policy, holding, count_from=self.count_from)
