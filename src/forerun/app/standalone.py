@@ -12,6 +12,7 @@ from forerun.aio import Bounds, HttpServer, SystemClock, TaskOwner
 from forerun.api.application import Application, Limits, Routes
 from forerun.api.authentication import Authenticator
 from forerun.api.function_urls import UrlRoutes
+from forerun.api.history import HistoryRoutes
 from forerun.api.inside import from_inside
 from forerun.api.keys import IdentityKeys
 from forerun.api.lambda_.invoke import Invocations
@@ -257,6 +258,9 @@ class Standalone:
                 more={
                     **self._watching.routes(services.estate.registry),
                     **self._ahead.routes(services.estate.registry, self._agent),
+                    **HistoryRoutes(
+                        self._watching.activity, self._ahead.foresight.arrivals, clock
+                    ).routes(),
                     **ZygoteRoutes(ZygoteView(self._zygotes)).routes(),
                     "console-link": self._console.link,
                 },
