@@ -119,13 +119,11 @@ class Scaler:
         self._touched: set[tuple[str, str]] = set()
         self._wake = asyncio.Event()
         self._owner = TaskOwner("scaler")
-        self._started = False
         self._trim_at = 0.0
 
     async def start(self, foretell: Foretell = nothing_foreseen) -> None:
         """Take up all targets, and go on; ``foretell`` serves predictive policies."""
         self._foretell = foretell
-        self._started = True
         for target in await self._store.all_targets():
             self.touched(target.account, target.resource)
         self._owner.spawn(self._run(), name="scale")
@@ -136,9 +134,8 @@ class Scaler:
 
     def touched(self, account: str, resource: str) -> None:
         """Something about the scaling of a resource changed."""
-        if self._started:
-            self._touched.add((account, resource))
-            self._wake.set()
+        self._touched.add((account, resource))
+        self._wake.set()
 
     def changed(self, account: str, name: str, _retired: Sequence[str] = ()) -> None:
         """Something about a function changed: other sandboxes may serve it from now on."""
@@ -305,9 +302,10 @@ class Scaler:
                 await self._log.refused(watched.target, wanted.capacity, cause, error.message)
             return
         watched.refused = ""
-        if wanted.capacity > capacity:
+        # What bounds ask for is no reason for policies to rest.
+        if wanted.policy is not None and wanted.capacity > capacity:
             watched.changed_out_at = self._clock.monotonic()
-        else:
+        elif wanted.policy is not None:
             watched.changed_in_at = self._clock.monotonic()
         await self._log.changed(watched.target, wanted.capacity, cause)
 

@@ -10,6 +10,8 @@ from forerun.control.provisioning import Met, Status
 from forerun.storage.autoscaling import AutoscalingStore, ScalableTarget, ScalingActivity
 
 KEPT_S = 42 * 86_400.0
+# Activities are listed by their begin; what follows from another one is listed after it.
+APART_S = 1e-5
 SUCCESSFUL, IN_PROGRESS, FAILED = "Successful", "InProgress", "Failed"
 
 Meets = Callable[[str, str], Awaitable[Met | None]]
@@ -22,6 +24,7 @@ class ScalingLog:
     def __init__(self, store: AutoscalingStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self._last = 0.0
         self._open: dict[tuple[str, str], ScalingActivity] = {}
 
     async def take_up(self, account: str, resource: str) -> None:
@@ -71,7 +74,7 @@ class ScalingLog:
         message: str = "",
     ) -> ScalingActivity:
         """An activity that begins now, and ends now unless it is in progress."""
-        now = self._clock.now()
+        now = self._last = max(self._clock.now(), self._last + APART_S)
         return ScalingActivity(
             account=target.account,
             resource=target.resource,
