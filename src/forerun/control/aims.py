@@ -217,12 +217,13 @@ class Aims:
     def _tell(self, aim: Aim, standby: Standby | None, now: float) -> None:
         told = aim.told
         if standby is None:
-            if told is None or now >= aim.until:
+            if told is None:
                 return
-            standby = NOTHING
+            aim.told, standby = None, NOTHING
         elif told is not None and aim.until >= now + _needed_s(standby) and alike(told, standby):
             return
-        aim.told = standby
+        else:
+            aim.told = standby
         aim.until = now + standby.lease_s
         try:
             self._host.stand_by(self._specs.of(aim.function), standby)

@@ -220,6 +220,12 @@ class Foresight:
     def turn(self) -> None:
         """Take notice of what has arrived, and see to what is due: a bounded amount of it."""
         now = self.now()
+        if self.active:
+            self._look(now)
+        self.aims.tick(now, DECIDED_AT_ONCE)
+        self.pools.turn(now)
+
+    def _look(self, now: float) -> None:
         attended, gathered = self._attended, now - GATHER_S
         for traffic in self.arrivals.take(gathered, OBSERVED_AT_ONCE):
             attended |= dict.fromkeys(self.outlook.observe(traffic, now))
@@ -229,8 +235,6 @@ class Foresight:
             self.outlook.attend(function, now)
         self._await_starts(now)
         self._hurry(self.traversals.changed(now))
-        self.aims.tick(now, DECIDED_AT_ONCE)
-        self.pools.turn(now)
 
     def _await_starts(self, now: float) -> None:
         """Executions whose sandboxes are still being started call nobody yet."""

@@ -126,7 +126,7 @@ def cost_of(traffic: Traffic | None) -> Cost:
 
 
 class Arrivals:
-    """The traffic of all names that were called of late, at most ``most``; those at rest make room for others."""
+    """The traffic of all names that were called of late, at most ``most``; the oldest make room for others."""
 
     def __init__(self, most: int = MOST) -> None:
         # Which functions' executions are followed, for whom is called for the first time; set by who follows them.
