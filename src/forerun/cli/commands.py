@@ -22,6 +22,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "monitor": ("profiles", "Say or set which executions of a function are watched."),
     "findings": ("findings", "Say what is worth changing in a function."),
     "forecast": ("forecast", "Say which calls are expected, why, and how right that was."),
+    "simulate": ("simulate", "Replay recorded calls through policies of keep-alive."),
     "logs": ("logs", "Print a function's log, or follow it."),
     "functions": ("functions", "List the functions."),
     "versions": ("functions", "List the versions of a function."),
