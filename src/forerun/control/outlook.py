@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from forerun.control.aims import Aims
 from forerun.control.traffic import Arrivals, Traffic
 from forerun.model import Expectation, Qualified, Reason
-from forerun.prediction import Forecast, Policy, Traversals, disjoint
+from forerun.prediction import Forecast, Policy, Traversals
 from forerun.scheduling import FOREVER, Demand
 
 # Calls of a function that must have been seen before the host's own rule is departed from.
@@ -116,7 +116,10 @@ class Outlook:
         running = (
             self._traversals.expectations(function, now) if self._traversals.knows(function) else []
         )
-        every = disjoint([*windows, *running]) if windows and running else windows or running
+        # Both may hold at once: whichever asks for more decides, for as long as it does.
+        every = (
+            sorted([*windows, *running], key=_since) if windows and running else windows or running
+        )
         self._aims.set(function, _demand(traffic, every, rhythm), now)
 
     def opened(self, function: Qualified, window: Expectation, now: float) -> None:
@@ -203,3 +206,7 @@ def _demand(
         known=True,
         next_at=FOREVER if rhythm.lapsed else rhythm.next_at,
     )
+
+
+def _since(expectation: Expectation) -> float:
+    return expectation.since
