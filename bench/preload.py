@@ -3,7 +3,7 @@
     .venv/bin/python bench/preload.py [--quick] [--out FILE]
 
 Whom A calls is learned first, with foresight off, so that nothing is known of when B is called. Before each run that
-counts B's settings are changed, which leaves no sandbox of it. A start is from when the call of B was let in to the first line
+counts B is made anew. A start is from when the call of B was let in to the first line
 of its handler. Prints JSON.
 """
 
@@ -41,6 +41,7 @@ def handler(event, context):
     if event["call"]:
         client.invoke(FunctionName="b", Payload=b"{}")["Payload"].read()
 """
+OPTIONS = {"Tags": {"forerun:monitoring": "on"}, "Timeout": 20, "MemorySize": 256}
 WATCHED = {"monitoring_function_per_s": 1000, "monitoring_total_per_s": 1000}
 
 
@@ -50,13 +51,13 @@ def call(server: Server, *, after: float = AFTER_S, calls: bool = True) -> None:
     assert "FunctionError" not in reply, reply["Payload"].read()
 
 
-def unload(server: Server, number: int) -> None:
-    """Leave no sandbox of B."""
-    settings = {"Variables": {"NUMBER": str(number)}}
-    server.api().update_function_configuration(FunctionName="b", Environment=settings)
+def renew(server: Server) -> None:
+    """Make B anew: no sandbox of it is left, and nothing is known of when it is called."""
+    server.api().delete_function(FunctionName="b")
     wait(
         lambda: "b" not in {each["name"] for each in server.ask("/forerun/sandboxes")["Sandboxes"]}
     )
+    server.create("b", B, **OPTIONS)
 
 
 def started(server: Server, since: float) -> tuple[float, str]:
@@ -80,12 +81,12 @@ def wait(probe, within: float = 20.0):
     return found
 
 
-def starts(server: Server, count: int, *, unloaded: bool) -> tuple[list[float], Counter[str]]:
+def starts(server: Server, count: int, *, anew: bool) -> tuple[list[float], Counter[str]]:
     """Of so many runs of A: how long B's start took, and how it was come by."""
     times, types = [], Counter()
-    for number in range(count):
-        if unloaded:
-            unload(server, number)
+    for _ in range(count):
+        if anew:
+            renew(server)
         since = time.time()
         call(server)
         took_ms, start_type = started(server, since)
@@ -107,20 +108,19 @@ def preload(run: Run) -> Iterator[Line]:
     """Without foresight, with it, and warm."""
     count = run.size(100, 20)
     with Server(foresight_enabled="false", **WATCHED) as server:
-        tags = {"Tags": {"forerun:monitoring": "on"}, "Timeout": 20}
-        server.create("a", A, MemorySize=256, **tags)
-        server.create("b", B, MemorySize=256, **tags)
+        server.create("a", A, **OPTIONS)
+        server.create("b", B, **OPTIONS)
         for number in range(TRAINING):
             call(server, after=0.05, calls=number % 10 < 10 * LIKELIHOOD)
         wait(lambda: learned(server))
-        cold, cold_types = starts(server, run.size(30, 10), unloaded=True)
+        cold, cold_types = starts(server, run.size(30, 10), anew=True)
         server.stop()
         server.settings["FORERUN_FORESIGHT_ENABLED"] = "true"
         server.start()
         call(server)
-        ahead, ahead_types = starts(server, count, unloaded=True)
+        ahead, ahead_types = starts(server, count, anew=True)
         call(server)
-        warm, warm_types = starts(server, count, unloaded=False)
+        warm, warm_types = starts(server, count, anew=False)
     for what, times, types in (
         ("without foresight", cold, cold_types),
         ("loaded ahead", ahead, ahead_types),
