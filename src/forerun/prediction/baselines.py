@@ -5,7 +5,7 @@
 
 import heapq
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic
 
@@ -198,12 +198,13 @@ class Clairvoyant(Generic[F]):
         self._working = working or {}
         self._ahead_s = ahead_s
         self._tick_s = tick_s
-        self._seen: set[F] = set()
+        # How many of its arrivals each function has behind it.
+        self._seen: dict[F, int] = {}
         self._begun = False
 
     def observe(self, function: F, at: float, count: int = 1) -> Iterable[F]:
         """See ``Policy``."""
-        self._seen.add(function)
+        self._seen[function] = self._seen.get(function, 0) + 1
         return (function,)
 
     def advance(self, now: float) -> Iterable[F]:
@@ -216,23 +217,21 @@ class Clairvoyant(Generic[F]):
     def windows(self, function: F, now: float) -> Sequence[Expectation]:
         """See ``Policy``."""
         arrivals = self._arrivals.get(function, ())
-        seen = function in self._seen
-        place = bisect_right(arrivals, now) if seen else bisect_left(arrivals, now)
-        if place == len(arrivals):
+        place = self._seen.get(function, 0)
+        if place >= len(arrivals):
             return ()
         at = arrivals[place]
-        until = at + max(self._tick_s, 1e-6) if seen else at
+        until = at + max(self._tick_s, 1e-6) if place else at
         return _from(now, at - self._ahead_s, until, self._count(function, place))
 
     def _count(self, function: F, place: int) -> int:
-        """How many more than at the call before are needed at once in the time it looks ahead."""
+        """How many more than those that work when the call comes are needed in the time it looks ahead."""
         working = self._working.get(function)
         if working is None:
             return 1
         arrivals = self._arrivals[function]
         end = bisect_left(arrivals, arrivals[place] + self._ahead_s)
-        before = working[place - 1] if place else 0
-        return max(1, max(working[place : max(end, place + 1)]) - before)
+        return max(working[place : max(end, place + 1)]) - (working[place] - 1)
 
 
 def _from(now: float, since: float, until: float, count: int = 1) -> Sequence[Expectation]:

@@ -115,6 +115,8 @@ class MinuteReader:
         columns = sorted(
             (int(name), place) for place, name in enumerate(source.header) if _is_minute(name)
         )
+        if not columns:
+            raise InvalidInput(f"{source.name}, line 1: no column is a minute")
         if len({minute for minute, _ in columns}) < len(columns):
             raise InvalidInput(f"{source.name}, line 1: a minute is there twice")
         minutes = [offset + minute for minute, _ in columns]

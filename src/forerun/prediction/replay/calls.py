@@ -108,8 +108,8 @@ class CallReplay:
         self._holding = holding
         self._count_from = count_from
         self._functions = [_Function() for _ in recording.functions]
-        # What happens by itself: moment, place, and whether a call ends then.
-        self._coming: list[tuple[float, int, bool]] = []
+        # What happens by itself: moment, whether it is only to be looked at then (calls end before), and place.
+        self._coming: list[tuple[float, bool, int]] = []
         self._score = Score()
         self._held_mb = 0.0
         self._memory_mb: float | None = None
@@ -152,9 +152,9 @@ class CallReplay:
     def _happen(self, now: float) -> None:
         """All that comes by itself until now."""
         while self._coming and self._coming[0][0] <= now:
-            at, place, ends = heapq.heappop(self._coming)
+            at, looks, place = heapq.heappop(self._coming)
             function = self._functions[place]
-            if ends:
+            if not looks:
                 function.working -= 1
                 insort(function.idle, at)
             elif at == function.again_at:
@@ -174,7 +174,7 @@ class CallReplay:
                 self._score.delays[round(delay_s * 1000.0, 1)] += 1
         ends = now + delay_s + call.seconds
         self._score.used_mb_minutes += self._mb_minutes(about.memory_mb, now, ends)
-        heapq.heappush(self._coming, (ends, place, True))
+        heapq.heappush(self._coming, (ends, False, place))
         changed = dict.fromkeys(self._policy.observe(place, now))
         for each in changed:
             self._ask(each, now)
@@ -220,7 +220,7 @@ class CallReplay:
             again_at = min(again_at, function.making[0])
         if now < again_at < function.again_at:
             function.again_at = again_at
-            heapq.heappush(self._coming, (again_at, place, False))
+            heapq.heappush(self._coming, (again_at, True, place))
 
     def _ready(self, function: _Function, now: float) -> None:
         """What was being made and is ready waits."""
