@@ -142,8 +142,8 @@ class Aims:
         """Something about the function changed: its names may mean others from now on."""
         whose = (account, name)
         for key in [key for key, aim in self._aims.items() if _of(aim.function) == whose]:
-            # The host has given up what serves no more, and is told anew of what does.
-            self._aims[key].told = None
+            # The host may have given up what it held, or not: it is told anew, also of nothing.
+            self._aims[key].told = NOTHING
         for function in [each for each in self._demands if each[:2] == whose]:
             self.set(function, self._demands[function], now)
 
