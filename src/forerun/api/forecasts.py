@@ -75,6 +75,7 @@ class ForecastRoutes:
             "Pools": pools,
             "Versions": len(foresight.aims),
             "Known": len(foresight.arrivals),
+            "KeptUntil": self._notebook.kept_until,
             "Errors": foresight.failed + self._notebook.failed,
         }
 

@@ -24,6 +24,8 @@ MOST_AT_ONCE = 2_000
 PAGE = 500
 BREATH = 20
 DAY_S = 86_400
+# So long after a call it is taken notice of, at most.
+NOTICED_S = 1.0
 KEPT_DAYS = 60.0
 
 
@@ -48,13 +50,14 @@ class Keeping(Protocol):
 
 
 class Notebook:
-    """Rows of ``store``; ``failed`` counts writes that it refused."""
+    """Rows of ``store``; ``failed`` counts writes that it refused. Calls before ``kept_until`` are written."""
 
     def __init__(self, store: ForesightStore, policy: Keeping, arrivals: Arrivals) -> None:
         self._store = store
         self._policy = policy
         self._arrivals = arrivals
         self.failed = 0
+        self.kept_until = 0.0
 
     async def read(self) -> int:
         """Take up all that is kept; how many functions. What cannot be read is passed over."""
@@ -74,11 +77,12 @@ class Notebook:
         """Keep what has changed, a bounded number of functions."""
         waiting = (each for each in self._arrivals if each.changed)
         changed = heapq.nsmallest(MOST_AT_ONCE, waiting, key=lambda each: each.kept_at)
-        if not changed:
-            return
         for start in range(0, len(changed), PAGE):
             await self._write(changed[start : start + PAGE], now)
-        await self._put([ForesightRow("", "", "", int(now), self._policy.population(), b"")])
+        if changed:
+            await self._put([ForesightRow("", "", "", int(now), self._policy.population(), b"")])
+        if len(changed) < MOST_AT_ONCE:
+            self.kept_until = now - NOTICED_S
 
     async def score(self, function: Qualified, now: float) -> Score:
         """All that was counted of a function, the last moments too."""

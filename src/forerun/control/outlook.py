@@ -18,8 +18,8 @@ REGULAR = 0.5
 AWAITED = 100_000
 # What is expected of a function that has fallen out of its period must be so likely.
 LIKELY = 0.5
-# A window that begins so soon after another one is the same one, seen further.
-APART_S = 1.0
+# Calls of a period are told to the second.
+ROUNDING_S = 1.0
 
 
 class Foreteller(Policy[Qualified], Protocol):
@@ -54,11 +54,11 @@ NONE = Rhythm()
 
 
 class Awaited(NamedTuple):
-    """A stretch of time in which a call is expected, whose sandboxes were begun at ``since``."""
+    """A stretch of time in which a call is expected, whose sandboxes were begun at ``since``; when one came, if it did."""
 
     since: float
     until: float
-    came: bool = False
+    came: float | None = None
 
 
 class Outlook:
@@ -95,8 +95,8 @@ class Outlook:
         traffic.note(now)
         traffic.count = 0
         awaited = self._awaited.get(function)
-        if awaited is not None and not awaited.came and traffic.last <= awaited.until:
-            self._awaited[function] = awaited._replace(came=True)
+        if awaited is not None and awaited.came is None and traffic.last <= awaited.until:
+            self._awaited[function] = awaited._replace(came=traffic.last)
             traffic.counts.came += 1
             traffic.counts.lead_s += max(0.0, traffic.last - awaited.since)
         attend += self._policy.observe(function, self._at, count)
@@ -127,7 +127,7 @@ class Outlook:
         if window.reason is Reason.RECENT:
             return
         before = self._awaited.get(function)
-        if before is not None and window.since - APART_S <= before.until:
+        if before is not None and window.since <= (before.came or before.until):
             if window.until > before.until:
                 self._awaited[function] = before._replace(until=window.until)
             return
@@ -184,7 +184,7 @@ def _by(rhythm: Rhythm, windows: Sequence[Expectation]) -> Sequence[Expectation]
     cause = f"{rhythm.period_s:g}"
     return [
         replace(each, reason=Reason.PERIOD, cause=cause)
-        if each.since <= rhythm.next_at <= each.until + APART_S
+        if each.since <= rhythm.next_at <= each.until + ROUNDING_S
         else each
         for each in windows
     ]
