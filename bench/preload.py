@@ -81,18 +81,13 @@ def wait(probe, within: float = 20.0):
     return found
 
 
-def starts(server: Server, count: int, *, anew: bool) -> tuple[list[float], Counter[str]]:
-    """Of so many runs of A: how long B's start took, and how it was come by."""
-    times, types = [], Counter()
-    for _ in range(count):
-        if anew:
-            renew(server)
-        since = time.time()
-        call(server)
-        took_ms, start_type = started(server, since)
-        times.append(took_ms)
-        types[start_type] += 1
-    return times, types
+def start_of(server: Server, types: Counter[str]) -> float:
+    """Milliseconds of B's start in one run of A; how it was come by is counted."""
+    since = time.time()
+    call(server)
+    took_ms, start_type = started(server, since)
+    types[start_type] += 1
+    return took_ms
 
 
 def learned(server: Server) -> bool:
@@ -105,32 +100,45 @@ def at(times: list[float], share: float) -> float:
 
 
 def preload(run: Run) -> Iterator[Line]:
-    """Without foresight, with it, and warm."""
-    count = run.size(100, 20)
+    """Without foresight; then with it, each run without a sandbox followed by one that finds it warm."""
+    types: dict[str, Counter[str]] = {"cold": Counter(), "ahead": Counter(), "warm": Counter()}
+    cold: list[float] = []
+    ahead: list[list[float]] = []
+    warm: list[list[float]] = []
     with Server(foresight_enabled="false", **WATCHED) as server:
         server.create("a", A, **OPTIONS)
         server.create("b", B, **OPTIONS)
         for number in range(TRAINING):
             call(server, after=0.05, calls=number % 10 < 10 * LIKELIHOOD)
         wait(lambda: learned(server))
-        cold, cold_types = starts(server, run.size(30, 10), anew=True)
+        for _ in range(run.size(20, 10)):
+            renew(server)
+            cold.append(start_of(server, types["cold"]))
         server.stop()
         server.settings["FORERUN_FORESIGHT_ENABLED"] = "true"
         server.start()
         call(server)
-        ahead, ahead_types = starts(server, count, anew=True)
-        call(server)
-        warm, warm_types = starts(server, count, anew=False)
-    for what, times, types in (
-        ("without foresight", cold, cold_types),
-        ("loaded ahead", ahead, ahead_types),
-        ("warm", warm, warm_types),
-    ):
-        note = ", ".join(f"{number} {name}" for name, number in types.items())
-        yield run.line(f"{what}, p50", at(times, 0.5), "ms", note=note)
-        yield run.line(f"{what}, p95", at(times, 0.95), "ms")
-    ratio = at(ahead, 0.95) / at(warm, 0.95)
-    yield run.line("p95 loaded ahead over warm", ratio, "ratio", TARGET)
+        for _ in run.rounds(7, 2):
+            ahead.append([])
+            warm.append([])
+            for _ in range(run.size(40, 20)):
+                renew(server)
+                ahead[-1].append(start_of(server, types["ahead"]))
+                warm[-1].append(start_of(server, types["warm"]))
+    notes = {
+        name: ", ".join(f"{n} {each}" for each, n in found.items()) for name, found in types.items()
+    }
+    yield run.line("without foresight, p50", at(cold, 0.5), "ms", note=notes["cold"])
+    for what, times in (("ahead", ahead), ("warm", warm)):
+        shown = "loaded ahead" if what == "ahead" else what
+        for share in (0.5, 0.95):
+            values = [at(each, share) for each in times]
+            note = notes[what] if share == 0.5 else ""
+            yield run.median(f"{shown}, p{share * 100:.0f}", values, "ms", note=note)
+    pairs = list(zip(ahead, warm, strict=True))
+    for share, target in ((0.5, None), (0.95, TARGET)):
+        ratios = [at(one, share) / at(two, share) for one, two in pairs]
+        yield run.median(f"p{share * 100:.0f} loaded ahead over warm", ratios, "ratio", target)
 
 
 def main() -> int:
