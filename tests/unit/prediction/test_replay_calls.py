@@ -90,11 +90,11 @@ def test_the_one_that_became_idle_last_is_taken_so_that_others_may_go():
 
 
 def test_what_a_window_asks_for_is_ready_when_it_opens():
-    calls = recorded((0.0, 1.0, 1), (50.0, 1.0), (50.0, 1.0), (90.0, 1.0), functions=2)
+    calls = recorded((0.0, 1.0, 1), (50.0, 0.5), (50.0, 0.5), (90.0, 1.0), functions=2)
     ready = run(calls, (40.0, 60.0, 2), lead_s=START_S)
     assert ready.cold == 2, "the call after the window, and the other function"
     assert run(calls, (40.0, 60.0, 1), lead_s=START_S).cold == 3
-    idle_s = 2 * (START_S + 10.0) + 2 * (60.0 - 51.0)
+    idle_s = 2 * (START_S + 10.0) + 2 * (60.0 - 50.5)
     assert ready.wasted_mb_minutes == pytest.approx(GB * idle_s / 60)
 
 
