@@ -11,7 +11,7 @@ export interface Me {
   monitoring: boolean;
 }
 
-export const STARTS = ["warm", "prewarmed", "pool", "zygote", "cold"] as const;
+export const STARTS = ["warm", "prewarmed", "preloaded", "pool", "zygote", "cold"] as const;
 export type Start = (typeof STARTS)[number];
 
 export interface FunctionRow {
@@ -275,6 +275,8 @@ export interface Invocation {
   response_bytes: number;
   trace_id: string;
   timings: Timings;
+  /** `hit`, `miss` or empty. */
+  foresight?: string;
 }
 
 /** `platform/invocations?FunctionName=`; `NextMarker` continues the list. */
@@ -375,6 +377,8 @@ export interface HostStatus {
   starts: Record<string, number>;
   destroyed: number;
   failed: number;
+  /** Events that wait for a quiet moment, and what holds them. */
+  deferrable?: { waiting: number; running: number; held_by: string };
   runtimes: string[];
 }
 

@@ -15,6 +15,7 @@ const FunctionView = lazy(() => import("./pages/Function"));
 const Traces = lazy(() => import("./pages/Traces"));
 const TraceView = lazy(() => import("./pages/Trace"));
 const MapView = lazy(() => import("./pages/Map"));
+const Foresight = lazy(() => import("./pages/Foresight"));
 const Live = lazy(() => import("./pages/Live"));
 const Host = lazy(() => import("./pages/Host"));
 
@@ -37,6 +38,7 @@ function Page({ me }: { me: Me }) {
   if (first === "functions" && second) return <FunctionView key={second} name={second} me={me} />;
   if (first === "traces") return second ? <TraceView key={second} id={second} /> : <Traces />;
   if (first === "map") return <MapView />;
+  if (first === "foresight") return <Foresight />;
   if (first === "live") return <Live />;
   if (first === "host") return <Host />;
   return <Empty title="There is no such page."><Link to={paths.functions}>To the functions</Link></Empty>;

@@ -75,6 +75,7 @@ export const paths = {
   traces: "/traces",
   trace: (id: string) => `/traces/${id}`,
   map: "/map",
+  foresight: "/foresight",
   live: "/live",
   host: "/host",
 };

@@ -8,13 +8,14 @@ const PAGES: [string, string, string][] = [
   ["Functions", paths.functions, "f"],
   ["Traces", paths.traces, "t"],
   ["Map", paths.map, "m"],
+  ["Foresight", paths.foresight, "s"],
   ["Live", paths.live, "l"],
   ["Host", paths.host, "h"],
 ];
 
 const KEYS: [string[], string][] = [
   [["/"], "filter this page"],
-  [["g", "f"], "functions; g t traces, g m map, g l live, g h host"],
+  [["g", "f"], "functions; g t traces, g m map, g s foresight, g l live, g h host"],
   [["↑", "↓"], "move in a list or a trace; j and k, too"],
   [["Enter"], "open what is chosen"],
   [["←", "→"], "fold and unfold in a trace"],

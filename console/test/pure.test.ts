@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Trace, TraceNode } from "../src/api";
+import { picture, when, why } from "../src/foresight";
 import { ago, bytes, count, ms, perHour, rate, share } from "../src/format";
 import { excerpt, place } from "../src/parts/layout";
 import { criticalPath, keyOf, rowsOf, shifted, ticks, zoomed } from "../src/waterfall/rows";
@@ -84,4 +85,28 @@ test("a graph with a cycle, a loop and an edge to nowhere is laid out", () => {
   for (const { x, y } of plan.nodes) assert.ok(Number.isFinite(x) && Number.isFinite(y));
   for (const { path } of plan.edges) assert.ok(!path.includes("NaN"));
   assert.deepEqual(place({ nodes: [], edges: [], cycles: [] }, () => "").nodes, []);
+});
+
+test("a forecast says when and why", () => {
+  const now = 1000;
+  const at = (since: number, until: number) => spaces(when({ since, until }, now));
+  assert.deepEqual([at(1010, 1012), at(1300, 1301), at(8200, 9000), at(990, 1004), at(900, 1000)], ["in 10 s", "in 5 min", "in 2 h", "now, for 4 s", "over"]);
+  const because = (reason: string, cause = "") => spaces(why({ reason, cause }));
+  assert.deepEqual([because("period", "3"), because("period", "900"), because("period"), because("leader", "123/first"), because("new")],
+    ["called every 3 s", "called every 15 min", "called at this time of day", "follows first", "new"]);
+});
+
+test("the picture of a forecast has the past with its marks and what is to come", () => {
+  const now = 36_030;
+  const record = (received: number, foresight: string) => ({ foresight, timings: { received } });
+  const window = (since: number, until: number, probability: number, count: number) => ({ since, until, probability, count, reason: "habit", cause: "" });
+  const shown = picture(now, { at: [35_940, 36_000, 30_000], calls: [5, 2, 9] },
+    [record(35_941, "hit"), record(35_999, "hit"), record(36_001, "miss"), record(36_002, ""), record(1, "hit")],
+    [window(36_055, 36_070, 0.5, 4), window(36_010, 36_020, 0.25, 1), window(1, 2, 1, 9), window(36_000, 1e9, 0.125, 1)]);
+  const last = shown.at.indexOf(36_000);
+  assert.equal(shown.at.length, 75);
+  assert.deepEqual([shown.calls[last - 1], shown.calls[last], shown.calls[last + 1]], [5, 2, null]);
+  assert.equal(shown.calls.reduce((sum: number, n) => sum + (n ?? 0), 0), 7);
+  assert.deepEqual([shown.hits[last - 1], shown.hits[last], shown.misses[last - 1], shown.misses[last]], [2, null, null, 1]);
+  assert.deepEqual([shown.expected[last - 1], ...shown.expected.slice(last, last + 3)], [null, 2, 2, 0.125]);
 });

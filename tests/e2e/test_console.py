@@ -1,20 +1,18 @@
 """The console in a real browser: signed in by a link, against a real server that runs real functions."""
 
 import re
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
-from tests.servers import FORERUN, Server, eventually, package, running
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
+from tests.servers import Server, eventually, package, running
+from tests.visits import CHROMIUM, Visit, link, row
 
 from forerun.console.pages import FOLDER
 
-CHROMIUM = shutil.which("chromium")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(120),
@@ -57,45 +55,6 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-def link(server: Server, home: Path) -> str:
-    """What ``forerun console`` prints."""
-    ran = subprocess.run(
-        [FORERUN, "console"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=20,
-        env=server.environment(home),
-    )
-    return ran.stdout.strip()
-
-
-class Visit:
-    """A signed-in page that remembers whom it asked and what it complained of."""
-
-    def __init__(self, context: BrowserContext, server: Server, home: Path) -> None:
-        self.base = f"{server.endpoint}/console"
-        self.page: Page = context.new_page()
-        self.asked: list[str] = []
-        self.troubles: list[str] = []
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        self.page.on(
-            "console",
-            lambda said: (
-                self.troubles.append(f"{said.text} {said.location.get('url')}")
-                if said.type == "error"
-                else None
-            ),
-        )
-        self.page.goto(link(server, home))
-        self.page.wait_for_url(f"{self.base}/")
-
-    def to(self, path: str) -> Page:
-        self.page.goto(self.base + path)
-        return self.page
-
-
 @pytest.fixture
 def visit(shop: Server, browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Visit]]:
     """Signs a new browser profile in; no page may have failed, whatever the test was about."""
@@ -110,10 +69,6 @@ def visit(shop: Server, browser: Browser, tmp_path: Path) -> Iterator[Callable[.
     for context, visited in made:
         context.close()
         assert visited.troubles == []
-
-
-def row(page: Page, name: str):
-    return page.locator(f".line[data-id='{name}']")
 
 
 def test_a_link_signs_in_once(shop: Server, browser: Browser, tmp_path: Path):
@@ -331,7 +286,16 @@ def test_the_live_tail_shows_calls_and_lines(shop: Server, visit: Callable[..., 
 def test_no_page_asks_anybody_else(shop: Server, visit: Callable[..., Visit]):
     visited = visit()
     trace = chain(shop)
-    for path in ("/", "/functions/caller", "/traces", f"/traces/{trace}", "/map", "/live", "/host"):
+    for path in (
+        "/",
+        "/functions/caller",
+        "/traces",
+        f"/traces/{trace}",
+        "/map",
+        "/live",
+        "/host",
+        "/foresight",
+    ):
         page = visited.to(path)
         page.wait_for_load_state("load")
         expect(page.locator("main")).not_to_be_empty()

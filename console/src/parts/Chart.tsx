@@ -12,6 +12,8 @@ export interface Line {
   bars?: boolean;
   fill?: boolean;
   dash?: boolean;
+  /** Points alone, without a line. */
+  marks?: boolean;
 }
 
 interface Props {
@@ -33,6 +35,8 @@ function alone(plot: uPlot, series: number): number[] {
 
 function options(props: Props, width: number): uPlot.Options {
   const ink = css("--faint");
+  // Marks stand on their moment, so bars do, too.
+  const marked = props.lines.some((line) => line.marks);
   const grid = { stroke: css("--line"), width: 1 };
   const axis = { stroke: ink, grid, ticks: { show: false }, font: "11px system-ui, sans-serif", gap: 4 };
   return {
@@ -55,11 +59,12 @@ function options(props: Props, width: number): uPlot.Options {
         return {
           label: line.label,
           stroke: color,
-          width: line.bars ? 0 : 1.6,
+          width: line.bars || line.marks ? 0 : 1.6,
           ...(line.bars || line.fill ? { fill: line.bars ? color : `${color}22` } : {}),
           ...(line.dash ? { dash: [4, 4] } : {}),
-          ...(line.bars ? { paths: uPlot.paths.bars?.({ size: [0.82, 14], align: 1 }) as uPlot.Series.PathBuilder } : {}),
-          points: line.bars ? { show: false } : { show: true, size: 4, filter: alone },
+          ...(line.bars ? { paths: uPlot.paths.bars?.({ size: [0.82, 14], align: marked ? 0 : 1 }) as uPlot.Series.PathBuilder } : {}),
+          ...(line.marks ? { paths: () => null } : {}),
+          points: line.bars ? { show: false } : line.marks ? { show: true, size: 7, fill: color } : { show: true, size: 4, filter: alone },
           spanGaps: false,
           value: (_, value) => (value === null || value === undefined ? "–" : props.show(value)),
         };

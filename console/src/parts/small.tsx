@@ -9,6 +9,7 @@ type Mix = Partial<Record<string, number>>;
 const MEANING: Record<Start, string> = {
   warm: "had served it before",
   prewarmed: "prepared before anybody asked",
+  preloaded: "prepared because an execution was likely to call it",
   pool: "taken from the warming pool",
   zygote: "forked for the call",
   cold: "an interpreter was started",

@@ -8,6 +8,7 @@ import Graph from "../../parts/Graph";
 import { Empty, Sheet, StartLegend, Starts, Trouble } from "../../parts/small";
 import { setQuery, useRoute } from "../../route";
 import { Callees, CriticalPath } from "./Callees";
+import { ForecastSheet } from "./Forecast";
 import { MonitoringSwitch } from "./Monitoring";
 
 const RANGES: [string, number][] = [["1 h", 3600], ["6 h", 21_600], ["24 h", 86_400], ["7 d", 604_800]];
@@ -142,6 +143,7 @@ export function Overview({ page, me, again }: { page: FunctionPage; me: Me; agai
       </div>
       <div className="stack">
         <MonitoringSwitch page={page} enabled={me.monitoring} again={again} />
+        <ForecastSheet name={name} />
         {error && <Trouble error={error} />}
         {profile && (
           <Sheet title="Profile" aside={<span className="faint">{profile.version}</span>}>
