@@ -1,54 +1,24 @@
 """What is expected of running executions: revised by what they call, by time, by their ends."""
 
-from itertools import count
-
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from msgspec.structs import replace
+from tests.unit.prediction.graphs import (
+    ACCOUNT,
+    T0,
+    A,
+    B,
+    C,
+    D,
+    E,
+    branching,
+    expected,
+    to,
+    traversals,
+)
 
-from forerun.model import Expectation, Qualified, Reason, Successor
-from forerun.prediction import Traversals
+from forerun.model import Qualified, Reason
 from forerun.prediction.traversals import BUSY, BUSY_S, MAX_AGE_S, MOST_RUNS_OF_ONE
 
-ACCOUNT, OTHER = "1" * 12, "2" * 12
-T0 = 1_760_000_000.0
-A, B, C, D, E = (Qualified(ACCOUNT, name) for name in "ABCDE")
-
-
-def to(function: Qualified, likelihood: float = 1.0, delay_s: float = 1.0, **more) -> Successor:
-    """A call that always comes after ``delay_s``."""
-    given = {"samples": 1_000, "delay_p50_s": delay_s, "delay_p95_s": delay_s} | more
-    return Successor(function, likelihood, given.pop("samples"), **given)
-
-
-def traversals(graph: dict[Qualified, list[Successor]] | None = None, **more) -> Traversals:
-    values = {"likelihood": 0.5, "samples": 20, "margin_s": 2.0, "depth": 4} | more
-    made = Traversals(**values)
-    for function, successors in (graph or {}).items():
-        made.learn(function, successors)
-    return made
-
-
-def branching() -> Traversals:
-    """A calls B, which calls D; or else, rarely, C, which calls E."""
-    return traversals(
-        {
-            A: [to(B, 0.9, excludes=frozenset({C})), to(C, 0.1, excludes=frozenset({B}))],
-            B: [to(D)],
-            C: [to(E)],
-        }
-    )
-
-
-def expected(of: Traversals, now: float = T0) -> dict[str, int]:
-    """How many calls of which function are expected."""
-    return {
-        each.name: max(one.count for one in found)
-        for each in (A, B, C, D, E)
-        if (found := of.expectations(each, now))
-    }
+OTHER = "2" * 12
 
 
 def test_what_follows_is_expected_and_what_is_unlikely_is_not():
@@ -356,119 +326,3 @@ def test_people_see_the_ways_of_a_run():
     ]
     assert (c.request_id, c.cause, c.caller) == ("request-c", "request-a", "request-a")
     assert [(each.function, each.since) for each in c.ahead] == [(E, T0 + 1)]
-
-
-FUNCTIONS = (A, B, C, D, E)
-SUCCESSORS = st.lists(
-    st.builds(
-        to,
-        st.sampled_from(FUNCTIONS),
-        st.floats(0, 1),
-        st.sampled_from((0.0, 0.5, 3.0)),
-        calls=st.integers(1, 3),
-        outlives=st.booleans(),
-        excludes=st.frozensets(st.sampled_from(FUNCTIONS), max_size=1),
-    ),
-    max_size=3,
-    unique_by=lambda each: each.function,
-)
-
-
-def causeless(expectations: list[Expectation]) -> list[Expectation]:
-    """When an execution ends, what it caused goes back to another; that is no news by itself."""
-    return [replace(each, cause="") for each in expectations]
-
-
-class Following(RuleBasedStateMachine):
-    """Whatever begins, ends and is learned."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.running = traversals(likelihood=0.3)
-        self.now = T0
-        self.numbers = count()
-        self.alive: set[str] = set()
-        # As somebody knows them who asks only for what is told to have changed.
-        self.known = {each: [] for each in FUNCTIONS}
-        self.outlives = False
-
-    def told(self, changed) -> None:
-        for function in {*changed, *self.running.changed(self.now)}:
-            self.known[function] = self.running.expectations(function, self.now)
-
-    @rule(function=st.sampled_from(FUNCTIONS), successors=SUCCESSORS)
-    def learn(self, function, successors):
-        self.running.learn(function, successors)
-        self.outlives |= any(each.outlives for each in successors)
-
-    @rule(function=st.sampled_from(FUNCTIONS), data=st.data())
-    def begin(self, function, data):
-        execution = str(next(self.numbers))
-        parent = data.draw(st.sampled_from(["", "unknown", *sorted(self.alive)]))
-        self.alive.add(execution)
-        self.told(self.running.began(function, execution, parent, f"r{execution}", self.now))
-
-    @precondition(lambda self: self.alive)
-    @rule(data=st.data())
-    def end(self, data):
-        execution = data.draw(st.sampled_from(sorted(self.alive)))
-        self.alive.discard(execution)
-        self.told(self.running.ended(execution, self.now))
-
-    @precondition(lambda self: self.alive)
-    @rule(data=st.data())
-    def delay(self, data):
-        execution = data.draw(st.sampled_from(sorted(self.alive)))
-        self.told(self.running.delayed(execution, self.now))
-
-    @rule(seconds=st.floats(0, 8))
-    def wait(self, seconds):
-        self.now += seconds
-        self.told(())
-
-    @rule()
-    def wait_for_the_next_change(self):
-        self.now = self.running.next_change(self.now) or self.now
-        self.told(())
-
-    @invariant()
-    def expectations_are_possible(self):
-        for function in FUNCTIONS:
-            until = 0.0
-            for each in self.running.expectations(function, self.now):
-                assert 0.3 <= each.probability <= 1
-                assert each.count >= 1
-                assert until < each.since < each.until
-                assert self.now < each.until
-                assert each.cause.startswith("r")
-                until = each.until
-        for run in self.running.live(ACCOUNT, self.now):
-            assert all(0 <= each.probability <= 1 for each in (*run.branches, *run.ahead))
-
-    @invariant()
-    def whatever_changes_is_told(self):
-        for function in FUNCTIONS:
-            now = self.running.expectations(function, self.now)
-            assert causeless(self.known[function]) == causeless(now)
-
-    @invariant()
-    def nothing_is_expected_of_nothing(self):
-        if not self.alive and not self.outlives:
-            assert len(self.running) == 0
-        if not len(self.running):
-            assert all(not each for each in self.known.values())
-
-    def teardown(self):
-        for execution in sorted(self.alive):
-            self.told(self.running.ended(execution, self.now))
-        for _ in range(3):
-            self.now += 60
-            self.told(())
-        assert all(not each for each in self.known.values())
-        assert len(self.running) == 0
-        assert self.running.next_change(self.now) is None
-        assert self.running._reaching == {}
-
-
-TestFollowing = Following.TestCase
-TestFollowing.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
