@@ -17,14 +17,14 @@ LONGEST_S = 366 * 86_400
 def read_history(
     data: str | None, since: str, *, memory_mb: float | None, start_ms: float | None
 ) -> ByMinutes:
-    """From the first minute of which anything is known within ``since`` (an age as ``2d``) until the last that is over.
+    """From the first minute of which anything is known within ``since`` (an age as ``2d``) to the one under way.
 
     ``memory_mb`` and ``start_ms`` take the place of what was measured. Raises ``InvalidInput`` when nothing is known.
     """
     age_s = parse_age(since) // 1000
     if age_s > LONGEST_S:
         raise InvalidInput(f"--since may be {LONGEST_S // 86_400}d at most")
-    until = int(SystemClock.now()) // 60 * 60
+    until = int(SystemClock.now()) // 60 * 60 + 60
     found: dict[str, Sample] = {}
     for stretch in _stretches(connect(data), until - age_s, until):
         for sample in stretch.functions:
