@@ -131,7 +131,10 @@ def status(data: str | None, as_json: bool) -> None:
 
 def _flat(value: object) -> object:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_flat(inner)}" for name, inner in value.items()) or None
+        return (
+            ", ".join(f"{name} {_flat(inner)}" for name, inner in value.items() if inner != "")
+            or None
+        )
     if isinstance(value, list):
         return ", ".join(str(_flat(inner)) for inner in value) or None
     return json.dumps(value) if isinstance(value, bool) else value

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from forerun.aio import Clock, TaskOwner
-from forerun.control.deferring import Deferring
+from forerun.control.deferring import Deferring, patience_s
 from forerun.control.invoke import Invocation, Invoker, Reply
 from forerun.control.monitoring import Monitor
 from forerun.control.registry import Registry, Resolved
@@ -301,18 +301,32 @@ class EventInvoker:
         if arn is None:
             return
         target = parse_function_ref(arn)
+        account, now = target.account or event.account, self._clock.now()
+        patience = await self._patience(account, target.name, target.qualifier)
         await self._queue.put(
             QueuedEvent(
                 id=f"{event.id}-{condition.lower()}",
-                account=target.account or event.account,
+                account=account,
                 name=target.name,
                 qualifier=target.qualifier,
-                payload=_destination_record(event, resolved, reply, condition, self._clock.now()),
+                payload=_destination_record(event, resolved, reply, condition, now),
                 client_context=None,
                 origin=self._origin_of_destination(event, resolved, reply),
-                accepted_at=self._clock.now(),
+                accepted_at=now,
+                due_at=due_at(now, patience),
+                latest_start=now + patience if patience else 0.0,
             )
         )
+        if patience:
+            self._deferring.notice()
+
+    async def _patience(self, account: str, name: str, qualifier: str | None) -> float:
+        """Seconds that events of a destination may wait, by its tag."""
+        try:
+            pick = self._random.random()
+            return patience_s(await self._registry.resolve(account, name, qualifier, pick), None)
+        except NotFound:
+            return 0.0
 
     def _origin_of_destination(
         self, event: QueuedEvent, resolved: Resolved, reply: Reply | None

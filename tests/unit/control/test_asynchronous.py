@@ -58,6 +58,7 @@ class FakeRegistry:
     def __init__(self, config):
         self.config = config
         self.missing = False
+        self.deferrable_s = {}
 
     async def resolve(self, account, name, qualifier, pick):
         if self.missing:
@@ -67,6 +68,7 @@ class FakeRegistry:
             qualifier=qualifier,
             invoked_arn="arn",
             event_config=self.config if name == "work" else None,
+            deferrable_s=self.deferrable_s.get(name, 0),
         )
 
 
@@ -338,3 +340,20 @@ async def test_a_deferrable_event_that_fails_is_retried_like_any_other(rig):
         (3, False),
     ]
     await made.emptied()
+
+
+async def test_a_destination_that_may_wait_waits(rig):
+    config = EventInvokeConfig(destinations=DestinationConfig(on_success=TARGET))
+    made = await rig(config=config)
+    made.registry.deferrable_s["told"] = 600
+    made.booked_mb = 1024
+    await made.accept()
+    async with asyncio.timeout(10):
+        while made.events.deferrable()["waiting"] != 1 or made.queue.depth().events != 1:
+            await asyncio.sleep(0.005)
+    made.booked_mb = 0
+    await made.emptied()
+    assert [(name, call.deferred_s > 0) for name, call in made.invoker.calls] == [
+        ("work", False),
+        ("told", True),
+    ]
