@@ -7,6 +7,7 @@ bounded turns, but for the functions that running executions lead to: those cann
 import asyncio
 import logging
 import sys
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from forerun.aio import Clock, TaskOwner
@@ -35,9 +36,12 @@ log = logging.getLogger("forerun.foresight")
 
 TURN_S = 0.25
 SHORTEST_TURN_S = 0.02
-OBSERVED_AT_ONCE = 2_000
+# A turn holds the loop up for about so long, and turns take about this share of the time when there is more to do.
+SLICE_S = 0.003
+SHARE = 0.05
+OBSERVED_AT_ONCE = 16
 ATTENDED_AT_ONCE = 200
-DECIDED_AT_ONCE = 500
+DECIDED_AT_ONCE = 50
 HURRIED_AT_ONCE = 64
 # Functions that running executions lead to are attended to at once, but not more often than this.
 HURRY_S = 0.02
@@ -101,7 +105,9 @@ class Foresight:
         self.pools = Pools(host, pool_base, degree=self.outlook.degree, starts=self._starts_of_late)
         self._last = clock.now()
         self._last_monotonic = clock.monotonic()
-        self._attended: dict[Qualified, None] = {}
+        self._due: OrderedDict[Qualified, None] = OrderedDict()
+        self._called: OrderedDict[Qualified, None] = OrderedDict()
+        self._spent_s = 0.0
         self._hurried: dict[Qualified, None] = {}
         self._starting: dict[str, Timings] = {}
         self._hurrying = False
@@ -211,30 +217,48 @@ class Foresight:
         while True:
             next_at = min(self.aims.next_at(), self.traversals.next_change(self._last) or 1e18)
             wait_s = min(TURN_S, max(SHORTEST_TURN_S, next_at - self.now()))
-            await self._clock.sleep(wait_s)
+            if self._due or self._called:
+                wait_s = SHORTEST_TURN_S
+            await self._clock.sleep(max(wait_s, self._spent_s / SHARE))
+            began = self._clock.monotonic()
             try:
                 self.turn()
             except Exception:  # noqa: BLE001  the next turn may do better
                 self._complain()
+            self._spent_s = self._clock.monotonic() - began
 
     def turn(self) -> None:
         """Take notice of what has arrived, and see to what is due: a bounded amount of it."""
         now = self.now()
         if self.active:
-            self._look(now)
+            end = self._clock.monotonic() + SLICE_S
+            self._observe(now, end - SLICE_S / 2)
+            self._attend(now, end)
+            self._await_starts(now)
+            self._hurry(self.traversals.changed(now))
         self.aims.tick(now, DECIDED_AT_ONCE)
         self.pools.turn(now)
 
-    def _look(self, now: float) -> None:
-        attended, gathered = self._attended, now - GATHER_S
-        for traffic in self.arrivals.take(gathered, OBSERVED_AT_ONCE):
-            attended |= dict.fromkeys(self.outlook.observe(traffic, now))
-        attended |= dict.fromkeys(self.outlook.advance(gathered))
-        for function in list(attended)[:ATTENDED_AT_ONCE]:
-            del attended[function]
+    def _observe(self, now: float, end: float) -> None:
+        """Calls that have gathered; time passes for the policy when all of them are known."""
+        gathered = now - GATHER_S
+        while batch := self.arrivals.take(gathered, OBSERVED_AT_ONCE):
+            for traffic in batch:
+                self._called |= dict.fromkeys(self.outlook.observe(traffic, now))
+            if self._clock.monotonic() >= end:
+                return
+        self._due |= dict.fromkeys(self.outlook.advance(gathered))
+
+    def _attend(self, now: float, end: float) -> None:
+        """Those whose time comes before those that were called: what these had a moment ago does for a while."""
+        for _ in range(ATTENDED_AT_ONCE):
+            functions = self._due or self._called
+            if not functions:
+                return
+            function, _ = functions.popitem(last=False)
             self.outlook.attend(function, now)
-        self._await_starts(now)
-        self._hurry(self.traversals.changed(now))
+            if self._clock.monotonic() >= end:
+                return
 
     def _await_starts(self, now: float) -> None:
         """Executions whose sandboxes are still being started call nobody yet."""
