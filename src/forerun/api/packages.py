@@ -1,24 +1,22 @@
 """Links to packages, as GetFunction gives them: anybody who has one may fetch it for ten minutes, and nothing else."""
 
-import asyncio
 import hmac
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Protocol
 
 from forerun.aio import Clock
 from forerun.api.response import Response
-from forerun.errors import AccessDenied, NotFound
+from forerun.errors import AccessDenied
 
 PREFIX = b"/packages/"
 VALID_S = 600
 
 
 class Packages(Protocol):
-    """Where packages lie."""
+    """Who keeps packages."""
 
-    def blob_path(self, digest: str) -> Path:
-        """The file of a package."""
+    async def read(self, digest: str) -> bytes:
+        """A package as it was uploaded. Raises ``NotFound``."""
         ...
 
 
@@ -44,10 +42,7 @@ class PackageLinks:
         good = hmac.compare_digest(seal.encode(), query.get("Signature", "").encode())
         if not good or int(expires) < self._clock.now():
             raise AccessDenied("The link is not valid, or not any more; call GetFunction again")
-        try:
-            content = await asyncio.to_thread(self._packages.blob_path(digest).read_bytes)
-        except FileNotFoundError as error:
-            raise NotFound("The package is not stored any more") from error
+        content = await self._packages.read(digest)
         return Response(200, [(b"content-type", b"application/zip")], content)
 
     def _seal(self, digest: str, expires: str) -> str:

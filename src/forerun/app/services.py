@@ -65,6 +65,7 @@ def make_services(
             url_for=lambda url_id: f"{base_url}/lambda-url/{url_id}/",
             clock=clock,
             scaling=settings.scaling,
+            packaging=settings.packaging,
         ),
     )
     directory = Directory(state.identities)

@@ -16,6 +16,7 @@ from forerun.api.history import HistoryRoutes
 from forerun.api.inside import from_inside
 from forerun.api.keys import IdentityKeys
 from forerun.api.lambda_.invoke import Invocations
+from forerun.api.packaging import PackagingRoutes
 from forerun.api.platform import PlatformRoutes
 from forerun.api.sigv4 import Verifier
 from forerun.api.zygotes import ZygoteRoutes
@@ -101,6 +102,7 @@ class Standalone:
             sandbox_settings=settings.sandbox,
             credentials=_issuer(services),
             on_loaded=compiler.loaded,
+            bring=lambda spec: services.estate.code.bring(spec.code_dir, spec.layers_dir),
             name=socket.gethostname(),
         )
         self._estate = services.estate
@@ -135,6 +137,7 @@ class Standalone:
         self._closers.append(lambda: agent.close(grace_s=self._left()))
         self._learn_imports()
         self._closers.append(compiler.close)
+        self._start_packager()
         self._closers.append(
             await keep_ready(self._ahead.foresight, services.estate, agent, self._admission)
         )
@@ -144,6 +147,10 @@ class Standalone:
         self._owner.spawn(maintenance.run(), name="maintenance")
         await self._outside.listen(self._listener)
         self._closers.append(self._close_outside)
+
+    def _start_packager(self) -> None:
+        self._estate.packager.start()
+        self._closers.append(self._estate.packager.close)
 
     def _learn_imports(self) -> None:
         nursery = nursery_of(self._sandboxes)
@@ -261,6 +268,7 @@ class Standalone:
                     **HistoryRoutes(
                         self._watching.activity, self._ahead.foresight.arrivals, clock
                     ).routes(),
+                    **PackagingRoutes(services.estate.packager).routes(),
                     **ZygoteRoutes(ZygoteView(self._zygotes)).routes(),
                     "console-link": self._console.link,
                 },

@@ -1,35 +1,35 @@
 """The code store: packages as uploaded, and unpacked for sandboxes to mount.
 
-``DIR/code/SHA.zip`` are packages, ``DIR/trees/DIGEST/`` unpacked trees, named by what is in them, so that equal code
-is kept once and a stored name never changes its content. Both appear by rename, complete and synced, or not at all.
+``DIR/code/DIGEST.zip`` are packages, ``DIR/trees/DIGEST/`` unpacked trees, named by what is in them and by the scope
+that shares it, so that equal code is kept once and a stored name never changes its content; what packages have in
+common is split off as objects (``trees``, ``objects``). All appear by rename, complete and synced, or not at all.
 Who finds that no version refers to something any more may ``discard`` it. ``DIR/trees/DIGEST.*``, what hosts make of a
 tree, goes with it.
 """
 
 import asyncio
 import base64
-import contextlib
-import errno
 import hashlib
-import io
 import os
-import shutil
-import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from forerun.aio import Clock
-from forerun.control.packages import imports_sdk, unpack
-from forerun.errors import InvalidInput, RequestTooLarge, StorageFailed, Throttled
+from forerun.control.packages import imports_sdk
+from forerun.control.recipes import read_recipe
+from forerun.control.trees import Contents, Trees
+from forerun.control.whole import remove, write_whole
+from forerun.errors import InvalidInput, NotFound, RequestTooLarge, StorageFailed, Throttled
 
 UNPACKING = 4
 UNPACK_SECONDS = 120.0
 KEEP_SECONDS = 3600.0
-SYNC_EACH = 64
+REMEMBERED = 256
+# Beside packages and trees, and not one of them.
+OBJECTS = "objects"
 
-T = TypeVar("T")
 R = TypeVar("R")
 
 
@@ -45,19 +45,33 @@ class StoredPackage(NamedTuple):
 
 
 class CodeStore:
-    """Packages and trees below one directory."""
+    """Packages and trees below one directory.
+
+    Equal code of different accounts is kept once only with ``share_accounts``: who has a file sees how many names it
+    has, and who uploads a package how long that takes.
+    """
 
     def __init__(
-        self, directory: Path, *, clock: Clock, zipped_limit: int, unzipped_limit: int
+        self,
+        directory: Path,
+        *,
+        clock: Clock,
+        zipped_limit: int,
+        unzipped_limit: int,
+        share_accounts: bool = False,
     ) -> None:
-        self._blobs = directory / "code"
+        self._code = directory / "code"
         self._trees = directory / "trees"
+        self._made = Trees(self._code, self._trees, limit=unzipped_limit)
+        self.objects = self._made.objects
         self._clock = clock
         self._zipped_limit = zipped_limit
-        self._unzipped_limit = unzipped_limit
+        self._share_accounts = share_accounts
         self._slots = asyncio.Semaphore(UNPACKING)
         # Taking up an entry again and throwing it away must not overlap.
         self._lock = threading.Lock()
+        self._contents: dict[str, Contents] = {}
+        self._bringing: dict[str, asyncio.Lock] = {}
 
     async def start(self) -> None:
         """Make the directories and remove what an interrupted server left half-done."""
@@ -68,11 +82,15 @@ class CodeStore:
         return str((self._trees / digest).absolute())
 
     def blob_path(self, digest: str) -> Path:
-        """Where the package with that digest lies."""
-        return self._blobs / f"{digest}.zip"
+        """Where the package with that digest lies when it is one file."""
+        return self._made.zip_path(digest)
 
-    async def put(self, package: bytes) -> StoredPackage:
-        """Check, unpack and keep a package.
+    def scope(self, account: str) -> str:
+        """Who has equal content in common with that account."""
+        return "all" if self._share_accounts or not account else account
+
+    async def put(self, package: bytes, account: str = "") -> StoredPackage:
+        """Check, unpack and keep a package of an account.
 
         Raises ``RequestTooLarge`` beyond the zipped limit, ``PackageInvalid`` and ``PackageTooLarge`` (both
         ``InvalidInput``) for the zip itself, ``StorageFailed`` when the disk does not take it.
@@ -83,13 +101,62 @@ class CodeStore:
             raise RequestTooLarge(
                 f"The package has {len(package)} bytes; it must be smaller than {self._zipped_limit} bytes"
             )
-        return await self._run(self._put, package)
+        return await self._run(lambda: self._put(package, self.scope(account)))
 
     async def merge(self, digests: Sequence[str]) -> str | None:
         """One tree of several layers' packages, later ones over earlier ones; ``None`` for no layers."""
         if len(digests) < 2:
             return digests[0] if digests else None
-        return await self._run(self._merge, tuple(digests))
+        return await self._run(lambda: self._merge(tuple(digests)))
+
+    async def read(self, digest: str) -> bytes:
+        """The package as it was uploaded. Raises ``NotFound`` when it is gone."""
+        try:
+            return await asyncio.to_thread(self._read, digest)
+        except FileNotFoundError as error:
+            raise NotFound("The package is not stored any more") from error
+
+    async def bring(self, *paths: str | None) -> None:
+        """See to it that these trees are on this host: those that are missing are made of what is stored.
+
+        Raises ``StorageFailed`` when that cannot be.
+        """
+        for path in paths:
+            if path is not None and not os.path.isdir(path):  # noqa: PTH112, ASYNC240  a look of a microsecond
+                await self._bring(Path(path).name)
+
+    async def contents(self, digest: str, account: str) -> Contents:
+        """What a package holds, which may have to be read for it. Raises ``StorageFailed``."""
+        if digest not in self._contents:
+            await self.bring(self.path(digest))
+            scope = self.scope(account)
+            self._remember(digest, await self._run(lambda: self._made.contents(digest, scope)))
+        return self._contents[digest]
+
+    async def split(self, digest: str, account: str, objects: Collection[str]) -> None:
+        """Deliver a package as a collection from now on. Raises ``StorageFailed``; then nothing has changed."""
+        scope = self.scope(account)
+        await self._run(lambda: self._made.split(digest, scope, objects))
+
+    async def join(self, digest: str) -> None:
+        """Deliver it as a single file from now on. Raises ``StorageFailed``; then nothing has changed."""
+        await self._run(lambda: self._made.join(digest))
+
+    async def mend(self, digest: str, name: str) -> None:
+        """Give its tree the files of an object that was damaged and made again. Raises ``StorageFailed``."""
+        await self._run(lambda: self._made.mend(digest, name))
+
+    async def tidy(self, digest: str, before: float) -> bool:
+        """Whether a single file was removed that has been a collection since before that time."""
+        return await asyncio.to_thread(self._tidy, digest, before)
+
+    def is_collection(self, digest: str) -> bool:
+        """Whether the package can be had as a collection."""
+        return self._made.recipe_path(digest).exists()
+
+    async def collections(self) -> list[tuple[str, str]]:
+        """Packages that can be had as collections, each with the scope of its objects."""
+        return await asyncio.to_thread(self._collections)
 
     async def digests(self) -> set[str]:
         """Everything that is kept."""
@@ -99,7 +166,7 @@ class CodeStore:
         """Remove package and tree of that digest; false when somebody has just asked for them to be kept."""
         return await asyncio.to_thread(self._discard, digest)
 
-    async def _run(self, work: Callable[[T], R], argument: T) -> R:
+    async def _run(self, work: Callable[[], R]) -> R:
         try:
             async with asyncio.timeout(UNPACK_SECONDS):
                 await self._slots.acquire()
@@ -108,96 +175,98 @@ class CodeStore:
                 "Too many packages are being unpacked; try again.", reason="CallerRateLimitExceeded"
             ) from None
         try:
-            return await asyncio.to_thread(work, argument)
+            return await asyncio.to_thread(work)
         except OSError as error:
             raise StorageFailed(f"The package cannot be stored: {error}") from error
         finally:
             self._slots.release()
 
+    async def _bring(self, digest: str) -> None:
+        lock = self._bringing.setdefault(digest, asyncio.Lock())
+        try:
+            async with lock:
+                if not self._made.tree(digest).is_dir():
+                    await self._run(lambda: self._made.restore(digest))
+        finally:
+            self._bringing.pop(digest, None)
+
+    def _remember(self, digest: str, contents: Contents) -> None:
+        if len(self._contents) >= REMEMBERED:
+            self._contents.pop(next(iter(self._contents)))
+        self._contents[digest] = contents
+
     def _prepare(self) -> None:
-        for directory in (self._blobs, self._trees):
+        for directory in (self._code, self._trees):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             for entry in directory.glob(".*"):
-                _remove(entry)
+                remove(entry)
+        self.objects.prepare()
 
-    def _put(self, package: bytes) -> StoredPackage:
-        raw = hashlib.sha256(package).digest()
-        digest = raw.hex()
+    def _put(self, package: bytes, scope: str) -> StoredPackage:
+        raw = hashlib.sha256(package)
+        digest = raw.hexdigest()
+        if scope != "all":
+            digest = hashlib.sha256(f"{scope}:{digest}".encode()).hexdigest()
         tree = self._trees / digest
         if self._take_up(tree):
             unpacked = _size_of(tree)
         else:
-            unpacked = self._build(digest, [io.BytesIO(package)])
-        if not self._take_up(self.blob_path(digest)):
-            self._write_blob(digest, package)
-        sha256 = base64.b64encode(raw).decode()
+            unpacked, contents = self._made.build(digest, package, scope)
+            self._take_up(tree)
+            self._remember(digest, contents)
+        if not self._take_up(self.blob_path(digest), self._made.recipe_path(digest)):
+            write_whole(self.blob_path(digest), (package,))
+            self._take_up(self.blob_path(digest))
+        sha256 = base64.b64encode(raw.digest()).decode()
         return StoredPackage(sha256, digest, len(package), unpacked, imports_sdk(tree))
 
     def _merge(self, digests: tuple[str, ...]) -> str:
         merged = hashlib.sha256(":".join(digests).encode()).hexdigest()
         if not self._take_up(self._trees / merged):
-            with contextlib.ExitStack() as stack:
-                packages = [
-                    stack.enter_context(self.blob_path(digest).open("rb")) for digest in digests
-                ]
-                self._build(merged, packages)
+            self._made.merge(merged, digests)
+            self._take_up(self._trees / merged)
         return merged
 
-    def _take_up(self, entry: Path) -> bool:
-        """Whether it is there; then it counts as new again, so that ``discard`` lets it be."""
+    def _read(self, digest: str) -> bytes:
+        with self._made.open(digest) as package:
+            return package.read()
+
+    def _take_up(self, *entries: Path) -> bool:
+        """Whether one is there; then it counts as new again, so that ``discard`` lets it be."""
         now = self._clock.now()
         with self._lock:
-            try:
-                os.utime(entry, (now, now))
-            except FileNotFoundError:
-                return False
-        return True
+            for entry in entries:
+                try:
+                    os.utime(entry, (now, now))
+                except FileNotFoundError:
+                    continue
+                return True
+        return False
 
-    def _build(self, digest: str, packages: Sequence[BinaryIO]) -> int:
-        unfinished = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=self._trees))
-        try:
-            size = sum(
-                unpack(package, unfinished, limit=self._unzipped_limit) for package in packages
-            )
-            unfinished.chmod(0o755)
-            _sync_tree(unfinished)
-            now = self._clock.now()
-            os.utime(unfinished, (now, now))
-            with contextlib.suppress(FileExistsError), _not_empty_is_existing():
-                unfinished.rename(self._trees / digest)
-            _sync(self._trees)
-        finally:
-            _remove(unfinished)
-        return size
+    def _tidy(self, digest: str, before: float) -> bool:
+        with self._lock:
+            return self._made.tidy(digest, before)
 
-    def _write_blob(self, digest: str, package: bytes) -> None:
-        descriptor, name = tempfile.mkstemp(prefix=".writing-", dir=self._blobs)
-        unfinished = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as output:
-                output.write(package)
-                output.flush()
-                os.fsync(output.fileno())
-            now = self._clock.now()
-            os.utime(unfinished, (now, now))
-            unfinished.rename(self.blob_path(digest))
-            _sync(self._blobs)
-        finally:
-            unfinished.unlink(missing_ok=True)
+    def _collections(self) -> list[tuple[str, str]]:
+        found = []
+        for path in self._code.glob("[!.]*.parts"):
+            objects = read_recipe(path)[0].objects
+            found.append((path.stem, objects[0][0].partition("-")[0] if objects else ""))
+        return found
 
     def _digests(self) -> set[str]:
         return {
             entry.name.partition(".")[0]
-            for directory in (self._blobs, self._trees)
+            for directory in (self._code, self._trees)
             for entry in os.scandir(directory)
-            if not entry.name.startswith(".")
+            if not entry.name.startswith(".") and entry.name != OBJECTS
         }
 
     def _discard(self, digest: str) -> bool:
         limit = self._clock.now() - KEEP_SECONDS
-        entries = [
-            entry for entry in (self.blob_path(digest), self._trees / digest) if entry.exists()
-        ]
+        made = self._made
+        forms = (made.zip_path(digest), made.recipe_path(digest), made.layers_path(digest))
+        entries = [entry for entry in (*forms, self._trees / digest) if entry.exists()]
         with self._lock:
             if any(entry.stat().st_mtime >= limit for entry in entries):
                 return False
@@ -205,26 +274,9 @@ class CodeStore:
             entries += self._trees.glob(f"{digest}.*")
             rubbish = [entry.rename(entry.with_name(f".rubbish-{entry.name}")) for entry in entries]
         for entry in rubbish:
-            _remove(entry)
+            remove(entry)
+        self._contents.pop(digest, None)
         return True
-
-
-@contextlib.contextmanager
-def _not_empty_is_existing() -> Iterator[None]:
-    """A rename onto a full directory fails in two ways, depending on the file system; both mean it exists."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.ENOTEMPTY:
-            raise FileExistsError from error
-        raise
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _size_of(tree: Path) -> int:
@@ -234,24 +286,3 @@ def _size_of(tree: Path) -> int:
         for directory, _, names in os.walk(tree)
         for name in names
     )
-
-
-def _sync_tree(tree: Path) -> None:
-    """Everything below is on disk when this returns."""
-    files = [Path(directory) / name for directory, _, names in os.walk(tree) for name in names]
-    if len(files) > SYNC_EACH:
-        os.sync()
-        return
-    for file in files:
-        if not file.is_symlink():
-            _sync(file)
-    for directory, _, _ in os.walk(tree):
-        _sync(Path(directory))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,6 +3,7 @@
 from forerun.aio import Clock
 from forerun.control.code import KEEP_SECONDS, CodeStore
 from forerun.storage.code_references import CodeReferenceStore
+from forerun.storage.packaging import PackagingStore
 
 AT_ONCE = 500
 
@@ -10,8 +11,16 @@ AT_ONCE = 500
 class CodeCollector:
     """``sweep`` now and then; each call does a bounded part of what is due."""
 
-    def __init__(self, *, code: CodeStore, references: CodeReferenceStore, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        code: CodeStore,
+        references: CodeReferenceStore,
+        packaging: PackagingStore,
+        clock: Clock,
+    ) -> None:
         self._code = code
+        self._packaging = packaging
         self._references = references
         self._clock = clock
         self._orphans: list[str] | None = None
@@ -25,6 +34,7 @@ class CodeCollector:
             if await self._references.is_referenced(digest):
                 await self._references.settle(digest)
             elif await self._code.discard(digest):
+                await self._packaging.forget(digest)
                 await self._references.settle(digest)
                 removed += 1
         await self._references.stamp(now)

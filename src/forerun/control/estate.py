@@ -18,6 +18,7 @@ from forerun.control.functions import CodeLimits, Functions
 from forerun.control.layers import Layers
 from forerun.control.lookup import Lookup
 from forerun.control.mappings import Mappings
+from forerun.control.packager import Packager
 from forerun.control.permissions import Permissions
 from forerun.control.provisioned import Provisioned
 from forerun.control.provisioning import Provisioning
@@ -26,7 +27,8 @@ from forerun.control.tags import Tags
 from forerun.control.urls import FunctionUrls
 from forerun.control.versions import Versions
 from forerun.model import Egress
-from forerun.settings import LimitSettings, ScalingSettings
+from forerun.prediction import DeliveryCosts
+from forerun.settings import LimitSettings, PackagingSettings, ScalingSettings
 from forerun.storage.aliases import AliasStore
 from forerun.storage.autoscaling import AutoscalingStore
 from forerun.storage.code_references import CodeReferenceStore
@@ -36,6 +38,7 @@ from forerun.storage.functions import FunctionStore, Seal
 from forerun.storage.layers import LayerStore
 from forerun.storage.mappings import MappingStore
 from forerun.storage.ownership import OwnershipStore
+from forerun.storage.packaging import PackagingStore
 from forerun.storage.policies import PolicyStore
 from forerun.storage.provisioned import ProvisionedStore
 from forerun.storage.urls import UrlStore
@@ -54,6 +57,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     machine: Callable[[], Machine]
     url_for: Callable[[str], str]
     clock: Clock
+    packaging: PackagingSettings = PackagingSettings()
     scaling: ScalingSettings = ScalingSettings()
 
 
@@ -75,12 +79,27 @@ class Estate:
             clock=clock,
             zipped_limit=limits.code_zipped_bytes,
             unzipped_limit=limits.code_unzipped_bytes,
+            share_accounts=around.packaging.share_accounts,
         )
+        packaging, layers = PackagingStore(db), LayerStore(db)
+        self.packager = Packager(
+            store=packaging,
+            functions=store,
+            layers=layers,
+            code=self.code,
+            clock=clock,
+            costs=_costs(around.packaging),
+            grace_s=around.packaging.grace_s,
+        )
+        changes.listen(self.packager.changed)
         self._collector = CodeCollector(
-            code=self.code, references=CodeReferenceStore(db), clock=clock
+            code=self.code,
+            references=CodeReferenceStore(db),
+            packaging=packaging,
+            clock=clock,
         )
         self.layers = Layers(
-            store=LayerStore(db),
+            store=layers,
             ownership=ownership,
             code=self.code,
             clock=clock,
@@ -151,4 +170,15 @@ class Estate:
 
     async def sweep(self) -> int:
         """Remove code that nothing refers to any more; how many packages that were."""
-        return await self._collector.sweep()
+        removed = await self._collector.sweep()
+        await self.packager.sweep()
+        return removed
+
+
+def _costs(settings: PackagingSettings) -> DeliveryCosts:
+    return DeliveryCosts(
+        bytes_per_s=settings.transfer_mb_s * 1e6,
+        file_s=settings.file_ms / 1000,
+        cached_by_one=settings.cached_by_one,
+        least_others=settings.least_others,
+    )

@@ -241,7 +241,7 @@ class Functions:
         usage = await self._ownership.usage(account)
         if usage.code_bytes + len(package) > self._limits.account:
             raise CodeStorageExceeded("Code storage limit exceeded.")
-        stored = await self._code.put(package)
+        stored = await self._code.put(package, account)
         self._require_fit(stored.unpacked_size + layers_size)
         return stored
 

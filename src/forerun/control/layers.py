@@ -106,7 +106,7 @@ class Layers:
         usage = await self._ownership.usage(account)
         if usage.code_bytes + len(package) > self._storage_limit:
             raise CodeStorageExceeded("Code storage limit exceeded.")
-        stored = await self._code.put(package)
+        stored = await self._code.put(package, account)
         return await self._store.publish(
             LayerVersion(
                 account=account,

@@ -5,6 +5,7 @@ links that point out of it, devices and pipes, encrypted entries, two entries of
 the limit unpacked. Unpacked files are read-only; nothing but their executable bit is taken from the zip.
 """
 
+import hashlib
 import itertools
 import os
 import re
@@ -14,7 +15,7 @@ import struct
 import zipfile
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
@@ -59,19 +60,53 @@ class _Entry(NamedTuple):
     is_link: bool
 
 
-def unpack(source: BinaryIO, target: Path, *, limit: int) -> int:
+class Seen(NamedTuple):
+    """A regular file of a package: whether it may be executed, its bytes, and the SHA-256 of its content."""
+
+    executable: bool
+    size: int
+    sha256: bytes
+
+
+def unpack(
+    source: BinaryIO,
+    target: Path,
+    *,
+    limit: int,
+    seen: dict[str, Seen] | None = None,
+    without: Collection[str] = (),
+) -> int:
     """Unpack a zip into the existing directory ``target``; the number of bytes it takes.
 
-    A file that is there already is replaced, as layers do. Raises ``PackageInvalid`` for what is no zip or not an
+    ``seen`` is filled with the regular files by their paths; those in ``without`` are left out. A file that is there
+    already is replaced, as layers do. Raises ``PackageInvalid`` for what is no zip or not an
     acceptable one and ``PackageTooLarge`` beyond ``limit`` bytes; ``target`` is then incomplete.
     """
     try:
         with zipfile.ZipFile(source) as archive:
-            return _Unpacking(archive, target, limit).run(_checked(archive, limit))
+            entries = _checked(archive, limit)
+            if without:
+                entries = [entry for entry in entries if str(entry.path) not in without]
+            return _Unpacking(archive, target, limit, seen).run(entries)
     except PackageInvalid as error:
         raise error from None
     except _BROKEN as error:
         raise PackageInvalid from error
+
+
+def regular_files(archive: zipfile.ZipFile, limit: int) -> dict[str, zipfile.ZipInfo]:
+    """The regular files of a zip by the paths that ``unpack`` gives them. Raises as it does for the directory of the zip."""
+    return {
+        str(entry.path): entry.info
+        for entry in _checked(archive, limit)
+        if not entry.is_link and not entry.info.is_dir()
+    }
+
+
+def is_executable(info: zipfile.ZipInfo) -> bool:
+    """Whether an unpacked file may be executed: its mode says so, or it has none."""
+    mode = info.external_attr >> 16
+    return bool(mode & 0o111 or not mode)
 
 
 def imports_sdk(tree: Path) -> bool:
@@ -169,10 +204,17 @@ class _Unpacking:
     that an earlier entry, or a lower layer, has made; links are made last of all.
     """
 
-    def __init__(self, archive: zipfile.ZipFile, target: Path, limit: int) -> None:
+    def __init__(
+        self,
+        archive: zipfile.ZipFile,
+        target: Path,
+        limit: int,
+        seen: dict[str, Seen] | None,
+    ) -> None:
         self._archive = archive
         self._target = target
         self._limit = limit
+        self._seen = seen
         self._size = 0
 
     def run(self, entries: list[_Entry]) -> int:
@@ -214,7 +256,8 @@ class _Unpacking:
         return place
 
     def _file(self, entry: _Entry) -> None:
-        executable = (entry.info.external_attr >> 16) & 0o111 or not entry.info.external_attr >> 16
+        executable = is_executable(entry.info)
+        before, digest = self._size, hashlib.sha256()
         place = self._place(entry.path)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(place, flags, 0o600)
@@ -225,7 +268,12 @@ class _Unpacking:
             while chunk := content.read(CHUNK):
                 self._count(len(chunk))
                 output.write(chunk)
+                if self._seen is not None:
+                    digest.update(chunk)
             os.fchmod(descriptor, 0o555 if executable else 0o444)
+        if self._seen is not None:
+            size = self._size - before
+            self._seen[str(entry.path)] = Seen(executable, size, digest.digest())
 
     def _link(self, entry: _Entry) -> None:
         if entry.info.file_size > MAX_LINK_BYTES:

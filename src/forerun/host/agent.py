@@ -7,7 +7,7 @@ sandbox starts no task, waits for nothing and takes no lock.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from forerun.aio import Clock, TaskOwner
@@ -56,7 +56,7 @@ class HostAgent:
     """Implements ``Host`` on one machine. ``start`` before the first call, ``close`` at the end.
 
     ``credentials`` issues those of a new sandbox; ``available_mb`` says what the machine has left; ``on_loaded`` is
-    told of each code that was loaded. The sandboxes belong to the agent: it starts and closes them, and whoever made
+    told of each code that was loaded; ``bring`` sees to it that a version's code is on this machine. The sandboxes belong to the agent: it starts and closes them, and whoever made
     them passes ``exited`` on to be told of sandboxes that end unasked.
     """
 
@@ -70,6 +70,7 @@ class HostAgent:
         credentials: Callable[[SandboxSpec], Credentials | None] | None = None,
         available_mb: Callable[[], int | None] = available_memory_mb,
         on_loaded: Callable[[SandboxSpec], None] | None = None,
+        bring: Callable[[SandboxSpec], Awaitable[None]] | None = None,
         name: str = "local",
     ) -> None:
         self.name = name
@@ -111,6 +112,7 @@ class HostAgent:
             clock,
             init_s=self._timeouts.init_timeout_s,
             on_loaded=on_loaded,
+            bring=bring,
         )
         self._preparations = Preparations(
             self._dispatch,

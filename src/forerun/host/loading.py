@@ -1,6 +1,6 @@
 """Gives an unassigned sandbox its code. An actor."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from forerun.aio import Clock
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class Loader:
-    """Assigns sandboxes, each within ``init_s``; ``on_loaded`` is told of each code that was loaded."""
+    """Assigns sandboxes, each within ``init_s``; ``on_loaded`` is told of each code that was loaded.
+
+    ``bring`` sees to it that code is on this machine before it is assigned.
+    """
 
     def __init__(  # noqa: PLR0913 the wiring of a service
         self,
@@ -30,6 +33,7 @@ class Loader:
         *,
         init_s: float,
         on_loaded: Callable[[SandboxSpec], None] | None,
+        bring: Callable[[SandboxSpec], Awaitable[None]] | None = None,
     ) -> None:
         self._dispatch = dispatch
         self._works = works
@@ -38,14 +42,17 @@ class Loader:
         self._clock = clock
         self._init_s = init_s
         self._on_loaded = on_loaded
+        self._bring = bring
 
     async def load(self, slot: "Slot[Sandbox]", spec: SandboxSpec) -> InitReport | InitFailure:
         """Load the code. The sandbox is given up when that fails in any way."""
         sandbox = slot.sandbox
         if sandbox is None:
             raise SandboxDead
-        began = self._clock.monotonic()
         try:
+            if self._bring is not None:
+                await self._bring(spec)
+            began = self._clock.monotonic()
             own = self._personal.spec(slot, spec)
             loaded = await sandbox.assign(own, deadline=began + self._init_s)
         except BaseException:

@@ -6,6 +6,16 @@ Pure: arrivals and profiles in, expectations out; time is an argument. Live and 
 from forerun.prediction.expectations import disjoint
 from forerun.prediction.forecast import Forecast
 from forerun.prediction.imports import ROOTS, SDK, ImportTally, Modules, StartImports, Uses, trusted
+from forerun.prediction.packaging import (
+    COLLECTION,
+    SINGLE,
+    DeliveryCosts,
+    PackagePart,
+    PackagingPlan,
+    PlannedFile,
+    different_versions,
+    plan_package,
+)
 from forerun.prediction.policy import Cost, Policy
 from forerun.prediction.predictor import Predictor
 from forerun.prediction.traversals import Ahead, Branch, Traversal, Traversals
@@ -20,14 +30,20 @@ from forerun.prediction.zygotes import (
 )
 
 __all__ = [
+    "COLLECTION",
     "ROOTS",
     "SDK",
+    "SINGLE",
     "Ahead",
     "Branch",
     "Cost",
+    "DeliveryCosts",
     "Forecast",
     "ImportTally",
     "Modules",
+    "PackagePart",
+    "PackagingPlan",
+    "PlannedFile",
     "PlannedZygote",
     "Policy",
     "Predictor",
@@ -38,8 +54,10 @@ __all__ = [
     "ZygoteCosts",
     "best_zygote",
     "choose_zygotes",
+    "different_versions",
     "disjoint",
     "ending_of",
+    "plan_package",
     "trusted",
     "zygote_tree",
     "zygotes_worth",

@@ -22,6 +22,7 @@ from forerun.settings.groups import (
     HostSettings,
     LimitSettings,
     MonitoringSettings,
+    PackagingSettings,
     RetentionSettings,
     SandboxMode,
     SandboxSettings,
@@ -40,6 +41,7 @@ __all__ = [
     "HostSettings",
     "LimitSettings",
     "MonitoringSettings",
+    "PackagingSettings",
     "RetentionSettings",
     "SandboxMode",
     "SandboxSettings",
@@ -57,6 +59,7 @@ class Settings:
     limits: LimitSettings = field(default_factory=LimitSettings)
     host: HostSettings = field(default_factory=HostSettings)
     sandbox: SandboxSettings = field(default_factory=SandboxSettings)
+    packaging: PackagingSettings = field(default_factory=PackagingSettings)
     events: EventSettings = field(default_factory=EventSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     monitoring: MonitoringSettings = field(default_factory=MonitoringSettings)

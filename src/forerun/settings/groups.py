@@ -257,6 +257,37 @@ class SandboxSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PackagingSettings:
+    """When what packages have in common is stored and unpacked once, and by what that is decided."""
+
+    share_accounts: bool = False
+    """Whether equal content of different accounts is kept once, too: what a file's number of names tells is then told across
+    accounts."""
+
+    least_others: int = 1
+    """Other functions that must use a distribution for it to be split off."""
+
+    transfer_mb_s: float = 200.0
+    """Megabytes a second at which packages come to a host, which here is the speed of unpacking."""
+
+    file_ms: float = 5.0
+    """Milliseconds that each further file of a package costs."""
+
+    cached_by_one: float = 0.5
+    """How likely one other function that uses a distribution has brought it to the host already."""
+
+    grace_s: float = 3600.0
+    """Seconds that a package that was split is kept whole, too, so that a backup that is being made is complete."""
+
+    def __post_init__(self) -> None:
+        _in_range("packaging.least_others", self.least_others, 1, 100)
+        _in_range("packaging.transfer_mb_s", self.transfer_mb_s, 0.01, 1e6)
+        _in_range("packaging.file_ms", self.file_ms, 0.001, 60_000)
+        _in_range("packaging.cached_by_one", self.cached_by_one, 0.001, 0.999)
+        _in_range("packaging.grace_s", self.grace_s, 0, 1e7)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EventSettings:
     """How asynchronous invocations are run."""
 

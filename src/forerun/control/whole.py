@@ -1,0 +1,119 @@
+"""Files and folders that are there complete and synced, or not at all; and further names for the same file."""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+SYNC_EACH = 64
+
+
+def share(source: Path, target: Path) -> None:
+    """Another name for the same file; where there can be none, a copy. ``target`` must not be there."""
+    try:
+        target.hardlink_to(source)
+    except OSError as error:
+        # Another file system, or more names than a file can have.
+        if error.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM):
+            raise
+        shutil.copyfile(source, target)
+        target.chmod(source.stat().st_mode & 0o555)
+
+
+def write_whole(path: Path, contents: Iterable[bytes]) -> None:
+    """Write a file (0600) that is complete and synced before it has its name."""
+    descriptor, name = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
+    unfinished = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as output:
+            for content in contents:
+                output.write(content)
+            output.flush()
+            os.fsync(output.fileno())
+        unfinished.rename(path)
+        sync(path.parent)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def publish(unfinished: Path, place: Path) -> None:
+    """Give a finished folder its name; when somebody else was faster, theirs stays."""
+    try:
+        unfinished.rename(place)
+    except OSError as error:
+        # Two ways to say the same, depending on the file system.
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+    sync(place.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with all it holds."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sync_tree(tree: Path) -> None:
+    """Everything below is on disk when this returns."""
+    files = [Path(directory) / name for directory, _, names in os.walk(tree) for name in names]
+    if len(files) > SYNC_EACH:
+        os.sync()
+        return
+    for file in files:
+        if not file.is_symlink():
+            sync(file)
+    for directory, _, _ in os.walk(tree):
+        sync(Path(directory))
+
+
+def sync(path: Path) -> None:
+    """One file or folder is on disk when this returns."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def relink(source: Path, target: Path, spare: Path) -> None:
+    """Make ``target`` another name for ``source``, whose content is the same, under whoever reads it.
+
+    ``spare`` is a name on the same file system that is free. A file that can have no further name stays as it is.
+    """
+    seen = source.stat()
+    if not seen.st_size or os.path.samestat(seen, target.lstat()):
+        return
+    try:
+        spare.hardlink_to(source)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM):
+            raise
+        return
+    spare.rename(target)
+
+
+def overlay(source: Path, target: Path) -> None:
+    """Give all files below ``source`` further names below ``target``, in place of what is there; links are copied."""
+    for folder, folders, names in os.walk(source):
+        here = Path(folder)
+        there = target / here.relative_to(source)
+        for name in folders:
+            if not (here / name).is_symlink():
+                _make_folder(there / name)
+        links = [name for name in folders if (here / name).is_symlink()]
+        for name in (*names, *links):
+            remove(there / name)
+            if (here / name).is_symlink():
+                (there / name).symlink_to((here / name).readlink())
+            else:
+                share(here / name, there / name)
+
+
+def _make_folder(place: Path) -> None:
+    if place.is_symlink() or place.is_file():
+        place.unlink()
+    place.mkdir(mode=0o755, exist_ok=True)
