@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 
 from forerun.aio.clock import SystemClock
-from forerun.prediction.replay import CallHost, Clock, Host, Result, Run, Score
+from forerun.prediction.replay import CallHost, Clock, Host, Replayable, Result, Run, Score
 
 # Below so many minutes with calls times policies another process costs more than it gains.
 WORTH_A_PROCESS = 100_000
 UNDER_WAY = 2
 
 Told = Callable[[int], None]
-Task = tuple[Host | CallHost, Sequence[str]]
+Task = tuple[Replayable, Sequence[str]]
 
 
 def replay(
@@ -23,7 +23,7 @@ def replay(
     tasks = tasks_of(hosts, names)
     jobs = min(jobs or len(os.sched_getaffinity(0)), len(tasks))
     if jobs > 1 and _cells(hosts) * len(names) >= WORTH_A_PROCESS:
-        runs = _in_processes(tasks, jobs)
+        runs = in_processes(tasks, jobs)
     else:
         runs = (run_task(task) for task in tasks)
     return merged(names, runs, told)
@@ -59,7 +59,8 @@ def merged(names: Sequence[str], runs: Iterable[list[Run]], told: Told) -> list[
     return [score.result(name, seconds[name]) for name, score in scores.items()]
 
 
-def _in_processes(tasks: Iterable[Task], jobs: int) -> Iterator[list[Run]]:
+def in_processes(tasks: Iterable[Task], jobs: int) -> Iterator[list[Run]]:
+    """What each of them gave, in no order; a bounded number of them is taken at a time."""
     # Not forked: a process that shows progress has threads.
     context = multiprocessing.get_context("forkserver")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:

@@ -6,7 +6,7 @@ Lines and histories in, scores out; who calls opens the files. What is replayed 
 from forerun.prediction.replay.azure import MinuteReader, Schema, Sizes, read_calls, schema_of
 from forerun.prediction.replay.calls import CallReplay, Held, Holding, Plain
 from forerun.prediction.replay.events import CallHost, MakeHolding
-from forerun.prediction.replay.hosts import Clock, Host, Run, host_of, spread
+from forerun.prediction.replay.hosts import Clock, Host, Replayable, Run, host_of, spread
 from forerun.prediction.replay.policies import (
     CURVE_MINUTES,
     CURVE_PRICES,
@@ -53,6 +53,7 @@ __all__ = [
     "MakeHolding",
     "MinuteReader",
     "Plain",
+    "Replayable",
     "Result",
     "Run",
     "Sample",

@@ -5,7 +5,7 @@ Hosts know nothing of each other, so they can be replayed by as many processes a
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from forerun.prediction.policy import Policy
 from forerun.prediction.replay.minutes import MINUTE_S, MinuteReplay
@@ -25,6 +25,14 @@ class Run(NamedTuple):
     name: str
     score: Score
     seconds: float
+
+
+class Replayable(Protocol):
+    """A host's share of a recording, however it comes to it."""
+
+    def run(self, names: Sequence[str], clock: Clock) -> list[Run]:
+        """Each policy by its own; ``clock`` tells seconds."""
+        ...
 
 
 class Host(NamedTuple):
