@@ -24,7 +24,7 @@ class FakeAws:
     """``client(service)`` acts on the same account each time; ``calls`` names every operation in order."""
 
     def __init__(self):
-        self.functions, self.layers, self.roles = {}, {}, {}
+        self.functions, self.layers, self.roles, self.targets = {}, {}, {}, {}
         self.calls = []
 
     def client(self, service, **_):
@@ -32,7 +32,7 @@ class FakeAws:
 
     @property
     def changes(self):
-        return [name for name in self.calls if not name.startswith(("Get", "List"))]
+        return [name for name in self.calls if not name.startswith(("Describe", "Get", "List"))]
 
     def refuse(self, operation, code, message="not there"):
         raise botocore.exceptions.ClientError(
@@ -86,6 +86,7 @@ class _Client:
             "tags": Tags or {},
             "versions": [],
             "aliases": {},
+            "provisioned": {},
             "urls": {},
             "policy": {},
             "events": {},
@@ -163,6 +164,65 @@ class _Client:
 
     def _list_aliases(self, operation, FunctionName):
         return {"Aliases": list(self._function(operation, FunctionName)["aliases"].values())}
+
+    def _get_provisioned_concurrency_config(self, operation, FunctionName, Qualifier):
+        configs = self._function(operation, FunctionName)["provisioned"]
+        if Qualifier not in configs:
+            self._account.refuse(operation, "ProvisionedConcurrencyConfigNotFoundException")
+        count = configs[Qualifier]
+        return {"RequestedProvisionedConcurrentExecutions": count, "Status": "READY"}
+
+    def _put_provisioned_concurrency_config(
+        self, operation, FunctionName, Qualifier, ProvisionedConcurrentExecutions
+    ):
+        configs = self._function(operation, FunctionName)["provisioned"]
+        configs[Qualifier] = ProvisionedConcurrentExecutions
+        return {"Status": "IN_PROGRESS"}
+
+    def _delete_provisioned_concurrency_config(self, operation, FunctionName, Qualifier):
+        del self._function(operation, FunctionName)["provisioned"][Qualifier]
+
+    def _list_provisioned_concurrency_configs(self, operation, FunctionName):
+        configs = self._function(operation, FunctionName)["provisioned"]
+        return {
+            "ProvisionedConcurrencyConfigs": [
+                {"FunctionArn": arn(FunctionName, qualifier)} for qualifier in configs
+            ]
+        }
+
+    # Application Auto Scaling
+
+    def _describe_scalable_targets(self, _operation, ServiceNamespace, ResourceIds):
+        found = [
+            self._account.targets[each] for each in ResourceIds if each in self._account.targets
+        ]
+        return {"ScalableTargets": [target["target"] for target in found]}
+
+    def _register_scalable_target(self, _operation, ResourceId, RoleARN=None, **rest):
+        target = {"ResourceId": ResourceId, "RoleARN": "role", "CreationTime": 0.0, **rest}
+        entry = self._account.targets.setdefault(ResourceId, {"policies": {}, "actions": {}})
+        entry["target"] = target
+
+    def _describe_scaling_policies(self, _operation, ServiceNamespace, ResourceId, PolicyNames):
+        known = self._account.targets[ResourceId]["policies"]
+        return {"ScalingPolicies": [known[name] for name in PolicyNames if name in known]}
+
+    def _put_scaling_policy(self, _operation, ResourceId, PolicyName, **rest):
+        known = self._account.targets[ResourceId]["policies"]
+        policy = {"PolicyName": PolicyName, "ResourceId": ResourceId, "CreationTime": 0.0, **rest}
+        known[PolicyName] = {**policy, "PolicyARN": f"policy/{PolicyName}"}
+        return {"PolicyARN": f"policy/{PolicyName}"}
+
+    def _describe_scheduled_actions(self, _operation, ServiceNamespace, ResourceId):
+        return {"ScheduledActions": list(self._account.targets[ResourceId]["actions"].values())}
+
+    def _put_scheduled_action(self, _operation, ResourceId, ScheduledActionName, **rest):
+        action = {"ScheduledActionName": ScheduledActionName, "ResourceId": ResourceId, **rest}
+        shown = {**action, "ScheduledActionARN": "action", "CreationTime": 0.0}
+        self._account.targets[ResourceId]["actions"][ScheduledActionName] = shown
+
+    def _delete_scheduled_action(self, _operation, ResourceId, ScheduledActionName, **_rest):
+        del self._account.targets[ResourceId]["actions"][ScheduledActionName]
 
     def _get_function_url_config(self, operation, FunctionName, Qualifier=None):
         urls = self._function(operation, FunctionName)["urls"]
@@ -273,6 +333,7 @@ class _Exceptions:
     """``client.exceptions``: only the code tells refusals apart."""
 
     ResourceNotFoundException = NoSuchEntityException = botocore.exceptions.ClientError
+    ProvisionedConcurrencyConfigNotFoundException = botocore.exceptions.ClientError
 
 
 def _described(name, content, rest):

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from forerun.cli.deploying.bundling import Package, bundle, bundle_text
-from forerun.cli.deploying.functions import Ensured, FunctionWriter
+from forerun.cli.deploying.capacity import CapacityWriter
+from forerun.cli.deploying.functions import UNCHANGED, UPDATED, Ensured, FunctionWriter
 from forerun.cli.deploying.intrinsics import Made
 from forerun.cli.deploying.layers_and_roles import RoleWriter, ensure_layer
 from forerun.cli.deploying.plan import Planned
@@ -58,6 +59,7 @@ class Applier:
         self._lambda = clients("lambda")
         self._functions = FunctionWriter(self._lambda)
         self._clients = clients
+        self._capacity = CapacityWriter(clients)
         self._packages: dict[str, Package] = {}
 
     def prepare(self) -> None:
@@ -138,6 +140,9 @@ class Applier:
             function, wanted.get("Description", ""), wanted.get("CodeSha256")
         )
         arn, number = ensured.answer["FunctionArn"], ensured.answer["Version"]
+        ensured = self._provisioned(ensured, function, number, wanted)
+        if "ProvisionedConcurrencyConfig" in wanted:
+            self._capacity.give_up_others(function, number)
         return ensured, Made(arn, {"Version": number, "FunctionArn": arn}), f"version {number}"
 
     def alias(self, _label: str, _name: str, wanted: Properties) -> tuple[Ensured, Made, str]:
@@ -155,7 +160,32 @@ class Applier:
             },
         )
         arn = ensured.answer["AliasArn"]
+        ensured = self._provisioned(ensured, function, wanted["Name"], wanted)
         return ensured, Made(arn, {"AliasArn": arn}), f"version {wanted['FunctionVersion']}"
+
+    def _provisioned(
+        self, ensured: Ensured, function: str, qualifier: str, wanted: Properties
+    ) -> Ensured:
+        changed = self._capacity.ensure_provisioned(
+            function, qualifier, wanted.get("ProvisionedConcurrencyConfig")
+        )
+        updated = changed and ensured.action == UNCHANGED
+        return Ensured(UPDATED, ensured.answer) if updated else ensured
+
+    def scalable_target(
+        self, _label: str, _name: str, wanted: Properties
+    ) -> tuple[Ensured, Made, str]:
+        """``AWS::ApplicationAutoScaling::ScalableTarget``."""
+        ensured = self._capacity.ensure_target(wanted)
+        detail = f"{wanted.get('MinCapacity')} to {wanted.get('MaxCapacity')}"
+        return ensured, Made(ensured.answer["Ref"]), detail
+
+    def scaling_policy(
+        self, label: str, _name: str, wanted: Properties
+    ) -> tuple[Ensured, Made, str]:
+        """``AWS::ApplicationAutoScaling::ScalingPolicy``."""
+        ensured = self._capacity.ensure_policy(label, wanted)
+        return ensured, Made(ensured.answer["PolicyARN"]), str(wanted.get("PolicyType", ""))
 
     def url(self, _label: str, _name: str, wanted: Properties) -> tuple[Ensured, Made, str]:
         """``AWS::Lambda::Url``."""
@@ -196,6 +226,8 @@ _APPLY: Mapping[str, Callable[[Applier, str, str, Properties], tuple[Ensured, Ma
     "AWS::Lambda::Permission": Applier.permission,
     "AWS::Lambda::EventInvokeConfig": Applier.event_config,
     "AWS::IAM::Role": Applier.role,
+    "AWS::ApplicationAutoScaling::ScalableTarget": Applier.scalable_target,
+    "AWS::ApplicationAutoScaling::ScalingPolicy": Applier.scaling_policy,
 }
 
 

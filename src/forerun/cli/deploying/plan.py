@@ -45,9 +45,43 @@ SERVED: Mapping[str, frozenset[str]] = {
             "LicenseInfo",
         ]
     ),
-    "AWS::Lambda::Version": frozenset(["FunctionName", "Description", "CodeSha256"]),
+    "AWS::Lambda::Version": frozenset(
+        ["FunctionName", "Description", "CodeSha256", "ProvisionedConcurrencyConfig"]
+    ),
     "AWS::Lambda::Alias": frozenset(
-        ["FunctionName", "FunctionVersion", "Name", "Description", "RoutingConfig"]
+        [
+            "FunctionName",
+            "FunctionVersion",
+            "Name",
+            "Description",
+            "ProvisionedConcurrencyConfig",
+            "RoutingConfig",
+        ]
+    ),
+    "AWS::ApplicationAutoScaling::ScalableTarget": frozenset(
+        [
+            "MaxCapacity",
+            "MinCapacity",
+            "ResourceId",
+            "RoleARN",
+            "ScalableDimension",
+            "ScheduledActions",
+            "ServiceNamespace",
+            "SuspendedState",
+        ]
+    ),
+    "AWS::ApplicationAutoScaling::ScalingPolicy": frozenset(
+        [
+            "PolicyName",
+            "PolicyType",
+            "PredictiveScalingPolicyConfiguration",
+            "ResourceId",
+            "ScalableDimension",
+            "ScalingTargetId",
+            "ServiceNamespace",
+            "StepScalingPolicyConfiguration",
+            "TargetTrackingScalingPolicyConfiguration",
+        ]
     ),
     "AWS::Lambda::Url": frozenset(
         ["TargetFunctionArn", "Qualifier", "AuthType", "Cors", "InvokeMode"]
