@@ -7,6 +7,7 @@ between them is replaced, the rest of the page is left alone. A test holds the p
 import ast
 import asyncio
 import dataclasses
+import itertools
 import json
 import re
 import tempfile
@@ -19,7 +20,7 @@ from forerun.aio import SystemClock
 from forerun.app.services import make_services
 from forerun.app.state import open_state
 from forerun.profiles import Profile
-from forerun.settings import Settings, groups
+from forerun.settings import Settings, ahead, groups
 
 ROOT = Path(__file__).parents[1]
 OPERATIONS = ROOT / "README.md"
@@ -63,8 +64,11 @@ def filled(page: str, name: str, table: str) -> str:
 
 def settings_table() -> str:
     """Every setting with its default and reason, from the docstrings of the groups."""
-    tree = ast.parse(Path(groups.__file__).read_text(encoding="utf-8"))
-    classes = {item.name: item for item in tree.body if isinstance(item, ast.ClassDef)}
+    sources = (
+        ast.parse(Path(each.__file__).read_text(encoding="utf-8")) for each in (groups, ahead)
+    )
+    bodies = itertools.chain.from_iterable(tree.body for tree in sources)
+    classes = {item.name: item for item in bodies if isinstance(item, ast.ClassDef)}
     parts = []
     for group in dataclasses.fields(Settings):
         definition = classes[group.type.__name__]

@@ -154,8 +154,8 @@ class CodeStore:
         """Whether the package can be had as a collection."""
         return self._made.recipe_path(digest).exists()
 
-    async def collections(self) -> list[tuple[str, str]]:
-        """Packages that can be had as collections, each with the scope of its objects."""
+    async def collections(self) -> list[tuple[str, set[str]]]:
+        """Packages that can be had as collections, each with the names of its objects."""
         return await asyncio.to_thread(self._collections)
 
     async def digests(self) -> set[str]:
@@ -247,12 +247,11 @@ class CodeStore:
         with self._lock:
             return self._made.tidy(digest, before)
 
-    def _collections(self) -> list[tuple[str, str]]:
-        found = []
-        for path in self._code.glob("[!.]*.parts"):
-            objects = read_recipe(path)[0].objects
-            found.append((path.stem, objects[0][0].partition("-")[0] if objects else ""))
-        return found
+    def _collections(self) -> list[tuple[str, set[str]]]:
+        return [
+            (path.stem, {name for name, _ in read_recipe(path)[0].objects})
+            for path in self._code.glob("[!.]*.parts")
+        ]
 
     def _digests(self) -> set[str]:
         return {

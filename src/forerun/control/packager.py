@@ -193,9 +193,14 @@ class Packager:
 
     async def _recover(self) -> None:
         """Know of every collection on the disk before an object is thrown away, whatever the database forgot."""
-        for digest, scope in await self._code.collections():
-            if await self._store.package(digest) is None:
-                await self.plan(digest, "" if scope == "all" else scope)
+        for digest, objects in await self._code.collections():
+            row = await self._store.package(digest)
+            if row is None:
+                scope = next(iter(objects), "all").partition("-")[0]
+                row, _ = await self.plan(digest, "" if scope == "all" else scope)
+            apart = {part.object for part in row.parts if part.apart}
+            if row.form == SINGLE or not apart.issuperset(objects):
+                await self._store.settle(digest, objects | apart, self._clock.now())
         self._recovered = True
 
     async def _attend(self, account: str, name: str) -> None:

@@ -17,7 +17,7 @@ import msgspec
 
 from forerun.control import recipes
 from forerun.control.distributions import Part, find_parts
-from forerun.control.objects import ObjectStore, look
+from forerun.control.objects import ObjectCorrupt, ObjectStore, look
 from forerun.control.packages import Seen, unpack
 from forerun.control.whole import overlay, publish, relink, remove, sync_tree, write_whole
 
@@ -88,12 +88,16 @@ class Trees:
             layers = msgspec.json.decode(self.layers_path(digest).read_bytes(), type=list[str])
             self.merge(digest, layers)
             return
+        try:
+            self._restore_collection(digest)
+        except (FileNotFoundError, ObjectCorrupt):
+            # Not split, or not to be had that way while the single file is there still.
+            with self._unfinished(digest) as tree, self.zip_path(digest).open("rb") as package:
+                unpack(package, tree, limit=self._limit)
+
+    def _restore_collection(self, digest: str) -> None:
+        recipe, _ = recipes.read_recipe(self.recipe_path(digest))
         with self._unfinished(digest) as tree:
-            if self.zip_path(digest).exists() and not self.recipe_path(digest).exists():
-                with self.zip_path(digest).open("rb") as package:
-                    unpack(package, tree, limit=self._limit)
-                return
-            recipe, _ = recipes.read_recipe(self.recipe_path(digest))
             brought = [
                 (root, self.objects.unpack(name)) for name, root in dict.fromkeys(recipe.objects)
             ]

@@ -14,19 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from forerun.settings.ahead import ForesightSettings, PackagingSettings, ScalingSettings
 from forerun.settings.groups import (
     AccountPool,
     EgressPolicy,
     EventSettings,
-    ForesightSettings,
     HostSettings,
     LimitSettings,
     MonitoringSettings,
-    PackagingSettings,
     RetentionSettings,
     SandboxMode,
     SandboxSettings,
-    ScalingSettings,
     ServerSettings,
 )
 from forerun.settings.reading import data_dir as read_data_dir

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
 from forerun.errors import InvalidInput
+from forerun.settings.bounds import in_range
 
 SandboxMode = Literal["auto", "jail", "process"]
 EgressPolicy = Literal["none", "platform", "open"]
@@ -16,11 +17,6 @@ _ACCOUNT_POOL = re.compile(
     r"(?P<account>[0-9]{12}):(?P<pool>[a-z0-9.]+(\+[a-z0-9]+)?):(?P<count>[0-9]{1,5}):(?P<policy>borrow|throttle)"
 )
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+){1,2}-\d\Z")
-
-
-def _in_range(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise InvalidInput(f"{name} must be from {low:g} to {high:g}, not {value:g}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,13 +60,13 @@ class ServerSettings:
     """The server's own log as JSON lines instead of text."""
 
     def __post_init__(self) -> None:
-        _in_range("server.port", self.port, 0, 65535)
-        _in_range("server.max_connections", self.max_connections, 1, 1_000_000)
-        _in_range("server.max_header_bytes", self.max_header_bytes, 4096, 1 << 20)
-        _in_range("server.max_body_bytes", self.max_body_bytes, 1 << 20, 1 << 30)
+        in_range("server.port", self.port, 0, 65535)
+        in_range("server.max_connections", self.max_connections, 1, 1_000_000)
+        in_range("server.max_header_bytes", self.max_header_bytes, 4096, 1 << 20)
+        in_range("server.max_body_bytes", self.max_body_bytes, 1 << 20, 1 << 30)
         for name in ("header_timeout_s", "body_timeout_s", "idle_timeout_s"):
-            _in_range(f"server.{name}", getattr(self, name), 1, 3600)
-        _in_range("server.drain_s", self.drain_s, 0, 3600)
+            in_range(f"server.{name}", getattr(self, name), 1, 3600)
+        in_range("server.drain_s", self.drain_s, 0, 3600)
         if not _REGION.match(self.region):
             raise InvalidInput(
                 f"server.region {self.region!r} does not fit AWS's grammar, as us-home-1 does"
@@ -124,7 +120,7 @@ class LimitSettings:
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
-            _in_range(f"limits.{item.name}", getattr(self, item.name), 1, 1 << 50)
+            in_range(f"limits.{item.name}", getattr(self, item.name), 1, 1 << 50)
         if self.unreserved_concurrency > self.account_concurrency:
             raise InvalidInput(
                 "limits.unreserved_concurrency must not exceed limits.account_concurrency"
@@ -193,19 +189,19 @@ class HostSettings:
     """Seconds a call waits for memory before it is refused."""
 
     def __post_init__(self) -> None:
-        _in_range("host.memory_mb", self.memory_mb, 0, 1 << 24)
-        _in_range("host.machine_floor_percent", self.machine_floor_percent, 0, 90)
-        _in_range("host.keep_alive_min_s", self.keep_alive_min_s, 0, 86400)
-        _in_range("host.keep_alive_max_s", self.keep_alive_max_s, self.keep_alive_min_s, 86400)
-        _in_range("host.pool_min", self.pool_min, 0, POOL_MAX)
-        _in_range("host.pool_max", self.pool_max, self.pool_min, POOL_MAX)
+        in_range("host.memory_mb", self.memory_mb, 0, 1 << 24)
+        in_range("host.machine_floor_percent", self.machine_floor_percent, 0, 90)
+        in_range("host.keep_alive_min_s", self.keep_alive_min_s, 0, 86400)
+        in_range("host.keep_alive_max_s", self.keep_alive_max_s, self.keep_alive_min_s, 86400)
+        in_range("host.pool_min", self.pool_min, 0, POOL_MAX)
+        in_range("host.pool_max", self.pool_max, self.pool_min, POOL_MAX)
         named = [AccountPool.read(text)[:2] for text in self.account_pools]
         if len(set(named)) < len(named):
             raise InvalidInput("host.account_pools names a runtime of an account twice")
-        _in_range("host.concurrent_creations", self.concurrent_creations, 1, 256)
-        _in_range("host.max_sandboxes", self.max_sandboxes, 1, 100_000)
-        _in_range("host.waiting_calls", self.waiting_calls, 0, 100_000)
-        _in_range("host.wait_s", self.wait_s, 0, 900)
+        in_range("host.concurrent_creations", self.concurrent_creations, 1, 256)
+        in_range("host.max_sandboxes", self.max_sandboxes, 1, 100_000)
+        in_range("host.waiting_calls", self.waiting_calls, 0, 100_000)
+        in_range("host.wait_s", self.wait_s, 0, 900)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -248,43 +244,12 @@ class SandboxSettings:
     """Where ``.pyenv/versions`` may be; ``HOME`` when nothing else is given."""
 
     def __post_init__(self) -> None:
-        _in_range("sandbox.init_timeout_s", self.init_timeout_s, 0.1, 900)
-        _in_range("sandbox.start_timeout_s", self.start_timeout_s, 0.1, 900)
-        _in_range("sandbox.zygotes", self.zygotes, 0, 16)
-        _in_range("sandbox.zygote_budget_mb", self.zygote_budget_mb, 0, 1 << 20)
-        _in_range("sandbox.zygote_memory_s", self.zygote_memory_s, 1, 1e7)
-        _in_range("sandbox.zygote_look_s", self.zygote_look_s, 0.1, 3600)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PackagingSettings:
-    """When what packages have in common is stored and unpacked once, and by what that is decided."""
-
-    share_accounts: bool = False
-    """Whether equal content of different accounts is kept once, too: what a file's number of names tells is then told across
-    accounts."""
-
-    least_others: int = 1
-    """Other functions that must use a distribution for it to be split off."""
-
-    transfer_mb_s: float = 200.0
-    """Megabytes a second at which packages come to a host, which here is the speed of unpacking."""
-
-    file_ms: float = 5.0
-    """Milliseconds that each further file of a package costs."""
-
-    cached_by_one: float = 0.5
-    """How likely one other function that uses a distribution has brought it to the host already."""
-
-    grace_s: float = 3600.0
-    """Seconds that a package that was split is kept whole, too, so that a backup that is being made is complete."""
-
-    def __post_init__(self) -> None:
-        _in_range("packaging.least_others", self.least_others, 1, 100)
-        _in_range("packaging.transfer_mb_s", self.transfer_mb_s, 0.01, 1e6)
-        _in_range("packaging.file_ms", self.file_ms, 0.001, 60_000)
-        _in_range("packaging.cached_by_one", self.cached_by_one, 0.001, 0.999)
-        _in_range("packaging.grace_s", self.grace_s, 0, 1e7)
+        in_range("sandbox.init_timeout_s", self.init_timeout_s, 0.1, 900)
+        in_range("sandbox.start_timeout_s", self.start_timeout_s, 0.1, 900)
+        in_range("sandbox.zygotes", self.zygotes, 0, 16)
+        in_range("sandbox.zygote_budget_mb", self.zygote_budget_mb, 0, 1 << 20)
+        in_range("sandbox.zygote_memory_s", self.zygote_memory_s, 1, 1e7)
+        in_range("sandbox.zygote_look_s", self.zygote_look_s, 0.1, 3600)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -298,8 +263,8 @@ class EventSettings:
     """Events running at once where their handlers take long; short ones need fewer, so that sandboxes stay few."""
 
     def __post_init__(self) -> None:
-        _in_range("events.retry_s", self.retry_s, 0.01, 3600)
-        _in_range("events.at_once", self.at_once, 1, 10_000)
+        in_range("events.retry_s", self.retry_s, 0.01, 3600)
+        in_range("events.at_once", self.at_once, 1, 10_000)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -316,70 +281,9 @@ class RetentionSettings:
     """Records of invocations kept, at about 400 bytes each."""
 
     def __post_init__(self) -> None:
-        _in_range("retention.log_bytes", self.log_bytes, 1 << 20, 1 << 50)
-        _in_range("retention.invocation_days", self.invocation_days, 0.01, 3653)
-        _in_range("retention.invocation_rows", self.invocation_rows, 1000, 1 << 40)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ForesightSettings:
-    """How far the platform acts ahead of calls, and what that may cost."""
-
-    enabled: bool = True
-    """Whether it does at all; otherwise idle sandboxes are kept by the host's own rule and nothing is made ahead."""
-
-    preload_likelihood: float = 0.5
-    """How likely a running execution must be to call a function for its code to be loaded ahead."""
-
-    preload_samples: int = 20
-    """Executions of the caller that must have been watched before that."""
-
-    preload_margin_s: float = 2.0
-    """Seconds that a preloaded sandbox waits beyond the time in which the call was to be expected."""
-
-    preload_depth: int = 4
-    """Calls along a chain that are looked ahead."""
-
-    leader_correlation: float = 0.7
-    """How closely calls must follow those of another function for that one to lead it, from 0 to 1."""
-
-    periodic_misses: int = 3
-    """Expected calls in a row that do not come until a period is no longer believed in."""
-
-    defer_idle_percent: float = 50.0
-    """Percent of the memory for sandboxes that must be free for deferrable events to be run before their latest start."""
-
-    def __post_init__(self) -> None:
-        _in_range("foresight.preload_likelihood", self.preload_likelihood, 0.01, 1)
-        _in_range("foresight.preload_samples", self.preload_samples, 1, 1_000_000)
-        _in_range("foresight.preload_margin_s", self.preload_margin_s, 0, 3600)
-        _in_range("foresight.preload_depth", self.preload_depth, 0, 16)
-        _in_range("foresight.leader_correlation", self.leader_correlation, 0.1, 1)
-        _in_range("foresight.periodic_misses", self.periodic_misses, 1, 100)
-        _in_range("foresight.defer_idle_percent", self.defer_idle_percent, 0, 100)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ScalingSettings:
-    """How provisioned concurrency follows its use where target tracking is configured; the defaults are AWS's."""
-
-    sample_s: float = 1.0
-    """Seconds from one look at what is in use to the next, and at most until a scheduled action that is due is carried out."""
-
-    period_s: float = 60.0
-    """Seconds that a measurement lasts."""
-
-    out_periods: int = 3
-    """Periods in a row that must be above the target before more is provisioned."""
-
-    in_periods: int = 15
-    """Periods in a row that must be below nine tenths of the target before less is provisioned."""
-
-    def __post_init__(self) -> None:
-        _in_range("scaling.sample_s", self.sample_s, 0.05, 60)
-        _in_range("scaling.period_s", self.period_s, self.sample_s, 3600)
-        _in_range("scaling.out_periods", self.out_periods, 1, 1000)
-        _in_range("scaling.in_periods", self.in_periods, 1, 1000)
+        in_range("retention.log_bytes", self.log_bytes, 1 << 20, 1 << 50)
+        in_range("retention.invocation_days", self.invocation_days, 0.01, 3653)
+        in_range("retention.invocation_rows", self.invocation_rows, 1000, 1 << 40)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -417,11 +321,11 @@ class MonitoringSettings:
     """Where spans are exported to, as ``http://collector:4318``; nowhere when empty."""
 
     def __post_init__(self) -> None:
-        _in_range("monitoring.min_calls_per_hour", self.min_calls_per_hour, 0, 1e9)
-        _in_range("monitoring.function_per_s", self.function_per_s, 0.001, 1e6)
-        _in_range("monitoring.total_per_s", self.total_per_s, 0.001, 1e6)
-        _in_range("monitoring.max_calls", self.max_calls, 1, 100_000)
-        _in_range("monitoring.max_depth", self.max_depth, 1, 255)
-        _in_range("monitoring.trace_days", self.trace_days, 0.001, 3653)
-        _in_range("monitoring.trace_bytes", self.trace_bytes, 1 << 20, 1 << 50)
-        _in_range("monitoring.activity_days", self.activity_days, 0.01, 3653)
+        in_range("monitoring.min_calls_per_hour", self.min_calls_per_hour, 0, 1e9)
+        in_range("monitoring.function_per_s", self.function_per_s, 0.001, 1e6)
+        in_range("monitoring.total_per_s", self.total_per_s, 0.001, 1e6)
+        in_range("monitoring.max_calls", self.max_calls, 1, 100_000)
+        in_range("monitoring.max_depth", self.max_depth, 1, 255)
+        in_range("monitoring.trace_days", self.trace_days, 0.001, 3653)
+        in_range("monitoring.trace_bytes", self.trace_bytes, 1 << 20, 1 << 50)
+        in_range("monitoring.activity_days", self.activity_days, 0.01, 3653)
