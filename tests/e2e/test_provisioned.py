@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.servers import Server, eventually, package, running
+from tests.servers import FORERUN, Server, eventually, package, running
 
 pytestmark = pytest.mark.slow
 
@@ -294,3 +295,59 @@ def test_who_may_not_provision_may_not_scale(quick: Server):
     statement["Action"] = ["application-autoscaling:*", "lambda:PutProvisionedConcurrencyConfig"]
     iam.put_user_policy(UserName="scaler", PolicyName="scales", PolicyDocument=json.dumps(document))
     register(scaling, f"function:{name}:1", 0, 2)
+
+
+TEMPLATE = """
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  Hello:
+    Type: AWS::Serverless::Function
+    Properties:
+      FunctionName: templated
+      Runtime: python3.11
+      Handler: index.handler
+      InlineCode: "def handler(event, context): return 1"
+      AutoPublishAlias: live
+      ProvisionedConcurrencyConfig: {ProvisionedConcurrentExecutions: 1}
+  Bounds:
+    Type: AWS::ApplicationAutoScaling::ScalableTarget
+    DependsOn: HelloAliaslive
+    Properties:
+      ServiceNamespace: lambda
+      ScalableDimension: lambda:function:ProvisionedConcurrency
+      ResourceId: !Sub function:${Hello}:live
+      MinCapacity: 2
+      MaxCapacity: 3
+      RoleARN: !Sub arn:aws:iam::${AWS::AccountId}:role/x
+  Track:
+    Type: AWS::ApplicationAutoScaling::ScalingPolicy
+    Properties:
+      PolicyName: track
+      PolicyType: TargetTrackingScaling
+      ScalingTargetId: !Ref Bounds
+      TargetTrackingScalingPolicyConfiguration:
+        TargetValue: 0.7
+        ScaleInCooldown: 600
+        PredefinedMetricSpecification:
+          PredefinedMetricType: LambdaProvisionedConcurrencyUtilization
+"""
+
+
+def test_a_template_provisions_and_scales(quick: Server, tmp_path: Path):
+    (tmp_path / "template.yaml").write_text(TEMPLATE)
+
+    def deploy() -> set[str]:
+        done = subprocess.run(
+            [FORERUN, "deploy", tmp_path / "template.yaml", "--json", "--data", quick.data],
+            env=quick.environment(tmp_path),
+            capture_output=True,
+            timeout=50,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return {each["action"] for each in json.loads(done.stdout)["resources"]}
+
+    assert deploy() == {"created"}
+    ready(quick, "templated", 2, "live")
+    assert deploy() == {"unchanged"}
+    assert quick.call("templated:live") == 1
