@@ -28,9 +28,9 @@ SETTINGS = ROOT / "docs" / "operations.md"
 PROFILE = ROOT / "docs" / "profile.schema.json"
 # Answered on a way of their own, ahead of the others; see ``forerun.api.application``.
 _HOT = ("Invoke", "InvokeWithResponseStream")
-# Known to answer that there is nothing, or to refuse in words; see ``forerun.api.lambda_.concurrency`` and ``.xray``.
+# Known to answer that there is nothing, or to refuse in words; see ``forerun.api.xray``.
 _REFUSED = re.compile(
-    r"PutProvisioned|(Create|Update|Delete)(SamplingRule|Group)\Z|PutEncryptionConfig"
+    r"(Create|Update|Delete)(SamplingRule|Group)\Z|PutEncryptionConfig"
 )
 
 

@@ -5,7 +5,7 @@ where they are put back, a local time that comes twice counts the first time. ``
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
@@ -57,7 +57,7 @@ class Calendar(NamedTuple):
     """A cron expression in a time zone."""
 
     cron: Cron
-    zone: ZoneInfo
+    zone: tzinfo
 
     def next_after(self, moment: float) -> float | None:
         """See ``Schedule``."""
@@ -91,8 +91,10 @@ def parse_schedule(expression: str, zone: str = "UTC", *, since: float = 0.0) ->
     return _rate(body, since) if kind == "rate" else _once(body, place)
 
 
-def parse_zone(name: str) -> ZoneInfo:
+def parse_zone(name: str) -> tzinfo:
     """A time zone by its name in the IANA database; ``InvalidInput`` when it has none of that name."""
+    if name == "UTC":
+        return UTC
     try:
         if _ZONE.fullmatch(name):
             return ZoneInfo(name)
@@ -130,7 +132,7 @@ def _rate(body: str, since: float) -> Rate:
     return Rate(int(found[1]) * _UNITS_S[found[2]], since)
 
 
-def _once(body: str, zone: ZoneInfo) -> At:
+def _once(body: str, zone: tzinfo) -> At:
     found = _AT.fullmatch(body)
     if found is not None and FIRST_YEAR <= int(found[1]) <= LAST_YEAR:
         try:
