@@ -52,9 +52,8 @@ class Windows:
 
 
 def run(recording, *windows, linger_s=0.0, lead_s=0.0, count_from=0.0, memory_mb=None):
-    holding = Plain(linger_s, lambda _: lead_s)
-    replay = CallReplay(recording, Windows(*windows), holding, count_from=count_from)
-    return replay.run(memory_mb)
+    holding = Plain(Windows(*windows), linger_s, lambda _: lead_s)
+    return CallReplay(recording, holding, count_from=count_from).run(memory_mb)
 
 
 def test_without_windows_every_call_starts_one():
@@ -146,10 +145,19 @@ class Whatever:
         self._wishes = wishes
         self._place = 0
 
-    def began(self, place, now, working):
-        assert working >= 1
+    def began(self, place, now):
+        return ()
 
-    def hold(self, place, windows, now, working):
+    def ended(self, place, now, start_ms):
+        assert start_ms in (None, START_S * 1000)
+
+    def turn(self, now):
+        return ()
+
+    def next_at(self, now):
+        return now + 1.0
+
+    def hold(self, place, now):
         self._place = (self._place + 1) % len(self._wishes)
         idle, linger_s, wait_s = self._wishes[self._place]
         return Held(idle, linger_s, now + wait_s)
@@ -166,14 +174,14 @@ class Whatever:
 )
 def test_whatever_is_held_every_call_is_served_once_and_no_sandbox_is_lost(calls, wishes):
     recording = recorded(*calls, functions=3)
-    replay = CallReplay(recording, Windows(), Whatever(wishes), count_from=0.0)
+    replay = CallReplay(recording, Whatever(wishes), count_from=0.0)
     score = replay.run()
     assert score.invocations == len(calls)
     assert score.cold == sum(score.delays.values())
     busy_s = sum(call.seconds for call in recording.calls)
     waited_s = sum(ms * count for ms, count in score.delays.items()) / 1000
     assert score.used_mb_minutes == pytest.approx(GB * (busy_s + waited_s) / 60, abs=GB * 0.01)
-    held = sum(len(each.idle) + len(each.making) + each.working for each in replay._functions)
+    held = sum(each.waiting + len(each.making) + each.working for each in replay._functions)
     assert replay._held_mb == pytest.approx(held * GB)
 
 

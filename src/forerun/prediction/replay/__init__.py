@@ -15,6 +15,7 @@ from forerun.prediction.replay.policies import (
     check_policy,
     keep_s,
     make_policy,
+    own_price,
     policy_names,
 )
 from forerun.prediction.replay.recorded import (
@@ -67,6 +68,7 @@ __all__ = [
     "host_of",
     "keep_s",
     "make_policy",
+    "own_price",
     "policy_names",
     "read_calls",
     "schema_of",

@@ -1,13 +1,13 @@
 """Replay call by call: sandboxes are claimed, work, wait idle and are let go in virtual time, as on a host. Pure.
 
-A call takes the sandbox that became idle last; without one it waits for a start, or for one that is being made if that is
-sooner. Calls that overlap need a sandbox each. What waits idle is decided by a ``Holding`` from the policy's windows.
+A call takes the sandbox that worked last, else one that nobody has used. Without one it waits for a start, or for one that is
+being made if that is sooner. Calls that overlap need a sandbox each. What waits idle is decided by a ``Holding``.
 """
 
 import heapq
 import math
 from bisect import insort
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from forerun.model import Expectation
@@ -31,33 +31,71 @@ class Held(NamedTuple):
 
 
 class Holding(Protocol):
-    """Decides what waits. Functions are known by their places, moments are seconds of the recording."""
+    """Decides what waits: a policy, and what acts by it. Functions are known by their places, moments are seconds of the recording.
 
-    def began(self, place: int, now: float, working: int) -> None:
-        """A call has begun; so many of the function's sandboxes work now, its own included."""
+    ``began`` and ``turn`` name the places for which ``hold`` may have changed.
+    """
+
+    def began(self, place: int, now: float) -> Iterable[int]:
+        """A call has begun, and has its sandbox or waits for it."""
         ...
 
-    def hold(self, place: int, windows: Sequence[Expectation], now: float, working: int) -> Held:
+    def ended(self, place: int, now: float, start_ms: float | None) -> None:
+        """One has ended; ``start_ms`` is what it has waited for a start of its own."""
+        ...
+
+    def turn(self, now: float) -> Iterable[int]:
+        """Time has passed."""
+        ...
+
+    def next_at(self, now: float) -> float:
+        """When ``turn`` is due after that of now."""
+        ...
+
+    def hold(self, place: int, now: float) -> Held:
         """What shall wait from now on."""
         ...
 
 
 class Plain:
-    """Implements ``Holding``: as many wait as the open window asks for, from ``lead_s`` before it; others linger."""
+    """Implements ``Holding``: as many wait as the policy's open window asks for, from ``lead_s`` before it; others linger."""
 
     def __init__(
-        self, linger_s: float = 0.0, lead_s: Callable[[int], float] = lambda _: 0.0
+        self,
+        policy: Policy[int],
+        linger_s: float = 0.0,
+        lead_s: Callable[[int], float] = lambda _: 0.0,
     ) -> None:
+        self._policy = policy
         self._linger_s = linger_s
         self._lead_s = lead_s
+        self._windows: dict[int, Sequence[Expectation]] = {}
 
-    def began(self, place: int, now: float, working: int) -> None:
+    def began(self, place: int, now: float) -> Iterable[int]:
+        """See ``Holding``."""
+        return self._renewed(self._policy.observe(place, now), now)
+
+    def ended(self, place: int, now: float, start_ms: float | None) -> None:
         """See ``Holding``."""
 
-    def hold(self, place: int, windows: Sequence[Expectation], now: float, working: int) -> Held:
+    def turn(self, now: float) -> Iterable[int]:
+        """See ``Holding``."""
+        return self._renewed(self._policy.advance(now), now)
+
+    def next_at(self, now: float) -> float:
+        """See ``Holding``."""
+        return now + ADVANCE_S
+
+    def _renewed(self, places: Iterable[int], now: float) -> Iterable[int]:
+        found = dict.fromkeys(places)
+        for place in found:
+            self._windows[place] = self._policy.windows(place, now)
+        return found
+
+    def hold(self, place: int, now: float) -> Held:
         """See ``Holding``."""
         idle, again_at, before_s = 0, math.inf, self._lead_s(place)
-        for each in windows:
+        for each in self._windows.get(place, ()):
             if each.since - before_s > now:
                 again_at = min(again_at, each.since - before_s)
                 break
@@ -68,9 +106,10 @@ class Plain:
 
 
 class _Function:
-    """``idle`` has since when each waits, in order; ``making`` when each that is being prepared will be ready, in order.
+    """``idle`` has since when each waits that has worked, in order; ``unused`` the same of those that nobody has used.
 
-    ``asked``: how many were to wait when it was looked at last.
+    ``making``: when each that is being prepared will be ready, in order. ``asked``: how many were to wait when it was
+    looked at last.
     """
 
     __slots__ = (
@@ -81,13 +120,13 @@ class _Function:
         "idle",
         "lacking_since",
         "making",
-        "windows",
+        "unused",
         "working",
     )
 
     def __init__(self) -> None:
-        self.windows: Sequence[Expectation] = ()
         self.idle: list[float] = []
+        self.unused: list[float] = []
         self.making: list[float] = []
         self.asked = 0
         self.working = 0
@@ -96,20 +135,33 @@ class _Function:
         self.calls = 0
         self.cold = 0
 
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self.idle) + len(self.unused)
+
+
+class _Delay(NamedTuple):
+    """The seconds until a call's sandbox can work, and whether it was started for it alone."""
+
+    seconds: float = 0.0
+    own: bool = False
+
+
+# No call ends, it is only looked at what waits.
+_LOOK = _Delay(-1.0)
+
 
 class CallReplay:
     """One host; calls that begin from ``count_from`` on are counted, in seconds of the recording. ``run`` once."""
 
-    def __init__(
-        self, recording: ByCalls, policy: Policy[int], holding: Holding, *, count_from: float
-    ) -> None:
+    def __init__(self, recording: ByCalls, holding: Holding, *, count_from: float) -> None:
         self._recording = recording
-        self._policy = policy
         self._holding = holding
         self._count_from = count_from
         self._functions = [_Function() for _ in recording.functions]
-        # What happens by itself: moment, whether it is only to be looked at then (calls end before), and place.
-        self._coming: list[tuple[float, bool, int]] = []
+        # What happens by itself: moment, place, and how the call that ends then came to its sandbox.
+        self._coming: list[tuple[float, int, _Delay]] = []
         self._score = Score()
         self._held_mb = 0.0
         self._memory_mb: float | None = None
@@ -121,42 +173,39 @@ class CallReplay:
         self._memory_mb = memory_mb
         end_s = self._recording.end_s
         for at, call in self._moments(end_s):
+            self._happen(at)
             if call is None:
-                self._advance(at)
+                for place in self._holding.turn(at):
+                    self._look(place, at)
             else:
-                self._happen(at)
                 self._begin(call)
         self._happen(end_s)
         self._close(end_s)
         return self._score
 
     def _moments(self, end_s: float) -> Iterator[tuple[float, Call | None]]:
-        """Calls, and between them the moments at which the policy is told the time."""
-        tick = math.floor(self._recording.first_s / ADVANCE_S) * ADVANCE_S
+        """Calls, and between them the moments at which what acts has its turn."""
+        turn_at = math.floor(self._recording.first_s / ADVANCE_S) * ADVANCE_S
         for call in self._recording.calls:
-            while tick <= call.begin:
-                yield tick, None
-                tick += ADVANCE_S
+            while turn_at <= call.begin:
+                yield turn_at, None
+                turn_at = self._holding.next_at(turn_at)
             yield call.begin, call
-        while tick <= end_s:
-            yield tick, None
-            tick += ADVANCE_S
+        while turn_at <= end_s:
+            yield turn_at, None
+            turn_at = self._holding.next_at(turn_at)
 
     # -- what happens --------------------------------------------------------------------------------------------
-
-    def _advance(self, now: float) -> None:
-        self._happen(now)
-        for place in self._policy.advance(now):
-            self._ask(place, now)
 
     def _happen(self, now: float) -> None:
         """All that comes by itself until now."""
         while self._coming and self._coming[0][0] <= now:
-            at, looks, place = heapq.heappop(self._coming)
+            at, place, delay = heapq.heappop(self._coming)
             function = self._functions[place]
-            if not looks:
+            if delay != _LOOK:
                 function.working -= 1
                 insort(function.idle, at)
+                self._holding.ended(place, at, delay.seconds * 1000.0 if delay.own else None)
             elif at == function.again_at:
                 function.again_at = math.inf
             self._look(place, at)
@@ -164,42 +213,37 @@ class CallReplay:
     def _begin(self, call: Call) -> None:
         place, now = call.place, call.begin
         function, about = self._functions[place], self._recording.functions[place]
-        delay_s = self._claim(place, now)
+        delay = self._claim(place, now)
         function.working += 1
-        self._holding.began(place, now, function.working)
         if now >= self._count_from:
             function.calls += 1
-            function.cold += delay_s > 0.0
-            if delay_s > 0.0:
-                self._score.delays[round(delay_s * 1000.0, 1)] += 1
-        ends = now + delay_s + call.seconds
+            function.cold += delay.seconds > 0.0
+            if delay.seconds > 0.0:
+                self._score.delays[round(delay.seconds * 1000.0, 1)] += 1
+        ends = now + delay.seconds + call.seconds
         self._score.used_mb_minutes += self._mb_minutes(about.memory_mb, now, ends)
-        heapq.heappush(self._coming, (ends, False, place))
-        changed = dict.fromkeys(self._policy.observe(place, now))
+        heapq.heappush(self._coming, (ends, place, delay))
+        changed = dict.fromkeys(self._holding.began(place, now))
+        changed[place] = None
         for each in changed:
-            self._ask(each, now)
-        if place not in changed:
-            self._look(place, now)
+            self._look(each, now)
 
-    def _claim(self, place: int, now: float) -> float:
-        """Take a sandbox; the seconds until it can work."""
+    def _claim(self, place: int, now: float) -> _Delay:
+        """Take a sandbox."""
         function, about = self._functions[place], self._recording.functions[place]
         self._ready(function, now)
-        if function.idle:
-            since = function.idle.pop()
+        if function.waiting:
+            ahead = not function.idle
+            since = (function.unused if ahead else function.idle).pop()
+            self._score.ahead += ahead and now >= self._count_from
             self._waste(about.memory_mb, since, now)
-            return 0.0
+            return _Delay()
         start_s = about.start_ms / 1000.0
         if function.making and function.making[0] - now < start_s:
-            ready_at = function.making.pop(0)
             # What it had taken until now was for this call.
-            return ready_at - now
+            return _Delay(function.making.pop(0) - now)
         self._hold_mb(about.memory_mb, now)
-        return start_s
-
-    def _ask(self, place: int, now: float) -> None:
-        self._functions[place].windows = self._policy.windows(place, now)
-        self._look(place, now)
+        return _Delay(start_s, own=True)
 
     # -- what waits ----------------------------------------------------------------------------------------------
 
@@ -207,12 +251,14 @@ class CallReplay:
         """Let go what is too much, begin what is missing, and come back in time."""
         function = self._functions[place]
         self._ready(function, now)
-        held = self._holding.hold(place, function.windows, now, function.working)
-        again_at = min(held.again_at, self._let_go(place, held, now))
+        held = self._holding.hold(place, now)
         if held.idle > function.asked:
             function.lacking_since = -math.inf
+        elif held.idle < function.asked:
+            self._give_up(place, held.idle, now)
         function.asked = held.idle
-        if held.idle > len(function.idle) + len(function.making):
+        again_at = min(held.again_at, self._let_go(place, held, now))
+        if held.idle > function.waiting + len(function.making):
             again_at = min(again_at, self._prepare(place, held.idle, now))
         else:
             function.lacking_since = math.inf
@@ -220,21 +266,33 @@ class CallReplay:
             again_at = min(again_at, function.making[0])
         if now < again_at < function.again_at:
             function.again_at = again_at
-            heapq.heappush(self._coming, (again_at, True, place))
+            heapq.heappush(self._coming, (again_at, place, _LOOK))
 
     def _ready(self, function: _Function, now: float) -> None:
         """What was being made and is ready waits."""
         while function.making and function.making[0] <= now:
-            insort(function.idle, function.making.pop(0))
+            insort(function.unused, function.making.pop(0))
+
+    def _give_up(self, place: int, idle: int, now: float) -> None:
+        """Fewer are wanted than before: what nobody has used goes at once."""
+        function, memory_mb = self._functions[place], self._recording.functions[place].memory_mb
+        while function.unused and function.waiting > idle:
+            self._waste(memory_mb, function.unused.pop(0), now)
+            self._hold_mb(-memory_mb, now)
+        while function.making and function.waiting + len(function.making) > idle:
+            function.making.pop()
+            self._hold_mb(-memory_mb, now)
 
     def _let_go(self, place: int, held: Held, now: float) -> float:
         """What waits without need goes, longest first; when the next does."""
         function, memory_mb = self._functions[place], self._recording.functions[place].memory_mb
-        while len(function.idle) > held.idle:
-            ends = function.idle[0] + held.linger_s
+        while function.waiting > held.idle:
+            lists = (function.idle, function.unused)
+            oldest = min((each for each in lists if each), key=_first)
+            ends = oldest[0] + held.linger_s
             if ends > now:
                 return ends
-            self._waste(memory_mb, function.idle.pop(0), now)
+            self._waste(memory_mb, oldest.pop(0), now)
             self._hold_mb(-memory_mb, now)
         return math.inf
 
@@ -244,7 +302,7 @@ class CallReplay:
         function.lacking_since = min(function.lacking_since, now)
         if function.working and now < function.lacking_since + PATIENCE_S:
             return function.lacking_since + PATIENCE_S
-        for _ in range(idle - len(function.idle) - len(function.making)):
+        for _ in range(idle - function.waiting - len(function.making)):
             ready_at = now + about.start_ms / 1000.0
             self._hold_mb(about.memory_mb, now)
             self._waste(about.memory_mb, now, ready_at)
@@ -272,9 +330,13 @@ class CallReplay:
 
     def _close(self, end_s: float) -> None:
         for function, about in zip(self._functions, self._recording.functions, strict=True):
-            for since in function.idle:
+            for since in (*function.idle, *function.unused):
                 self._waste(about.memory_mb, since, end_s)
             self._score.called(function.calls, function.cold)
         if self._over_since < math.inf:
             self._over_s += max(0.0, end_s - self._over_since)
         self._score.over = round(self._over_s / MINUTE_S)
+
+
+def _first(waiting: Sequence[float]) -> float:
+    return waiting[0]

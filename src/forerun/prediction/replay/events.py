@@ -4,15 +4,14 @@ import heapq
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from forerun.prediction.policy import Policy
 from forerun.prediction.replay.calls import MINUTE_S, CallReplay, Holding, Plain
 from forerun.prediction.replay.hosts import YARDSTICK, Clock, Run
 from forerun.prediction.replay.policies import Setting, keep_s, make_policy, needs_capacity
 from forerun.prediction.replay.recorded import ByCalls
 from forerun.prediction.replay.score import Score
 
-# How what acts makes a ``Holding`` of its policy; ``None`` where the policy's windows are held as they are.
-MakeHolding = Callable[[str, Policy[int], ByCalls], Holding | None]
+# What acts by the policy of a name; ``None`` where the policy's windows are held as they are.
+MakeHolding = Callable[[str, Setting], Holding | None]
 
 
 class CallHost(NamedTuple):
@@ -38,12 +37,12 @@ class CallHost(NamedTuple):
         setting = Setting(
             recording.functions, 0.0, capacity_mb, self._arrivals, lambda: working_at(recording)
         )
-        policy = make_policy(name, setting)
-        holding = self.make_holding(name, policy, recording) or Plain(
-            keep_s(name), lambda place: recording.functions[place].start_ms / 1000.0
+        holding = self.make_holding(name, setting) or Plain(
+            make_policy(name, setting),
+            keep_s(name),
+            lambda place: recording.functions[place].start_ms / 1000.0,
         )
-        replay = CallReplay(recording, policy, holding, count_from=self.count_from)
-        return replay.run(self.memory_mb)
+        return CallReplay(recording, holding, count_from=self.count_from).run(self.memory_mb)
 
     def _arrivals(self) -> Mapping[int, Sequence[float]]:
         arrivals: dict[int, list[float]] = {}

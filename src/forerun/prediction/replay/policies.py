@@ -104,6 +104,12 @@ def needs_capacity(name: str) -> bool:
     return _maker(name)[0].make is _greedy_dual
 
 
+def own_price(name: str) -> float | None:
+    """What a second of waiting is worth to the own policy of this name, in GB-seconds; ``None`` for another policy."""
+    maker, number = _maker(name)
+    return PRICE * number if maker.make is _forerun else None
+
+
 def keep_s(name: str) -> float:
     """How long a policy keeps each sandbox after a call whatever its windows say; 0 but for fixed keep-alive."""
     maker, number = _maker(name)
