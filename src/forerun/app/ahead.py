@@ -12,6 +12,7 @@ from forerun.control.notebook import Notebook
 from forerun.control.registry import Registry
 from forerun.control.specs import Specs
 from forerun.control.traffic import Arrivals
+from forerun.errors import ForerunError
 from forerun.host import Host
 from forerun.model import Qualified
 from forerun.prediction import Predictor, Traversals
@@ -27,6 +28,13 @@ class Ahead(NamedTuple):
 
     foresight: Foresight
     notebook: Notebook
+
+    async def sweep(self, now: float) -> None:
+        """Remove what is known of functions that were not called for long."""
+        try:
+            await self.notebook.trim(now)
+        except ForerunError as error:
+            log.warning("what was learned cannot be trimmed: %s", error.message)
 
     def routes(self, registry: Registry, host: Host) -> dict[str, Route]:
         """What can be asked under ``/forerun/``."""

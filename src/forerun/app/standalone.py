@@ -143,7 +143,7 @@ class Standalone:
         )
         events.start()
         self._closers.append(lambda: events.close(grace_s=self._left()))
-        maintenance = Maintenance(settings.retention, state, services, clock, sweep=watching.sweep)
+        maintenance = Maintenance(settings.retention, state, services, clock, sweep=self._sweep)
         self._owner.spawn(maintenance.run(), name="maintenance")
         await self._outside.listen(self._listener)
         self._closers.append(self._close_outside)
@@ -197,6 +197,10 @@ class Standalone:
         self._watching.start()
         self._closers.append(self._watching.close)
         return self._watching
+
+    async def _sweep(self) -> None:
+        await self._watching.sweep()
+        await self._ahead.sweep(self._clock.now())
 
     def _monitored(self, access_key_id: str) -> TraceContext | None:
         return self._agent.running(access_key_id)

@@ -143,7 +143,7 @@ class Aims:
         whose = (account, name)
         for key in [key for key, aim in self._aims.items() if _of(aim.function) == whose]:
             # The host may have given up what it held, or not: it is told anew, also of nothing.
-            self._aims[key].told = NOTHING
+            self._aims[key].told, self._aims[key].until = NOTHING, 0.0
         for function in [each for each in self._demands if each[:2] == whose]:
             self.set(function, self._demands[function], now)
 

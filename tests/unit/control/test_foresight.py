@@ -12,7 +12,7 @@ from tests.unit.control.looking_ahead import (
 )
 
 from forerun.errors import InvalidInput
-from forerun.model import InitReport, Reason, StartType, Successor
+from forerun.model import InitReport, Reason, StartType
 
 
 @pytest.fixture
@@ -148,6 +148,16 @@ async def test_another_version_is_prepared_from_the_moment_it_is_there(rig):
     assert len(rig.host.told) == before + 1
 
 
+async def test_also_when_it_is_little_that_waits(rig):
+    rig.call()
+    rig.expect(0.0, 60.0, reason=Reason.RECENT)
+    await rig.advance(0.5)
+    assert rig.host.holds().idle == 1
+    rig.foresight.changed(ACCOUNT, "f")
+    assert len(rig.host.told) == 2
+    assert rig.host.holds().idle == 1
+
+
 async def test_no_more_is_prepared_than_is_reserved(rig):
     rig.names.define("f", None, (1.0, resolved(reserved=2)))
     rig.expect(0.0, 5.0, count=9)
@@ -225,51 +235,6 @@ async def test_starts_of_others_keep_the_pool_up(rig):
         rig.call(resolved("g"), start=StartType.POOL)
     await rig.advance(2.0)
     assert rig.host.pools == {"python3.11": 2}
-
-
-async def learned(rig, name="a", **more):
-    """Executions of ``a`` call ``b`` nine times out of ten."""
-    values = {"function": qualified("b"), "likelihood": 0.9, "samples": 50} | more
-    rig.names.define("b")
-    rig.learned = {qualified(name): [Successor(**values)]}
-    await rig.advance(2.5)
-
-
-async def test_what_running_executions_lead_to_is_prepared_at_once(rig):
-    await learned(rig, calls=2)
-    end = rig.began("a", "5" * 16)
-    await rig.until(lambda: rig.host.holds("b.$LATEST"))
-    told = rig.host.holds("b.$LATEST")
-    assert (told.idle, told.start) == (2, StartType.PRELOADED)
-    assert (told.reason, told.cause) == (Reason.CALLER, "request")
-    end()
-    await rig.until(lambda: rig.host.holds("b.$LATEST").idle == 0)
-
-
-async def test_its_call_takes_the_expectation_back(rig):
-    await learned(rig)
-    end = rig.began("a", "5" * 16)
-    await rig.until(lambda: rig.host.holds("b.$LATEST"))
-    rig.began("b", "6" * 16, "other", cause="5" * 16)()
-    await rig.until(lambda: rig.host.holds("b.$LATEST").idle == 0)
-    end()
-
-
-async def test_what_is_unlikely_is_not_prepared(rig):
-    await learned(rig, likelihood=0.3)
-    rig.began("a", "5" * 16)()
-    await rig.advance(5.0)
-    assert rig.host.holds("b.$LATEST") is None
-
-
-async def test_many_executions_at_once_are_seen_to_together(rig):
-    await learned(rig)
-    ends = [rig.began("a", f"{number:016x}") for number in range(100)]
-    await rig.until(lambda: rig.host.holds("b.$LATEST"))
-    for end in ends:
-        end()
-    await rig.until(lambda: rig.host.holds("b.$LATEST").idle == 0)
-    assert len(rig.host.told) < 20
 
 
 async def test_hits_misses_and_what_waiting_has_cost_are_counted(rig):
