@@ -112,7 +112,7 @@ class CodeStore:
     async def read(self, digest: str) -> bytes:
         """The package as it was uploaded. Raises ``NotFound`` when it is gone."""
         try:
-            return await asyncio.to_thread(self._read, digest)
+            return await asyncio.to_thread(self._made.read, digest)
         except FileNotFoundError as error:
             raise NotFound("The package is not stored any more") from error
 
@@ -136,7 +136,7 @@ class CodeStore:
     async def split(self, digest: str, account: str, objects: Collection[str]) -> None:
         """Deliver a package as a collection from now on. Raises ``StorageFailed``; then nothing has changed."""
         scope = self.scope(account)
-        await self._run(lambda: self._made.split(digest, scope, objects))
+        await self._run(lambda: self._split(digest, scope, objects))
 
     async def join(self, digest: str) -> None:
         """Deliver it as a single file from now on. Raises ``StorageFailed``; then nothing has changed."""
@@ -187,6 +187,8 @@ class CodeStore:
             async with lock:
                 if not self._made.tree(digest).is_dir():
                     await self._run(lambda: self._made.restore(digest))
+        except (StorageFailed, InvalidInput) as error:
+            raise StorageFailed(f"Code {digest} cannot be brought: {error.message}") from error
         finally:
             self._bringing.pop(digest, None)
 
@@ -220,16 +222,19 @@ class CodeStore:
         sha256 = base64.b64encode(raw.digest()).decode()
         return StoredPackage(sha256, digest, len(package), unpacked, imports_sdk(tree))
 
+    def _split(self, digest: str, scope: str, objects: Collection[str]) -> None:
+        self._made.split(digest, scope, objects)
+        self._take_up(self._made.recipe_path(digest))
+        for name in objects:
+            self._take_up(self.objects.path(name))
+            self._take_up(self.objects.tree(name))
+
     def _merge(self, digests: tuple[str, ...]) -> str:
         merged = hashlib.sha256(":".join(digests).encode()).hexdigest()
         if not self._take_up(self._trees / merged):
             self._made.merge(merged, digests)
             self._take_up(self._trees / merged)
         return merged
-
-    def _read(self, digest: str) -> bytes:
-        with self._made.open(digest) as package:
-            return package.read()
 
     def _take_up(self, *entries: Path) -> bool:
         """Whether one is there; then it counts as new again, so that ``discard`` lets it be."""

@@ -27,6 +27,8 @@ log = logging.getLogger("forerun.code")
 
 INDEX_BYTES = 64 * 1024 * 1024
 _LENGTH = struct.Struct(">I")
+# Of deflate, those that tools use most first.
+_LEVELS = (6, 9, 1, 5, 8, 7, 4, 3, 2)
 
 
 class ObjectCorrupt(StorageFailed):
@@ -157,6 +159,31 @@ class ObjectStore:
                 if hashlib.sha256(content).hexdigest() != member.packed_sha256:
                     return False
         return _named(fetched.members) == _digest(name)
+
+    def repair(self, name: str) -> bool:
+        """Make a damaged stored object again from the unpacked one; false when its very bytes cannot be made from that."""
+        if self.is_whole(name):
+            return True
+        try:
+            fetched = self.open(name)
+        except (OSError, ObjectCorrupt):
+            return False
+        with fetched.file:
+            fetched.file.seek(0)
+            contents = [fetched.file.read(fetched.data)]
+            for member in fetched.members:
+                packed = fetched.file.read(member.packed)
+                if hashlib.sha256(packed).hexdigest() != member.packed_sha256:
+                    again = _packed_again(self.tree(name) / member.path, member)
+                    if again is None:
+                        return False
+                    packed = again
+                contents.append(packed)
+        if _named(fetched.members) != _digest(name):
+            return False
+        write_whole(self.path(name), contents)
+        log.warning("stored object %s was damaged, and was made again", name)
+        return True
 
     def adopt(self, name: str, folder: Path, files: Iterable[str]) -> bool:
         """Take the files below ``folder`` for the unpacked object, without a copy; false when they are not its content."""
@@ -311,6 +338,19 @@ def _inflated(packed: bytes, method: int, size: int) -> bytes | None:
     except zlib.error:
         return None
     return content if len(content) == size else None
+
+
+def _packed_again(path: Path, member: Member) -> bytes | None:
+    """The same compressed bytes, if the level that made them is found."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    for level in _LEVELS if member.method else (0,):
+        packed = zlib.compress(content, level, -zlib.MAX_WBITS) if member.method else content
+        if hashlib.sha256(packed).hexdigest() == member.packed_sha256:
+            return packed
+    return None
 
 
 _INDEX = msgspec.json.Decoder(tuple[Member, ...])

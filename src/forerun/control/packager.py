@@ -11,6 +11,7 @@ from typing import Any
 
 from forerun.aio import Clock, TaskOwner
 from forerun.control.code import KEEP_SECONDS, CodeStore
+from forerun.control.objects import ObjectStore
 from forerun.errors import ForerunError, NotFound
 from forerun.model import Arn
 from forerun.prediction import (
@@ -260,7 +261,7 @@ class Packager:
                 if await asyncio.to_thread(objects.changed, name) < before:
                     await asyncio.to_thread(objects.discard, name)
         if part:
-            await asyncio.to_thread(objects.check, part[0])
+            await asyncio.to_thread(_examine, objects, part[0])
 
     async def _mend(self) -> None:
         """Give trees sound files in place of damaged ones."""
@@ -269,6 +270,14 @@ class Packager:
             name = damaged.pop()
             for digest in await self._store.holders(name):
                 await self._code.mend(digest, name)
+
+
+def _examine(objects: ObjectStore, name: str) -> None:
+    """Whether one object is what it was, stored and unpacked; the one is made again of the other."""
+    if not objects.repair(name):
+        log.warning("what is stored of object %s is damaged", name)
+    elif objects.tree(name).exists():
+        objects.check(name)
 
 
 def _shown(about: str, row: PackageRow, plan: PackagingPlan) -> dict[str, Any]:

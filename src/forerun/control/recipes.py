@@ -100,9 +100,7 @@ def split(
     unproven = path.with_name(f".unproven-{path.name}")
     try:
         write_whole(unproven, (_LENGTH.pack(len(index)), index, *own))
-        with open_package(unproven, store) as file:
-            if hashlib.sha256(file.read()).hexdigest() != recipe.sha256:
-                raise ObjectCorrupt(f"{path.name} cannot be read back")
+        read_package(unproven, store)
         unproven.rename(path)
     finally:
         unproven.unlink(missing_ok=True)
@@ -112,6 +110,15 @@ def open_package(path: Path, store: ObjectStore) -> BinaryIO:
     """The zip that a recipe describes, as a file. Raises ``FileNotFoundError``, ``ObjectCorrupt``."""
     recipe, own = read_recipe(path)
     return io.BufferedReader(_Package(path, own, recipe, store), 1 << 16)
+
+
+def read_package(path: Path, store: ObjectStore) -> bytes:
+    """The zip that a recipe describes. Raises ``FileNotFoundError``, and ``ObjectCorrupt`` when it is not what it was."""
+    with open_package(path, store) as file:
+        content = file.read()
+    if hashlib.sha256(content).hexdigest() != read_recipe(path)[0].sha256:
+        raise ObjectCorrupt(f"What is stored of package {path.stem} is damaged")
+    return content
 
 
 class _Placed(NamedTuple):
@@ -170,7 +177,10 @@ class _Package(io.RawIOBase):
     def _placed(self, source: int) -> _Placed:
         if source not in self._files:
             name, _ = self._recipe.objects[source]
-            self._files[source] = _Placed(self._store.fetch(name), 0)
+            try:
+                self._files[source] = _Placed(self._store.fetch(name), 0)
+            except FileNotFoundError:
+                raise ObjectCorrupt(f"Object {name} is missing") from None
         return self._files[source]
 
 

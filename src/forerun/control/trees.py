@@ -62,6 +62,18 @@ class Trees:
         except FileNotFoundError:
             return recipes.open_package(self.recipe_path(digest), self.objects)
 
+    def read(self, digest: str) -> bytes:
+        """The package as it was uploaded, byte for byte. Raises ``FileNotFoundError``, ``ObjectCorrupt``."""
+        if self.zip_path(digest).exists():
+            return self.zip_path(digest).read_bytes()
+        path = self.recipe_path(digest)
+        try:
+            return recipes.read_package(path, self.objects)
+        except ObjectCorrupt:
+            for name, _ in recipes.read_recipe(path)[0].objects:
+                self.objects.repair(name)
+            return recipes.read_package(path, self.objects)
+
     def build(self, digest: str, package: bytes, scope: str) -> tuple[int, Contents]:
         """Unpack a new package, taking from objects that this host has what they have; its bytes and what it holds."""
         seen: dict[str, Seen] = {}
@@ -128,10 +140,13 @@ class Trees:
         seen = look(self.tree(digest))
         found = find_parts(self.tree(digest), seen, scope)
         parts = [part for part in found if part.object in objects]
-        with self.open(digest) as file:
-            package = file.read()
         recipes.split(
-            package, self.recipe_path(digest), parts, seen, self.objects, limit=self._limit
+            self.read(digest),
+            self.recipe_path(digest),
+            parts,
+            seen,
+            self.objects,
+            limit=self._limit,
         )
         for part in parts:
             self._attach(digest, part)
@@ -151,9 +166,7 @@ class Trees:
         if not recipe.exists():
             return
         if not self.zip_path(digest).exists():
-            with recipes.open_package(recipe, self.objects) as package:
-                content = package.read()
-            write_whole(self.zip_path(digest), (content,))
+            write_whole(self.zip_path(digest), (self.read(digest),))
         recipe.unlink()
 
     def tidy(self, digest: str, before: float) -> bool:
