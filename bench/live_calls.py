@@ -16,8 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from forerun.cli.prepared import make_holding
-from forerun.prediction.replay import About, ByCalls, CallHost, Score
+from forerun.cli.prepared import Prepared
+from forerun.prediction.replay import About, ByCalls, CallReplay, Score, own_price
+from forerun.settings import HostSettings
 
 try:
     from client import BadAnswer, Connection, Target
@@ -35,6 +36,8 @@ def handler(event, context):
 """
 COLD = ("pool", "zygote", "cold")
 AHEAD = ("prewarmed", "preloaded")
+# One that was being prepared when its call came is waited for.
+WAITED_S = 0.005
 AT_ONCE = 512
 # Calls begin so long after everything was deployed.
 DELAY_S = 2.0
@@ -153,17 +156,30 @@ def records(ask: Ask, name: str, count: int) -> list[dict[str, Any]]:
         time.sleep(0.1)
 
 
-def simulated(recording: ByCalls, functions: Sequence[About], began: float) -> Score:
+def waited(record: dict[str, Any]) -> bool:
+    """Whether a call waited for a start, its own or one that was under way: the simulator's cold starts are both."""
+    timings = record["timings"]
+    joined = timings["acquired"] - timings["admitted"] > WAITED_S
+    return record["start_type"] in COLD or (record["start_type"] in AHEAD and joined)
+
+
+def simulated(
+    recording: ByCalls, functions: Sequence[About], began: float, host: HostSettings
+) -> Score:
     """The same calls in the simulator, by the own policy, at the very moments they were made at."""
     calls = [call._replace(begin=began + call.begin) for call in recording.calls]
-    host = CallHost(ByCalls(functions, calls, Counter()), 0.0, None, make_holding)
-    return host.run(["forerun"], time.perf_counter)[0].score
+    holding = Prepared(functions, price=own_price("forerun"), host=host)
+    return CallReplay(ByCalls(functions, calls, Counter()), holding, count_from=0.0).run()
 
 
 def compared(
-    recording: ByCalls, played: Sequence[Played], functions: Sequence[About], ask: Ask
+    recording: ByCalls,
+    played: Sequence[Played],
+    functions: Sequence[About],
+    ask: Ask,
+    host: HostSettings | None = None,
 ) -> dict[str, Any]:
-    """What happened live and in the simulator, in figures; ask after ``play``."""
+    """What happened live and in the simulator, in figures; ask after ``play``. ``host`` has other settings than the usual."""
     began = played[0].at - recording.calls[0].begin
     calls = Counter(call.place for call in recording.calls)
     found = {
@@ -171,8 +187,8 @@ def compared(
         for place, about in enumerate(recording.functions)
     }
     every = [each for function in found.values() for each in function]
-    score = simulated(recording, functions, began)
-    live = {place: sum(each["start_type"] in COLD for each in found[place]) for place in found}
+    score = simulated(recording, functions, began, host or HostSettings())
+    live = {place: sum(map(waited, found[place])) for place in found}
     # One rate for each function, in their order: all of them were called.
     simulation = {place: round(rate * calls[place]) for place, rate in enumerate(score.rates)}
     cold = sum(live.values())
@@ -188,7 +204,10 @@ def compared(
         "ratio": round(score.cold / cold, 4) if cold else None,
         "start_types": dict(Counter(each["start_type"] for each in every)),
         "hits": sum(each["foresight"] == "hit" for each in every),
-        "prepared": sum(each["start_type"] in AHEAD for each in every),
+        "found_prepared": {
+            "live": sum(each["start_type"] in AHEAD and not waited(each) for each in every),
+            "simulated": score.ahead,
+        },
         "wasted_gb_minutes": {
             "live": round(sum(each["idle_mb_s"] for each in every) / MB_PER_GB / 60.0, 3),
             "simulated": round(score.wasted_mb_minutes / MB_PER_GB, 3),

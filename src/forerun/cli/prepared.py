@@ -51,10 +51,15 @@ class _Rate:
 
 
 class Prepared:
-    """Implements ``Holding`` for a server with its usual settings. The own policy has the ``price``."""
+    """Implements ``Holding`` for a server with its usual settings, unless others of its ``host`` are given.
 
-    def __init__(self, functions: Sequence[About], *, price: float) -> None:
-        host, foresight = HostSettings(), ForesightSettings()
+    The own policy has the ``price``.
+    """
+
+    def __init__(
+        self, functions: Sequence[About], *, price: float, host: HostSettings | None = None
+    ) -> None:
+        host, foresight = host or HostSettings(), ForesightSettings()
         self._min_s, self._max_s = host.keep_alive_min_s, host.keep_alive_max_s
         self._functions = functions
         self._resolved = [_resolved(place) for place in range(len(functions))]
