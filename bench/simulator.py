@@ -46,7 +46,9 @@ class Made(NamedTuple):
     functions: int
     train: int = 120
 
-    def run(self, names, clock) -> list[Run]:
+    def run(self, names, _clock) -> list[Run]:
+        # CPU time: what others do on the machine meanwhile is in the seconds of the whole.
+        clock = time.process_time
         began = clock()
         functions = made(random.Random(self.seed), self.functions)
         making = Run("making", Score(), clock() - began)
@@ -148,7 +150,7 @@ def day(arguments) -> dict:
         "jobs": jobs,
         "seconds": round(seconds, 1),
         "estimated_s": round(seconds * arguments.hosts / sample, 1),
-        "making_s": making.seconds,
+        "making_cpu_s": making.seconds,
         "peak_mb": {"parent": round(own), "largest_worker": round(making.peak_host_gb * 1024)},
         "policies": {
             result.name: {
@@ -156,7 +158,7 @@ def day(arguments) -> dict:
                 "cold_starts": result.cold_starts,
                 "wasted_gb_minutes": result.wasted_gb_minutes,
                 "q75": result.q75,
-                "seconds": result.seconds,
+                "cpu_s": result.seconds,
             }
             for result in results
         },
