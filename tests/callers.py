@@ -11,12 +11,12 @@ from typing import Any
 from tests.servers import Server, eventually
 
 MONITORED = {"forerun:monitoring": "on"}
-# A call that does not come is waited for 1.5 s longer than usual.
+# A call that does not come is waited for 2.5 s longer than usual.
 SETTINGS = {
     "FORERUN_MONITORING_FUNCTION_PER_S": "1000",
     "FORERUN_MONITORING_TOTAL_PER_S": "1000",
     "FORERUN_FORESIGHT_PRELOAD_SAMPLES": "20",
-    "FORERUN_FORESIGHT_PRELOAD_MARGIN_S": "1.5",
+    "FORERUN_FORESIGHT_PRELOAD_MARGIN_S": "2.5",
 }
 # How functions are watched before: nothing is learned of when they are called, only whom they call.
 TRAINING = SETTINGS | {"FORERUN_FORESIGHT_ENABLED": "false"}
