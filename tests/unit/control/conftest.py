@@ -4,6 +4,7 @@ import pytest
 from botocore.exceptions import ClientError
 from tests.fakes.clock import FakeClock
 from tests.unit.control.owned import Owned, open_estate
+from tests.unit.control.scaled import Scaled
 
 
 @pytest.fixture
@@ -23,6 +24,16 @@ async def aws(estate):
     owned = Owned(estate)
     yield owned
     owned.boto.close()
+
+
+@pytest.fixture
+async def scaled(estate, aws, clock):
+    """A function with version 1 whose host holds at once what it is told to."""
+    await aws.create(Publish=True)
+    scaled = Scaled(estate, clock)
+    await estate.provisioning.start(scaled.require, scaled.standing, lambda *_: None)
+    yield scaled
+    await estate.provisioning.close()
 
 
 @pytest.fixture
