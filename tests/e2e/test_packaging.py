@@ -1,16 +1,15 @@
 """Ten functions with a dependency of 50 MB in common, on a real server: stored once, unpacked once, and how it is delivered."""
 
-import hashlib
 import io
 import os
 import shutil
-import time
+import subprocess
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.servers import Server, eventually, running
+from tests.servers import FORERUN, Server, clean_environment, eventually, running
 
 pytestmark = pytest.mark.slow
 
@@ -33,11 +32,12 @@ def distribution(name: str, size: int, *, files: int = 12) -> dict[str, bytes]:
 
 def zipped(files: dict[str, bytes]) -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    with zipfile.ZipFile(out, "w") as archive:
         for name, content in files.items():
             info = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))
             info.external_attr = 0o100644 << 16
-            archive.writestr(info, content, zipfile.ZIP_DEFLATED)
+            stored = name.endswith(".bin")
+            archive.writestr(info, content, zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED)
     return out.getvalue()
 
 
@@ -89,6 +89,7 @@ def test_ten_functions_have_a_dependency_in_common(server: Server, heavy: dict[s
     shared = plan(server, first)["Delivered"][0]
     assert (shared["Name"], shared["Version"], shared["OtherFunctions"]) == ("heavy", "1.0", 9)
     assert shared["OnHost"]
+    assert server.platform(f"/forerun/packaging?FunctionName={first}")["Warnings"] == []
     code, trees = server.data / "code", server.data / "trees"
     eventually(lambda: not list(code.glob("*.zip")), within=20, what="single files are gone")
     assert disk_bytes(code) < DEPENDENCY + 4 * MB
@@ -100,3 +101,75 @@ def test_ten_functions_have_a_dependency_in_common(server: Server, heavy: dict[s
         assert package == zipped(
             {"lambda_function.py": HANDLER.format(number=number).encode(), **heavy}
         )
+
+
+def test_the_second_function_starts_faster_by_the_transfer(
+    server: Server, heavy: dict[str, bytes]
+) -> None:
+    """On a host that has nothing of either: the first brings the dependency, the second finds it."""
+    names = [deploy(server, heavy, number) for number in range(3)]
+    eventually(lambda: all(plan(server, name)["Form"] == "collection" for name in names), within=30)
+    shutil.rmtree(server.data / "trees")
+    (server.data / "trees").mkdir(mode=0o700)
+    taken = []
+    for number, name in enumerate(names):
+        assert server.call(name) == ["heavy", number]
+        record = eventually(lambda name=name: server.invocations(name))[0]
+        timings = record["timings"]
+        taken.append(timings["loaded"] - timings["acquired"])
+    # What is left to do is to read the dependency once more: it is compared with its name each time.
+    assert max(taken[1:]) < taken[0] * 0.75, taken
+    assert disk_bytes(server.data / "trees") < DEPENDENCY + 4 * MB
+
+
+def test_popularity_flips_the_plan_both_ways(server: Server) -> None:
+    common = distribution("common", 4 * MB)
+    rare = distribution("rare", 4 * MB)
+    source = {"lambda_function.py": b"def handler(event, context):\n    return 1\n"}
+    first = server.function(zipped(source | common | rare), name="first")
+    eventually(lambda: plan(server, first)["Form"] == "single")
+    second = server.function(zipped({**source, "more.py": b"", **common}), name="second")
+    found = eventually(lambda: (it := plan(server, first))["Form"] == "collection" and it)
+    assert [each["Name"] for each in found["Delivered"]] == ["common", ""]
+    assert found["UseRate"] > found["ThresholdUseRate"] > 0
+    server.lambda_.delete_function(FunctionName=second)
+    # The deploy of the one that is left makes it be looked at at once; otherwise the sweep comes to it.
+    server.lambda_.update_function_configuration(FunctionName=first, Description="looked at")
+    eventually(lambda: plan(server, first)["Form"] == "single", within=20)
+    assert server.call(first) == 1
+
+
+def test_a_damaged_object_is_made_again(server: Server, heavy: dict[str, bytes]) -> None:
+    names = [deploy(server, heavy, number) for number in range(2)]
+    eventually(lambda: all(plan(server, name)["Form"] == "collection" for name in names), within=30)
+    [unpacked] = (server.data / "trees" / "objects").iterdir()
+    file = unpacked / "heavy" / "__init__.py"
+    file.chmod(0o644)
+    file.write_text("NAME = 'evil'\n")
+    assert server.call(deploy(server, heavy, 2)) == ["heavy", 2]
+    for path in (server.data / "trees").glob("*/heavy/__init__.py"):
+        eventually(lambda path=path: "evil" not in path.read_text(), what=f"{path} is sound")
+    assert [server.call(name) for name in names] == [["heavy", 0], ["heavy", 1]]
+
+
+def test_the_command_tells_the_plan(
+    server: Server, heavy: dict[str, bytes], tmp_path: Path
+) -> None:
+    name = deploy(server, heavy, 0)
+    told = subprocess.run(
+        [str(FORERUN), "packaging", name, "--data", str(server.data)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+        env=clean_environment(tmp_path),
+    )
+    said = told.stdout + told.stderr
+    assert "the function's package: a single file" in said
+    assert "no other function uses what it holds" in said
+    answer = server.request(
+        "GET",
+        "/forerun/packaging?FunctionName=nobody",
+        headers=server.signed("GET", "/forerun/packaging?FunctionName=nobody", service="forerun"),
+    )
+    assert answer.status == 404
