@@ -103,6 +103,27 @@ def test_a_call_waits_for_one_that_is_being_made_where_that_is_sooner():
     assert score.delays == {1000.0: 1, 600.0: 1}
 
 
+def test_what_nobody_used_goes_when_fewer_are_wanted_and_what_has_worked_lingers():
+    calls = recorded((0.0, 0.0, 1), (10.0, 0.5), (200.0, 1.0, 1), functions=2)
+    score = run(calls, (5.0, 20.0, 3), linger_s=40.0, lead_s=START_S)
+    unused_s = 2 * (START_S + 15.0)
+    worked_s = START_S + 5.0 + 40.0
+    other_s = 40.0
+    assert score.wasted_mb_minutes == pytest.approx(GB * (unused_s + worked_s + other_s) / 60)
+
+
+def test_one_that_is_being_made_comes_to_nothing_when_it_is_wanted_no_more():
+    calls = recorded((0.0, 0.0, 1), (5.7, 0.0, 0), functions=2)
+    assert run(calls, (5.0, 5.5, 1)).delays == {1000.0: 2}
+
+
+def test_calls_take_what_has_worked_before_what_nobody_used():
+    calls = recorded((0.0, 0.0, 1), (10.0, 1.0), (12.0, 1.0), (14.0, 1.0), (14.1, 1.0), functions=2)
+    score = run(calls, (5.0, 20.0, 2), linger_s=40.0, lead_s=START_S)
+    assert score.cold == 1, "the other function"
+    assert score.ahead == 2, "the first call, and that of 14.1 beside another"
+
+
 def test_one_that_was_taken_is_replaced_only_when_it_stays_away():
     def peak_mb(seconds):
         calls = recorded((0.0, 0.0, 1), (10.0, seconds), (30.0, 0.1), functions=2)
