@@ -51,6 +51,19 @@ def test_hybrid_plans_as_its_paper_says(gaps):
     assert minutes(policy.windows("a", minute * MINUTE_S)) == [expected]
 
 
+@pytest.mark.parametrize(("lengths", "flat"), [(40, False), (47, False), (50, True), (55, True)])
+def test_hybrid_does_not_believe_in_a_flat_histogram(lengths, flat):
+    gaps = range(1, lengths + 1)
+    assert (plan(gaps) == (0, 10)) is flat
+    policy, minute = Hybrid(), 0
+    policy.observe("a", 0.0)
+    for gap in gaps:
+        minute += gap
+        policy.observe("a", minute * MINUTE_S)
+    ((_, until),) = minutes(policy.windows("a", minute * MINUTE_S))
+    assert until == minute + sum(plan(gaps)) + 1
+
+
 def test_hybrid_holds_nothing_between_calls_at_regular_times():
     policy = Hybrid()
     for number in range(20):
