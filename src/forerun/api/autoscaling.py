@@ -189,7 +189,7 @@ class AutoscalingRoutes:
             raise InvalidInput(f"The policy {policy.policy} is none of type {PREDICTIVE}")
         step_s = 300 if until - since <= DAY_S else 3600
         moments = [float(at) for at in range(int(since), int(until), step_s)]
-        found = self._service.scaler.forecast(target, policy, moments)
+        found = self._service.scaler.forecast(target, policy, moments, step_s)
         return {
             "LoadForecast": [
                 {

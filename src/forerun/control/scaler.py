@@ -144,15 +144,19 @@ class Scaler:
                 watched.keys = None
 
     def forecast(
-        self, target: ScalableTarget, policy: ScalingPolicy, moments: Sequence[float]
+        self,
+        target: ScalableTarget,
+        policy: ScalingPolicy,
+        moments: Sequence[float],
+        step_s: float = 0.0,
     ) -> list[tuple[int, int]]:
-        """At each moment (epoch seconds) how many calls at once are expected, and the capacity that is wanted for them."""
+        """From each moment (epoch seconds) on how many calls at once are expected, and the capacity that is wanted for them."""
         predictive = predictive_of(policy.configuration)
         function = Qualified(target.account, *parse_resource(target.resource))
         windows = self._foretell(function, self._clock.now())
         found = []
         for at in moments:
-            count = foreseen(windows, at)
+            count = foreseen(windows, at, step_s)
             wanted = settle(0, [_forecast(predictive, count)], Bounds(target.low, target.high))
             found.append((count, wanted.capacity if wanted else 0))
         return found

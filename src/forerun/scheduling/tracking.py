@@ -13,6 +13,8 @@ from forerun.model import Expectation
 
 # AWS scales in below nine tenths of the target, so that it does not go to and fro.
 SLACK = 0.9
+# What is less likely than this is not provided for.
+LIKELY = 0.5
 
 
 class Periods(NamedTuple):
@@ -119,9 +121,11 @@ class Forecast(NamedTuple):
 
 
 def foreseen(windows: Sequence[Expectation], at: float, ahead_s: float = 0.0) -> int:
-    """How many calls at once are expected at a moment (epoch seconds), or begin to be within ``ahead_s`` after it."""
-    open_now = (each.count for each in windows if each.since - ahead_s <= at < each.until)
-    return max(open_now, default=0)
+    """How many calls at once are likely at a moment (epoch seconds), or begin to be within ``ahead_s`` after it."""
+    likely = (each for each in windows if each.probability >= LIKELY)
+    return max(
+        (each.count for each in likely if each.since - ahead_s <= at < each.until), default=0
+    )
 
 
 class Bounds(NamedTuple):

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forerun.model import Expectation, Reason
 from forerun.scheduling import (
     Bounds,
     Forecast,
@@ -11,6 +12,7 @@ from forerun.scheduling import (
     Periods,
     Target,
     Wanted,
+    foreseen,
     settle,
     share_out,
     track,
@@ -72,6 +74,17 @@ def test_a_gap_is_no_measurement():
     assert load.lately(1) == []
     load.sample(3, 10.0)
     assert load.lately(1) == []
+
+
+def test_what_is_unlikely_is_not_foreseen():
+    def window(since: float, until: float, probability: float, count: int) -> Expectation:
+        return Expectation(
+            since=since, until=until, probability=probability, reason=Reason.HABIT, count=count
+        )
+
+    windows = [window(10, 20, 0.9, 2), window(15, 30, 0.5, 3), window(0, 50, 0.4, 9)]
+    assert [foreseen(windows, at) for at in (5, 10, 15, 20, 30)] == [0, 2, 3, 3, 0]
+    assert [foreseen(windows, at, 5) for at in (4, 5, 9, 10)] == [0, 2, 2, 3]
 
 
 def test_peaks_count_where_they_are_asked_for():
