@@ -25,6 +25,10 @@ from forerun.scheduling import Schedule, parse_schedule
 from forerun.storage.autoscaling import AutoscalingStore, ScheduledAction
 
 
+# The end of 2199, as far as schedules reach.
+LAST_S = 7_258_118_399.0
+
+
 class ActionChange(msgspec.Struct, frozen=True, kw_only=True):
     """What a client gives of an action; ``None`` leaves what is there. Times are epoch seconds."""
 
@@ -135,5 +139,8 @@ def _check(action: ScheduledAction) -> None:
     if action.low is None and action.high is None:
         raise InvalidInput("ScalableTargetAction must give MinCapacity, MaxCapacity or both")
     require_bounds(action.low, action.high)
+    for name, moment in (("StartTime", action.since), ("EndTime", action.until)):
+        if moment is not None and not 0 <= moment <= LAST_S:
+            raise InvalidInput(f"{name} must be a time from 1970 to 2199")
     if action.since is not None and action.until is not None and action.since >= action.until:
         raise InvalidInput("StartTime must be before EndTime")

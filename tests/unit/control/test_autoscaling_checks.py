@@ -83,6 +83,8 @@ async def test_policies_that_are_refused(scaled, configurations):
         ActionChange(schedule="rate(1 minute)", low=3, high=2),
         ActionChange(schedule="rate(1 minute)", low=-1),
         ActionChange(schedule="rate(1 minute)", low=1, since=20.0, until=10.0),
+        ActionChange(schedule="rate(1 minute)", low=1, since=-1e300),
+        ActionChange(schedule="rate(1 minute)", low=1, until=1e300),
     ],
     ids=str,
 )
