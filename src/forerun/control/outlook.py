@@ -20,6 +20,8 @@ AWAITED = 100_000
 LIKELY = 0.5
 # Calls of a period are told to the second.
 ROUNDING_S = 1.0
+# A window that begins so soon after a call goes on from it.
+SOON_S = 2.0
 
 
 class Foreteller(Policy[Qualified], Protocol):
@@ -108,7 +110,12 @@ class Outlook:
         rhythm = self._rhythm(function, traffic, now) if past else self._rhythms.get(function, NONE)
         windows = self._windows.get(function)
         if past or windows is None:
-            windows = _by(rhythm, self._policy.windows(function, now))
+            kept_until = _kept_until(traffic, windows or ())
+            windows = [
+                _drawn(rhythm, kept_until, each)
+                for each in self._policy.windows(function, now)
+                if each.probability >= LIKELY or not rhythm.lapsed
+            ]
         if windows:
             self._windows[function] = windows
         else:
@@ -175,19 +182,23 @@ class Outlook:
         return rhythm
 
 
-def _by(rhythm: Rhythm, windows: Sequence[Expectation]) -> Sequence[Expectation]:
-    """A window around the moment at which a regular call is due is drawn from its period, whatever else speaks for it."""
-    if rhythm.lapsed:
-        return [each for each in windows if each.probability >= LIKELY]
-    if not rhythm.period_s:
-        return windows
-    cause = f"{rhythm.period_s:g}"
-    return [
-        replace(each, reason=Reason.PERIOD, cause=cause)
-        if each.since <= rhythm.next_at <= each.until + ROUNDING_S
-        else each
-        for each in windows
-    ]
+def _kept_until(traffic: Traffic | None, windows: Sequence[Expectation]) -> float:
+    """Until when the sandbox of the last call is kept, as it was expected before."""
+    if traffic is None:
+        return 0.0
+    kept = windows[0].until if windows and windows[0].reason is Reason.RECENT else 0.0
+    return max(traffic.last + SOON_S, kept)
+
+
+def _drawn(rhythm: Rhythm, kept_until: float, window: Expectation) -> Expectation:
+    """What a window is drawn from, as far as its place in time says: a period whose next call is due in it, or the last
+    call, whose sandbox is still there when it begins.
+    """
+    if rhythm.period_s and window.since <= rhythm.next_at <= window.until + ROUNDING_S:
+        return replace(window, reason=Reason.PERIOD, cause=f"{rhythm.period_s:g}")
+    if window.reason is Reason.HABIT and window.since <= kept_until:
+        return replace(window, reason=Reason.RECENT)
+    return window
 
 
 def _demand(
@@ -195,14 +206,14 @@ def _demand(
 ) -> Demand | None:
     if traffic is None:
         return Demand(windows) if windows else None
+    working = max(traffic.working, traffic.running)
     if traffic.calls < KNOWN_CALLS:
-        working = float(traffic.running)
-        return Demand(windows, peak=traffic.peak, working=working) if windows else None
+        return Demand(windows, working=working, last=traffic.last) if windows else None
     return Demand(
         windows,
         at_once=traffic.at_once,
-        peak=traffic.peak,
-        working=max(traffic.working, traffic.running),
+        working=working,
+        last=traffic.last,
         known=True,
         next_at=FOREVER if rhythm.lapsed else rhythm.next_at,
     )

@@ -10,7 +10,6 @@ from forerun.prediction import Cost
 
 MOST = 100_000
 GATHER_S = 0.2
-PEAK_MEMORY_S = 60.0
 LEVEL_MEMORY_S = 10.0
 START_MEMORY_S = 600.0
 FADING = 0.9
@@ -39,7 +38,6 @@ class Traffic:
         "kept_at",
         "last",
         "memory_mb",
-        "peak",
         "running",
         "seen_at",
         "starts",
@@ -62,7 +60,6 @@ class Traffic:
         self.calls = 0
         self.last = 0.0
         self.seen_at = 0.0
-        self.peak = 0.0
         self.working = 0.0
         self.arrived = 0.0
         self.highs = 0.0
@@ -96,7 +93,6 @@ class Traffic:
         self.changed = True
         self.arrived = FADING * self.arrived + self.count
         self.highs = FADING * self.highs + min(self.count, self.high)
-        self.peak = max(float(self.high), self.peak * math.exp(-passed / PEAK_MEMORY_S))
         share = 1.0 - math.exp(-passed / LEVEL_MEMORY_S)
         self.working += (self.running - self.working) * share
         self.high = self.running

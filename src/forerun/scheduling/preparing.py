@@ -19,22 +19,24 @@ OVERLAP_S = 10.0
 PAUSE_STARTS = 30.0
 HELD_S = 3_600.0
 MOST = 1_000
+# Fewer at work than this are none.
+AT_WORK = 0.5
 FOREVER = math.inf
 
 
 class Demand(NamedTuple):
     """What is known of calls to a version under one name; ``share`` of them come to this version.
 
-    ``at_once``: how many sandboxes a call of a burst takes, from 0 to 1: short calls share them. ``peak`` sandboxes worked at
-    once of late, ``working`` do so now or on average, if that is more. ``known``: there were calls enough to judge by. ``next_at``: when a function
+    ``at_once``: how many sandboxes a call of a burst takes, from 0 to 1: short calls share them. ``working`` sandboxes
+    work now or on average, if that is more; ``last`` is when the last call came. ``known``: there were calls enough to judge by. ``next_at``: when a function
     that keeps to a period is called next; ``FOREVER`` for one that does not.
     """
 
     windows: Sequence[Expectation]
     share: float = 1.0
     at_once: float = 1.0
-    peak: float = 1.0
     working: float = 0.0
+    last: float = FOREVER
     known: bool = False
     next_at: float = FOREVER
 
@@ -51,10 +53,14 @@ class Decision(NamedTuple):
 
 
 class _Open(NamedTuple):
-    """A window that covers the present, and how many sandboxes it asks for."""
+    """A window that covers the present, and how many sandboxes it asks for.
+
+    ``kept_s``: how long those of the last call are kept after it, because the next is expected to be like it.
+    """
 
     wanted: float
     window: Expectation
+    kept_s: float
 
     @property
     def rank(self) -> tuple[float, bool, float]:
@@ -106,8 +112,7 @@ class Preparer:
         chief = max(opened, key=lambda each: each.rank).window
         linger_s = None
         if all(each.known for each in demands):
-            recent = [each.window.until for each in opened if each.window.reason is Reason.RECENT]
-            linger_s = max([self._keep_s, *(until - now for until in recent)])
+            linger_s = max([self._keep_s, *(each.kept_s for each in opened)])
         wanted = math.ceil(sum(each.wanted for each in opened) - 1e-6)
         until = max(each.window.until for each in opened)
         return Standby(
@@ -142,17 +147,18 @@ class Preparer:
 
 
 def amount(window: Expectation, demand: Demand) -> float:
-    """How many sandboxes shall wait in a window.
+    """How many sandboxes shall wait in a window beside those that work.
 
-    Calls like those of late find the sandboxes of those, which come back from work. Calls at regular times and those that
-    running executions make come on top.
+    Calls like those of late find the sandboxes of those, which are kept. Calls at regular times and those that running
+    executions make come on top.
     """
+    if window.reason is Reason.RECENT:
+        # They are there, unless something has happened to them.
+        return 0.0 if demand.working >= AT_WORK else demand.share
     if window.reason is Reason.CALLER:
         wanted = float(window.count)
     elif window.reason is Reason.PERIOD:
         wanted = window.count * demand.at_once
-    elif window.reason is Reason.RECENT:
-        return max(0.0, math.ceil(demand.peak - demand.working - 1e-6)) * demand.share
     else:
         wanted = window.count * demand.at_once - demand.working
     return max(1.0, math.ceil(wanted - 1e-6)) * demand.share
@@ -161,11 +167,15 @@ def amount(window: Expectation, demand: Demand) -> float:
 def _open(demand: Demand, now: float, lead_s: float) -> _Open | None:
     """The window of these calls that covers the present and asks for most."""
     covering = [
-        _Open(amount(each, demand), each)
+        _Open(amount(each, demand), each, _kept_s(each, demand))
         for each in demand.windows
         if each.since - lead_s <= now < each.until
     ]
     return max(covering, key=lambda each: each.rank, default=None)
+
+
+def _kept_s(window: Expectation, demand: Demand) -> float:
+    return max(0.0, window.until - demand.last) if window.reason is Reason.RECENT else 0.0
 
 
 def _edges(demands: Sequence[Demand], now: float, lead_s: float) -> Iterator[float]:

@@ -101,7 +101,7 @@ async def test_the_list_has_the_callers_own_latest_first(rig):
     await rig.advance(1.0)
     answer = await rig.get("forecast")
     assert [each["FunctionName"] for each in answer["Functions"]] == ["f", "old"]
-    assert answer["Functions"][0]["Next"]["reason"] == "habit"
+    assert answer["Functions"][0]["Next"]["reason"] == "recent"
     assert answer["Functions"][1]["Next"] is None
     assert answer["Total"]["Calls"] == 2
     assert len((await rig.get("forecast", MaxItems="1"))["Functions"]) == 1

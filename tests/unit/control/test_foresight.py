@@ -81,10 +81,10 @@ async def test_its_end_is_seen_to_by_time_alone(rig):
 async def test_what_did_not_change_is_not_told_again(rig):
     rig.call()
     for _ in range(8):
-        rig.expect(-1.0, 30.0, count=2)
+        rig.expect(-1.0, 30.0, count=2, reason=Reason.LEADER)
         await rig.advance(0.5)
     assert len(rig.host.told) == 1
-    rig.expect(-1.0, 30.0, count=3)
+    rig.expect(-1.0, 30.0, count=3, reason=Reason.LEADER)
     await rig.advance(0.5)
     assert [standby.idle for _, standby in rig.host.told] == [2, 3]
 
@@ -156,6 +156,18 @@ async def test_also_when_it_is_little_that_waits(rig):
     rig.foresight.changed(ACCOUNT, "f")
     assert len(rig.host.told) == 2
     assert rig.host.holds().idle == 1
+
+
+async def test_where_calls_go_on_what_they_have_left_is_kept_and_nothing_is_made(rig):
+    for _ in range(40):
+        rig.call()
+        rig.began("f", "5" * 16)
+        rig.expect(0.0, 300.0, count=50)
+        await rig.advance(0.5)
+    standby = rig.host.holds()
+    assert (standby.idle, standby.reason) == (0, Reason.RECENT)
+    assert standby.linger_s > 290.0
+    assert len(rig.host.told) < 10
 
 
 async def test_no_more_is_prepared_than_is_reserved(rig):
@@ -268,7 +280,7 @@ async def test_what_came_of_expectations_is_counted_with_its_lead(rig):
 async def test_a_window_that_is_seen_further_and_further_is_one(rig):
     rig.call()
     for _ in range(10):
-        rig.expect(-1.0, 2.0)
+        rig.expect(-1.0, 2.0, reason=Reason.LEADER)
         await rig.advance(1.0)
     assert (await rig.counted()).expected == 1
 

@@ -86,12 +86,20 @@ def test_of_functions_that_are_not_known_the_host_decides():
 
 def test_calls_like_those_of_late_find_the_sandboxes_of_those():
     recent = window(reason=Reason.RECENT, until=600.0, count=50)
-    busy = Demand([recent], known=True, peak=8.0, working=5.0)
+    busy = Demand([recent], known=True, working=5.0, last=NOW - 10.0)
     standby = decide(busy).standby
-    assert standby.idle == 3
-    assert standby.linger_s == pytest.approx(600.0)
-    resting = decide(busy._replace(working=8.0)).standby
-    assert (resting.idle, resting.linger_s) == (0, standby.linger_s)
+    assert standby.idle == 0
+    assert standby.linger_s == pytest.approx(610.0)
+    resting = decide(busy._replace(working=0.0)).standby
+    assert (resting.idle, resting.linger_s) == (1, standby.linger_s)
+
+
+def test_they_are_kept_to_the_end_of_the_window_however_often_it_is_decided():
+    recent = window(reason=Reason.RECENT, until=600.0)
+    demand = Demand([recent], known=True, last=NOW)
+    for later in (0.0, 100.0, 599.0):
+        linger_s = decide(demand, now=NOW + later).standby.linger_s
+        assert demand.last + linger_s == pytest.approx(recent.until)
 
 
 def test_short_calls_of_a_burst_share_sandboxes():
@@ -139,7 +147,7 @@ demands = st.builds(
     st.lists(windows, max_size=4),
     share=st.floats(0.01, 1),
     at_once=st.floats(0, 1),
-    peak=st.floats(0, 1000),
+    last=st.floats(NOW - 1000, NOW),
     working=st.floats(0, 1000),
     known=st.booleans(),
     next_at=st.one_of(st.just(FOREVER), st.floats(NOW - 100, NOW + 100)),
