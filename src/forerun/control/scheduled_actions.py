@@ -24,7 +24,6 @@ from forerun.errors import InvalidInput
 from forerun.scheduling import Schedule, parse_schedule
 from forerun.storage.autoscaling import AutoscalingStore, ScheduledAction
 
-
 # The end of 2199, as far as schedules reach.
 LAST_S = 7_258_118_399.0
 
