@@ -43,12 +43,15 @@ OBSERVED_AT_ONCE = 16
 ATTENDED_AT_ONCE = 200
 DECIDED_AT_ONCE = 50
 HURRIED_AT_ONCE = 64
-# Functions that running executions lead to are attended to at once, but not more often than this.
+# Functions that running executions lead to are attended to at once, but not more often than this, and not for a larger
+# share of the time.
 HURRY_S = 0.02
+HURRY_SHARE = 0.1
 # Executions that are waited for until their handlers begin; shorter starts are not worth it.
 STARTING = 1_000
 SHORTEST_START_S = 0.05
 LEARN_S = 2.0
+BREATH = 2_000
 COMPLAIN_S = 60.0
 # Beside its init a sandbox costs about so much.
 FORKED_MS = 8.0
@@ -112,6 +115,7 @@ class Foresight:
         self._starting: dict[str, Timings] = {}
         self._hurrying = False
         self._hurried_at = 0.0
+        self._hurry_spent_s = 0.0
         self._complained_at = -COMPLAIN_S
         self._closed = False
         self.active = active
@@ -275,7 +279,8 @@ class Foresight:
             self._hurried[function] = None
         if self._hurried and not self._hurrying and not self._closed:
             self._hurrying = True
-            wait_s = self._hurried_at + HURRY_S - self._clock.monotonic()
+            apart_s = max(HURRY_S, self._hurry_spent_s / HURRY_SHARE)
+            wait_s = self._hurried_at + apart_s - self._clock.monotonic()
             loop = asyncio.get_running_loop()
             loop.call_later(max(0.0, wait_s), self._hurry_on)
 
@@ -283,7 +288,7 @@ class Foresight:
         self._hurrying = False
         if self._closed:
             return
-        self._hurried_at = self._clock.monotonic()
+        began = self._clock.monotonic()
         functions = list(self._hurried)[:HURRIED_AT_ONCE]
         try:
             now = self.now()
@@ -292,15 +297,20 @@ class Foresight:
                 self.outlook.attend(function, now, past=False)
         except Exception:  # noqa: BLE001  no call may fail by what is looked ahead
             self._complain()
+        self._hurried_at = self._clock.monotonic()
+        self._hurry_spent_s = self._hurried_at - began
         self._hurry(())
 
     async def _learn(self) -> None:
         while True:
             try:
-                for function, successors in (await self._learned()).items():
+                learned = await self._learned()
+                for function, successors in learned.items():
                     self.traversals.learn(function, successors)
-                for traffic in self.arrivals:
+                for number, traffic in enumerate(list(self.arrivals) if learned else (), start=1):
                     traffic.followed = self.traversals.knows(traffic.function)
+                    if number % BREATH == 0:
+                        await asyncio.sleep(0)
             except ForerunError as error:
                 log.warning("whom functions call is not known: %s", error.message)
             except Exception:  # noqa: BLE001  the next turn may do better
