@@ -3,6 +3,7 @@
 import math
 from bisect import bisect_left
 from collections.abc import Iterator
+from functools import cache
 
 
 class AgeClasses:
@@ -62,6 +63,16 @@ def relations(gap: int, first: int, end: int) -> Iterator[tuple[str, int]]:
         stop = min(stop, end)
         yield name, stop - at
         at = stop
+
+
+@cache
+def relation_edges(gap: int, end: int) -> tuple[int, ...]:
+    """Ages from 1 to before ``end`` at which another relation begins."""
+    edges, at = [], 1
+    for _, run in relations(gap, 1, end):
+        at += run
+        edges.append(at)
+    return tuple(edges)
 
 
 def overdue(age: int, longest: int) -> int:

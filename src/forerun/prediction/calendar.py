@@ -48,6 +48,10 @@ class Calendar:
             self.closed = True
             self.minutes, self.masks = array("H"), array("I")
 
+    def knows(self, minute: int) -> bool:
+        """Whether anything can be known of minutes up to before this one."""
+        return bool(self.minutes) and (minute - 1) // DAY > self.first
+
     def hazard(self, minute: int, before: float) -> float:
         """``before``, the hazard as it is known without calendar, corrected by what was in this minute of other days."""
         if minute // DAY <= self.first or minute // DAY < self.day:
@@ -60,7 +64,7 @@ class Calendar:
 
     def between(self, minute: int, end: int) -> list[int]:
         """Minutes from ``minute`` to before ``end``, less than a day later, for which ``hazard`` may know something."""
-        if not self.minutes or (end - 1) // DAY <= self.first:
+        if not self.knows(end):
             return []
         of_day, begin = minute % DAY, minute - minute % DAY
         place, stop = bisect_left(self.minutes, of_day), bisect_left(self.minutes, end - begin)

@@ -1,6 +1,7 @@
 """What is remembered of one function at one resolution, and what all of them have taught. Pure."""
 
 from array import array
+from collections import Counter
 from typing import Generic
 
 from forerun.prediction.policy import F
@@ -18,16 +19,17 @@ Packed = tuple[str, int, int, int, list[int], Row | None]
 class View:
     """A function's own levels for one wait: gaps in order, those after a gap like the last, calls by age in the hourly cycle.
 
-    ``edges``: ages at which a hazard may change, in order; between two of them it is the same.
+    ``known``: how many ticks before its last call its calls are known. ``edges``: ages at which a hazard may change, in
+    order; between two of them it is the same.
     """
 
-    __slots__ = ("edges", "oldest", "ordered", "phases", "sequel")
+    __slots__ = ("edges", "known", "ordered", "phases", "sequel")
 
-    def __init__(self, ordered: list[int], oldest: int) -> None:
+    def __init__(self, ordered: list[int]) -> None:
         self.ordered = ordered
         self.sequel: list[int] = []
-        self.phases: dict[int, int] = {}
-        self.oldest = oldest
+        self.phases: Counter[int] = Counter()
+        self.known = 0
         self.edges: list[int] = []
 
 

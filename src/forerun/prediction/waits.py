@@ -16,11 +16,20 @@ while they run; nothing is known beforehand. The use of hazards with a fading co
 Shahrad et al., "Serverless in the Wild", USENIX ATC 2020.
 """
 
-from bisect import bisect_left, insort
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable
+from itertools import accumulate, pairwise
 from typing import Generic, NamedTuple
 
-from forerun.prediction.ages import AgeClasses, octaves_beyond, overdue, relation, relations
+from forerun.prediction.ages import (
+    AgeClasses,
+    octaves_beyond,
+    overdue,
+    relation,
+    relation_edges,
+    relations,
+)
 from forerun.prediction.calendar import Calendar
 from forerun.prediction.policy import F
 from forerun.prediction.wait import CUT, HORIZON, Row, Table, View, Wait
@@ -99,13 +108,15 @@ class Waits(Generic[F]):
             gap = CUT
         if wait.due >= 0:
             self._credit(wait, gap, hit=True)
-        wait.gaps.append(gap)
-        if len(wait.gaps) > KEPT_GAPS:
-            del wait.gaps[0]
-        wait.longest = max(wait.gaps)
-        wait.row = self._row(wait)
+        if gap > 1 or wait.longest > 1 or len(wait.gaps) < KEPT_GAPS:
+            # Otherwise it is called in every tick, and nothing is new.
+            wait.gaps.append(gap)
+            if len(wait.gaps) > KEPT_GAPS:
+                del wait.gaps[0]
+            wait.longest = max(wait.gaps)
+            wait.row = self._row(wait)
+            self._views.pop(wait, None)
         wait.last, wait.credited = tick, 0
-        self._views.pop(wait, None)
         self._look(wait, tick + 2)
         return True
 
@@ -188,40 +199,42 @@ class Waits(Generic[F]):
         """
         if wait.due < 0:
             return []
-        last = HORIZON if far else min(HORIZON, wait.due - wait.last)
+        end = 1 + (HORIZON if far else min(HORIZON, wait.due - wait.last))
         age = max(now - wait.last, 1)
+        if calendar is not None and not calendar.knows(wait.last + end):
+            calendar = None
+        view = self._views.get(wait) or self._view(wait)
         found: list[Chance] = []
-        start, survive, peak, level = -1, 1.0, 0.0, ""
-        for stop in self._steps(wait, age, last + 1, calendar):
-            levels = self.hazards(wait, age, calendar)
-            hazard = levels[-1][1]
+        start, survive, peak, best = -1, 1.0, 0.0, 0
+        for stop in self._steps(wait, age, end, calendar):
+            hazard = self._hazard(wait, view, age, calendar)
             if hazard >= bar:
                 if start < 0:
                     start, survive, peak = age, 1.0, -1.0
                 survive *= (1 - hazard) ** (stop - age)
                 if hazard > peak:
-                    peak, level = hazard, _carrier(levels, bar)
+                    peak, best = hazard, age
             elif start >= 0:
+                level = _carrier(self.hazards(wait, best, calendar), bar)
                 found.append(Chance(wait.last + start, wait.last + age, 1 - survive, level))
                 start = -1
             age = stop
         if start >= 0:
+            level = _carrier(self.hazards(wait, best, calendar), bar)
             found.append(Chance(wait.last + start, wait.last + age, 1 - survive, level))
         return found
 
-    def _steps(self, wait: Wait[F], age: int, end: int, calendar: Calendar | None) -> Iterator[int]:
+    def _steps(self, wait: Wait[F], age: int, end: int, calendar: Calendar | None) -> Iterable[int]:
         """The ends of stretches from ``age`` to ``end`` in which the hazard does not change."""
         if end - age <= 4:
-            yield from range(age + 1, end + 1)
-            return
-        edges = (self._views.get(wait) or self._view(wait)).edges or self._edges(wait)
+            return range(age + 1, end + 1)
+        edges = self._views[wait].edges or self._edges(wait)
         found = edges[bisect_left(edges, age + 1) : bisect_left(edges, end)]
         if calendar is not None and (known := calendar.between(wait.last + age, wait.last + end)):
             more = {at - wait.last + step for at in known for step in (0, 1)}
             found = sorted(each for each in more.union(found) if age < each < end)
-        yield from found
-        if age < end:
-            yield end
+        found.append(end)
+        return found
 
     def _edges(self, wait: Wait[F]) -> list[int]:
         view = self._views[wait]
@@ -229,10 +242,7 @@ class Waits(Generic[F]):
         for gap in {*view.ordered, *view.sequel}:
             edges.update((gap - 1, gap, gap + 1, gap + 2))
         if wait.row is not None:
-            at = 1
-            for _, run in relations(wait.gaps[-1], 1, HORIZON + 1):
-                at += run
-                edges.add(at)
+            edges.update(relation_edges(wait.gaps[-1], HORIZON + 1))
         at = wait.longest + 2
         for _, run in octaves_beyond(wait.longest, at, HORIZON + 1):
             edges.add(at)
@@ -242,81 +252,97 @@ class Waits(Generic[F]):
 
     def hazards(self, wait: Wait[F], age: int, calendar: Calendar | None = None) -> Levels:
         """The chance of a call at this age, given none before, as each level sees it; the last one counts."""
+        levels: Levels = []
+        view = self._views.get(wait) or self._view(wait)
+        self._hazard(wait, view, age, calendar, levels)
+        return levels
+
+    def _hazard(
+        self,
+        wait: Wait[F],
+        view: View,
+        age: int,
+        calendar: Calendar | None,
+        levels: Levels | None = None,
+    ) -> float:
+        """The chance of a call at this age; ``levels`` takes what each level says of it."""
+        hazard = self._general(wait, age, levels)
+        if wait.gaps:
+            hazard = self._own(view, age, hazard, levels)
+        if calendar is not None:
+            before, hazard = hazard, calendar.hazard(wait.last + age, hazard)
+            if levels is not None and hazard != before:
+                levels.append(("cycle", hazard))
+        at, count = bisect_left(view.sequel, age), len(view.sequel)
+        if at < count:
+            hits = bisect_left(view.sequel, age + 1) - at
+            hazard = (hits + SEQUEL_WEIGHT * hazard) / (count - at + SEQUEL_WEIGHT)
+            if levels is not None:
+                levels.append(("sequel", hazard))
+        return hazard
+
+    def _general(self, wait: Wait[F], age: int, levels: Levels | None) -> float:
+        """What all functions together say: age, rhythm, silence."""
         hits, risk = self.ages.get((wait.kind, self._classes.of(age)), _NOTHING)
         hazard = (hits + PRIOR_HAZARD) / (risk + 1)
-        levels = [("age", hazard)]
-        if not wait.gaps:
-            return self._calendar_level(levels, wait, age, calendar)
+        if levels is not None:
+            levels.append(("age", hazard))
         if wait.row is not None:
             hits, risk = self.rhythms.get((wait.row, relation(age, wait.gaps[-1])), _NOTHING)
             hazard = (hits + RHYTHM_WEIGHT * hazard) / (risk + RHYTHM_WEIGHT)
-            levels.append(("rhythm", hazard))
-        if age > wait.longest + 1:
+            if levels is not None:
+                levels.append(("rhythm", hazard))
+        if wait.gaps and age > wait.longest + 1:
             hits, risk = self.silences.get(overdue(age, wait.longest), _NOTHING)
             hazard = (hits + SILENCE_WEIGHT * hazard) / (risk + SILENCE_WEIGHT)
-            levels.append(("silence", hazard))
-        view = self._views.get(wait) or self._view(wait)
-        at, same = bisect_left(view.ordered, age), bisect_left(view.ordered, age + 1)
-        late = at - bisect_left(view.ordered, age - 1)
-        early = bisect_left(view.ordered, age + 2) - same
-        hits = (1 - JITTER) * (same - at) + JITTER / 2 * (early + late)
-        risk = len(view.ordered) - at + JITTER / 2 * late
-        hazard = (hits + OWN_WEIGHT * hazard) / (risk + OWN_WEIGHT)
-        levels.append(("own", hazard))
-        if age in view.phases:
-            cycles = min(HOURS, (wait.last + age - view.oldest) // self._cycle)
-            hazard = (min(view.phases[age], cycles) + CYCLE_WEIGHT * hazard) / (
-                cycles + CYCLE_WEIGHT
-            )
-            levels.append(("cycle", hazard))
-        self._calendar_level(levels, wait, age, calendar)
-        at = bisect_left(view.sequel, age)
-        if at < len(view.sequel):
-            hits = bisect_left(view.sequel, age + 1) - at
-            hazard = (hits + SEQUEL_WEIGHT * levels[-1][1]) / (
-                len(view.sequel) - at + SEQUEL_WEIGHT
-            )
-            levels.append(("sequel", hazard))
-        return levels
+            if levels is not None:
+                levels.append(("silence", hazard))
+        return hazard
 
-    def _calendar_level(
-        self, levels: Levels, wait: Wait[F], age: int, calendar: Calendar | None
-    ) -> Levels:
-        if calendar is not None:
-            before = levels[-1][1]
-            after = calendar.hazard(wait.last + age, before)
-            if after != before:
-                levels.append(("cycle", after))
-        return levels
+    def _own(self, view: View, age: int, hazard: float, levels: Levels | None) -> float:
+        """What its own gaps make of it, and its calls at this tick of the last hours."""
+        ordered = view.ordered
+        at, same = bisect_left(ordered, age), bisect_left(ordered, age + 1)
+        late = at - bisect_left(ordered, age - 1)
+        early = bisect_left(ordered, age + 2) - same
+        hits = (1 - JITTER) * (same - at) + JITTER / 2 * (early + late)
+        risk = len(ordered) - at + JITTER / 2 * late
+        hazard = (hits + OWN_WEIGHT * hazard) / (risk + OWN_WEIGHT)
+        if levels is not None:
+            levels.append(("own", hazard))
+        if age in view.phases:
+            cycles = min(HOURS, (age + view.known) // self._cycle)
+            hits = min(view.phases[age], cycles)
+            hazard = (hits + CYCLE_WEIGHT * hazard) / (cycles + CYCLE_WEIGHT)
+            if levels is not None:
+                levels.append(("cycle", hazard))
+        return hazard
 
     def _view(self, wait: Wait[F]) -> View:
-        gaps = wait.gaps.tolist()
-        view = View(sorted(gaps), wait.last)
         if len(self._views) >= KEPT_VIEWS:
             self._views.clear()
-        self._views[wait] = view
+        gaps = wait.gaps.tolist()
+        view = self._views[wait] = View(sorted(gaps))
         if not gaps:
             return view
-        last, before = gaps[-1], -1
-        for gap in gaps:
-            if before == last:
-                insort(view.sequel, gap)
-            before = gap
+        last = gaps[-1]
+        view.sequel = sorted([gap for before, gap in pairwise(gaps) if before == last])
         if self._cycle <= HORIZON:
-            self._phase(wait, gaps, view)
+            self._phase(gaps, view)
         return view
 
-    def _phase(self, wait: Wait[F], gaps: list[int], view: View) -> None:
+    def _phase(self, gaps: list[int], view: View) -> None:
         """Its calls at each tick of the last hours."""
+        gaps.reverse()
+        if view.ordered[-1] == CUT:
+            # When the calls before a gap that was cut were is not known.
+            gaps = gaps[: gaps.index(CUT)]
         cycle = self._cycle
         reach = cycle * HOURS
-        for gap in reversed(gaps):
-            if gap > HORIZON:
-                break  # it was cut: when the calls before it were is not known
-            view.oldest -= gap
-            age = (view.oldest - wait.last) % cycle
-            if age and wait.last + age - view.oldest <= reach:
-                view.phases[age] = view.phases.get(age, 0) + 1
+        back = list(accumulate(gaps))
+        view.known = back[-1] if back else 0
+        view.phases = Counter([-at % cycle for at in back if at + -at % cycle <= reach])
+        del view.phases[0]
 
 
 def _carrier(levels: Levels, bar: float) -> str:

@@ -58,7 +58,7 @@ def test_chances_are_those_of_every_single_tick(gaps, others, bar, tick_s, with_
     tick = 28_000_000
     calendar = Calendar(tick - 3 * DAY)
     wait, other = waits.begin("f", "", tick), waits.begin("g", "", tick)
-    for each, its in ((wait, gaps), (other, others)):
+    for each, its in ((other, others), (wait, gaps)):
         at = tick
         for gap in its:
             waits.advance(at)
