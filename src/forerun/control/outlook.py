@@ -127,7 +127,7 @@ class Outlook:
         every = (
             sorted([*windows, *running], key=_since) if windows and running else windows or running
         )
-        self._aims.set(function, _demand(traffic, every, rhythm), now)
+        self._aims.set(function, _demand(traffic, every, rhythm, now), now)
 
     def opened(self, function: Qualified, window: Expectation, now: float) -> None:
         """The expectation holds now: from here on it is waited for."""
@@ -202,11 +202,11 @@ def _drawn(rhythm: Rhythm, kept_until: float, window: Expectation) -> Expectatio
 
 
 def _demand(
-    traffic: Traffic | None, windows: Sequence[Expectation], rhythm: Rhythm
+    traffic: Traffic | None, windows: Sequence[Expectation], rhythm: Rhythm, now: float
 ) -> Demand | None:
     if traffic is None:
         return Demand(windows) if windows else None
-    working = max(traffic.working, traffic.running)
+    working = traffic.level(now)
     if traffic.calls < KNOWN_CALLS:
         return Demand(windows, working=working, last=traffic.last) if windows else None
     return Demand(

@@ -97,6 +97,11 @@ class Traffic:
         self.working += (self.running - self.working) * share
         self.high = self.running
 
+    def level(self, now: float) -> float:
+        """How many work now, or did on average of late, if that is more."""
+        faded = math.exp(-max(0.0, now - self.seen_at) / LEVEL_MEMORY_S)
+        return self.running + max(0.0, self.working - self.running) * faded
+
     def started(self, now: float, start_ms: float | None, memory_mb: float) -> None:
         """A sandbox was started for it; ``start_ms`` is what a call has waited for that."""
         self.starts = self.starts_of_late(now) + 1.0
