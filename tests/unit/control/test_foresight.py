@@ -378,6 +378,13 @@ async def test_no_error_of_its_own_reaches_a_call(caplog):
     await rig.close()
 
 
+async def test_what_is_required_no_more_is_told_after_a_change(rig):
+    rig.foresight.require(version(), 3)
+    rig.foresight.changed(ACCOUNT, "f")
+    rig.foresight.require(version(), 0)
+    assert rig.host.holds().total == 0
+
+
 async def test_when_it_is_off_only_what_is_required_is_held():
     rig = Rig(active=False)
     rig.foresight.start()
