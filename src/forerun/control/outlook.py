@@ -196,8 +196,8 @@ def _drawn(rhythm: Rhythm, kept_until: float, window: Expectation) -> Expectatio
     """
     if rhythm.period_s and window.since <= rhythm.next_at <= window.until + ROUNDING_S:
         return replace(window, reason=Reason.PERIOD, cause=f"{rhythm.period_s:g}")
-    if window.reason is Reason.HABIT and window.since <= kept_until:
-        return replace(window, reason=Reason.RECENT)
+    if window.reason in (Reason.HABIT, Reason.RECENT) and window.since <= kept_until:
+        return replace(window, reason=Reason.RECENT, since=min(window.since, kept_until - SOON_S))
     return window
 
 
