@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forerun.cli.prepared import Prepared
-from forerun.prediction.replay import About, ByCalls, CallReplay, Score, own_price
+from forerun.prediction.replay import About, ByCalls, CallReplay, Score
 from forerun.settings import HostSettings
 
 try:
@@ -168,7 +168,7 @@ def simulated(
 ) -> Score:
     """The same calls in the simulator, by the own policy, at the very moments they were made at."""
     calls = [call._replace(begin=began + call.begin) for call in recording.calls]
-    holding = Prepared(functions, price=own_price("forerun"), host=host)
+    holding = Prepared(functions, host=host)
     return CallReplay(ByCalls(functions, calls, Counter()), holding, count_from=0.0).run()
 
 

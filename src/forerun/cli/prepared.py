@@ -16,7 +16,7 @@ from forerun.control.specs import Specs
 from forerun.control.traffic import GATHER_S, Arrivals, Traffic
 from forerun.model import FunctionVersion, LoggingConfig, Qualified, SandboxSpec, Standby
 from forerun.prediction import Predictor, Traversals
-from forerun.prediction.replay import About, Held, Holding, Setting, own_price
+from forerun.prediction.replay import PRICE, About, Held, Holding, Setting, own_price
 from forerun.scheduling import Preparer
 from forerun.settings import ForesightSettings, HostSettings, LimitSettings
 
@@ -53,11 +53,11 @@ class _Rate:
 class Prepared:
     """Implements ``Holding`` for a server with its usual settings, unless others of its ``host`` are given.
 
-    The own policy has the ``price``.
+    ``price`` is that of the own policy.
     """
 
     def __init__(
-        self, functions: Sequence[About], *, price: float, host: HostSettings | None = None
+        self, functions: Sequence[About], *, price: float = PRICE, host: HostSettings | None = None
     ) -> None:
         host, foresight = host or HostSettings(), ForesightSettings()
         self._min_s, self._max_s = host.keep_alive_min_s, host.keep_alive_max_s

@@ -3,6 +3,7 @@
 Lines and histories in, scores out; who calls opens the files. What is replayed is the code that acts: ``Policy``.
 """
 
+from forerun.prediction.predictor import PRICE
 from forerun.prediction.replay.azure import MinuteReader, Schema, Sizes, read_calls, schema_of
 from forerun.prediction.replay.calls import CallReplay, Held, Holding, Plain
 from forerun.prediction.replay.events import CallHost, MakeHolding
@@ -37,6 +38,7 @@ __all__ = [
     "CURVE_MINUTES",
     "CURVE_PRICES",
     "DEFAULT",
+    "PRICE",
     "USUAL_MEMORY_MB",
     "USUAL_START_MS",
     "About",
