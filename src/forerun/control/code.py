@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from forerun.aio import Clock
+from forerun.control.distributions import Part
 from forerun.control.packages import imports_sdk
 from forerun.control.recipes import read_recipe
 from forerun.control.trees import Contents, Trees
@@ -27,6 +28,8 @@ UNPACKING = 4
 UNPACK_SECONDS = 120.0
 KEEP_SECONDS = 3600.0
 REMEMBERED = 256
+# Bytes unpacked; below, a new package keeps what others have, too, until a plan says otherwise.
+LEAST_APART = 1 << 20
 # Beside packages and trees, and not one of them.
 OBJECTS = "objects"
 
@@ -135,8 +138,9 @@ class CodeStore:
 
     async def split(self, digest: str, account: str, objects: Collection[str]) -> None:
         """Deliver a package as a collection from now on. Raises ``StorageFailed``; then nothing has changed."""
-        scope = self.scope(account)
-        await self._run(lambda: self._split(digest, scope, objects))
+        contents = await self.contents(digest, account)
+        parts = [part for part in contents.parts if part.object in objects]
+        await self._run(lambda: self._split(digest, parts))
 
     async def join(self, digest: str) -> None:
         """Deliver it as a single file from now on. Raises ``StorageFailed``; then nothing has changed."""
@@ -145,6 +149,10 @@ class CodeStore:
     async def mend(self, digest: str, name: str) -> None:
         """Give its tree the files of an object that was damaged and made again. Raises ``StorageFailed``."""
         await self._run(lambda: self._made.mend(digest, name))
+
+    async def discard_object(self, name: str) -> bool:
+        """Remove an object, stored and unpacked; false when somebody has just asked for it to be kept."""
+        return await asyncio.to_thread(self._discard_object, name)
 
     async def tidy(self, digest: str, before: float) -> bool:
         """Whether a single file was removed that has been a collection since before that time."""
@@ -217,17 +225,30 @@ class CodeStore:
             self._take_up(tree)
             self._remember(digest, contents)
         if not self._take_up(self.blob_path(digest), self._made.recipe_path(digest)):
-            write_whole(self.blob_path(digest), (package,))
-            self._take_up(self.blob_path(digest))
+            self._keep(digest, package)
         sha256 = base64.b64encode(raw.digest()).decode()
         return StoredPackage(sha256, digest, len(package), unpacked, imports_sdk(tree))
 
-    def _split(self, digest: str, scope: str, objects: Collection[str]) -> None:
-        self._made.split(digest, scope, objects)
+    def _split(self, digest: str, parts: Sequence[Part]) -> None:
+        self._made.split(digest, parts)
         self._take_up(self._made.recipe_path(digest))
-        for name in objects:
-            self._take_up(self.objects.path(name))
-            self._take_up(self.objects.tree(name))
+        for part in parts:
+            self._take_up(self.objects.path(part.object))
+            self._take_up(self.objects.tree(part.object))
+
+    def _keep(self, digest: str, package: bytes) -> None:
+        """Write the package; if most of it is in stored objects, without what they have."""
+        contents = self._contents.get(digest)
+        parts = [
+            part
+            for part in (contents.parts if contents else ())
+            if part.size >= LEAST_APART and self._take_up(self.objects.path(part.object))
+        ]
+        if 2 * sum(part.size for part in parts) < len(package) or not self._made.keep_apart(
+            digest, package, parts
+        ):
+            write_whole(self.blob_path(digest), (package,))
+        self._take_up(self.blob_path(digest), self._made.recipe_path(digest))
 
     def _merge(self, digests: tuple[str, ...]) -> str:
         merged = hashlib.sha256(":".join(digests).encode()).hexdigest()
@@ -257,6 +278,13 @@ class CodeStore:
             (path.stem, {name for name, _ in read_recipe(path)[0].objects})
             for path in self._code.glob("[!.]*.parts")
         ]
+
+    def _discard_object(self, name: str) -> bool:
+        with self._lock:
+            if self.objects.changed(name) >= self._clock.now() - KEEP_SECONDS:
+                return False
+            self.objects.discard(name)
+        return True
 
     def _digests(self) -> set[str]:
         return {

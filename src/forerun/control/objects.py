@@ -194,7 +194,7 @@ class ObjectStore:
             for file in files:
                 target = unfinished / file
                 target.parent.mkdir(parents=True, exist_ok=True)
-                share(folder / file, target)
+                share(f"{folder}/{file}", str(target))
             if content_digest(look(unfinished)) != _digest(name):
                 return False
             publish(unfinished, self.tree(name))
@@ -290,24 +290,33 @@ def look(tree: Path) -> dict[str, Seen]:
     """The regular files below a tree, read and hashed. Raises ``FileNotFoundError`` when there is no tree."""
     if not tree.is_dir():
         raise FileNotFoundError(tree)
+    return look_at(tree, _regular(tree))
+
+
+def look_at(tree: Path, files: Iterable[str]) -> dict[str, Seen]:
+    """These files of a tree, read and hashed."""
     found = {}
-    for path in _regular(tree):
-        with path.open("rb", buffering=0) as file:
-            status = os.fstat(file.fileno())
+    for name in files:
+        descriptor = os.open(f"{tree}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            status = os.fstat(descriptor)
             digest = hashlib.sha256()
-            while chunk := file.read(CHUNK):
+            while chunk := os.read(descriptor, CHUNK):
                 digest.update(chunk)
-        executable = bool(status.st_mode & 0o100)
-        found[str(path.relative_to(tree))] = Seen(executable, status.st_size, digest.digest())
+        finally:
+            os.close(descriptor)
+        found[name] = Seen(bool(status.st_mode & 0o100), status.st_size, digest.digest())
     return found
 
 
-def _regular(tree: Path) -> Iterator[Path]:
+def _regular(tree: Path) -> Iterator[str]:
+    """Thousands of files: paths as text, which is several times faster."""
+    start = len(str(tree)) + 1
     for directory, _, names in os.walk(tree):
         for name in names:
-            path = Path(directory) / name
-            if not path.is_symlink():
-                yield path
+            path = f"{directory}/{name}"
+            if not os.path.islink(path):  # noqa: PTH114
+                yield path[start:]
 
 
 def _named(members: Sequence[Member]) -> str:

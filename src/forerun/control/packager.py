@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from forerun.aio import Clock, TaskOwner
-from forerun.control.code import KEEP_SECONDS, CodeStore
+from forerun.control.code import CodeStore
 from forerun.control.objects import ObjectStore
 from forerun.errors import ForerunError, NotFound
 from forerun.model import Arn
@@ -253,13 +253,11 @@ class Packager:
         if not self._unchecked:
             self._unchecked = sorted(await asyncio.to_thread(objects.names))
         part, self._unchecked = self._unchecked[:COLLECTED], self._unchecked[COLLECTED:]
-        before = self._clock.now() - KEEP_SECONDS
         for name in part:
             async with self._changing:
                 if await self._store.holders(name):
                     continue
-                if await asyncio.to_thread(objects.changed, name) < before:
-                    await asyncio.to_thread(objects.discard, name)
+                await self._code.discard_object(name)
         if part:
             await asyncio.to_thread(_examine, objects, part[0])
 

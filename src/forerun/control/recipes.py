@@ -58,37 +58,45 @@ def read_recipe(path: Path) -> tuple[Recipe, int]:
             raise ObjectCorrupt(f"{path.name} has no index: {error}") from None
 
 
-def split(
+def pack(
     package: bytes,
-    path: Path,
     parts: Sequence[Part],
     seen: Mapping[str, Seen],
     store: ObjectStore,
     *,
     limit: int,
 ) -> None:
-    """Keep ``parts`` of a zip as objects and the rest of it as a recipe at ``path``.
-
-    Raises ``ObjectCorrupt``, and leaves no recipe, when the package could not be read back from it.
-    """
-    with zipfile.ZipFile(io.BytesIO(package)) as archive:
-        infos = regular_files(archive, limit)
-    spans: list[tuple[int, int, int, int]] = []
-    for number, part in enumerate(parts):
+    """Store these parts of a zip as objects; ``seen`` are their files. Raises ``ObjectCorrupt`` when they are others."""
+    infos = _regular_files(package, limit)
+    for part in parts:
         packed = [
-            Packed(file, seen[name], _method(infos[name]), _packed(package, infos[name]))
+            Packed(file, seen[name], _method(infos[name]), bytes(_packed(package, infos[name])))
             for file, name in zip(part.files, part.paths(), strict=True)
         ]
         store.store(part.object, packed)
-        at = {name: _data(package, infos[name]) for name in part.paths()}
+
+
+def split(
+    package: bytes, path: Path, parts: Sequence[Part], store: ObjectStore, *, limit: int
+) -> None:
+    """Keep what of a zip is not in the objects of ``parts``, which are stored, as a recipe at ``path``.
+
+    Raises ``ObjectCorrupt``, and leaves no recipe, when the package could not be read back from it.
+    """
+    infos = _regular_files(package, limit)
+    spans: list[tuple[int, int, int, int]] = []
+    for number, part in enumerate(parts):
         fetched = store.open(part.object)
         fetched.file.close()
-        same = {file.path: hashlib.sha256(file.content).hexdigest() for file in packed}
         for member in fetched.members:
+            info = infos[f"{part.root}/{member.path}" if part.root else member.path]
             # Another tool may have compressed the same content otherwise: such bytes are the package's own.
-            if same[member.path] == member.packed_sha256 and member.packed:
-                name = f"{part.root}/{member.path}" if part.root else member.path
-                spans.append((at[name], number, fetched.data + member.offset, member.packed))
+            if (
+                0 < member.packed == info.compress_size
+                and hashlib.sha256(_packed(package, info)).hexdigest() == member.packed_sha256
+            ):
+                start = _data(package, info)
+                spans.append((start, number, fetched.data + member.offset, member.packed))
     own, pieces = _pieces(package, sorted(spans))
     recipe = Recipe(
         sha256=hashlib.sha256(package).hexdigest(),
@@ -212,9 +220,14 @@ def _data(package: bytes, info: zipfile.ZipInfo) -> int:
     return info.header_offset + _LOCAL.size + int(name) + int(extra)
 
 
-def _packed(package: bytes, info: zipfile.ZipInfo) -> bytes:
+def _packed(package: bytes, info: zipfile.ZipInfo) -> memoryview:
     start = _data(package, info)
-    return package[start : start + info.compress_size]
+    return memoryview(package)[start : start + info.compress_size]
+
+
+def _regular_files(package: bytes, limit: int) -> dict[str, zipfile.ZipInfo]:
+    with zipfile.ZipFile(io.BytesIO(package)) as archive:
+        return regular_files(archive, limit)
 
 
 def _method(info: zipfile.ZipInfo) -> Literal[0, 8]:

@@ -17,7 +17,7 @@ import msgspec
 
 from forerun.control import recipes
 from forerun.control.distributions import Part, find_parts
-from forerun.control.objects import ObjectCorrupt, ObjectStore, look
+from forerun.control.objects import ObjectCorrupt, ObjectStore, look, look_at
 from forerun.control.packages import Seen, unpack
 from forerun.control.whole import overlay, publish, relink, remove, sync_tree, write_whole
 
@@ -130,26 +130,29 @@ class Trees:
         size = sum(file.size for file in seen.values())
         return Contents(len(seen), size, find_parts(self.tree(digest), seen, scope))
 
-    def split(self, digest: str, scope: str, objects: Collection[str]) -> None:
+    def split(self, digest: str, parts: Sequence[Part]) -> None:
         """Make a collection of a package: these objects, and the rest; its tree has its files in common with them.
 
         The single file stays, too, until ``tidy``. Raises ``ObjectCorrupt``, ``FileNotFoundError``; then nothing changed.
         """
         if not self.tree(digest).is_dir():
             self.restore(digest)
-        seen = look(self.tree(digest))
-        found = find_parts(self.tree(digest), seen, scope)
-        parts = [part for part in found if part.object in objects]
-        recipes.split(
-            self.read(digest),
-            self.recipe_path(digest),
-            parts,
-            seen,
-            self.objects,
-            limit=self._limit,
-        )
+        package = self.read(digest)
+        if new := [part for part in parts if not self.objects.path(part.object).exists()]:
+            paths = [path for part in new for path in part.paths()]
+            seen = look_at(self.tree(digest), paths)
+            recipes.pack(package, new, seen, self.objects, limit=self._limit)
+        recipes.split(package, self.recipe_path(digest), parts, self.objects, limit=self._limit)
         for part in parts:
             self._attach(digest, part)
+
+    def keep_apart(self, digest: str, package: bytes, parts: Sequence[Part]) -> bool:
+        """Keep a new package as a collection at once; false when it has to be kept as one file."""
+        try:
+            recipes.split(package, self.recipe_path(digest), parts, self.objects, limit=self._limit)
+        except (ObjectCorrupt, FileNotFoundError, KeyError):
+            return False
+        return True
 
     def mend(self, digest: str, name: str) -> None:
         """Give the tree the files of an object that was made again. Raises as ``ObjectStore.unpack`` does."""
@@ -181,16 +184,18 @@ class Trees:
         return True
 
     def _attach(self, digest: str, part: Part) -> None:
-        tree = self.tree(digest)
+        tree, source = self.tree(digest), self.objects.tree(part.object)
+        if all(_is_same(source / file, tree / part.root / file) for file in part.files):
+            return
         if not self.objects.check(part.object):
             self.objects.adopt(part.object, tree / part.root, part.files)
-        source = self.objects.unpack(part.object)
-        self._relink(tree, part.root, source, part.files)
+        self._relink(tree, part.root, self.objects.unpack(part.object), part.files)
 
     def _relink(self, tree: Path, root: str, source: Path, files: Collection[str]) -> None:
         with tempfile.TemporaryDirectory(prefix=".linking-", dir=self._trees) as spare:
+            target = tree / root
             for file in files:
-                relink(source / file, tree / root / file, Path(spare) / "file")
+                relink(f"{source}/{file}", f"{target}/{file}", f"{spare}/file")
 
     @contextmanager
     def _unfinished(self, digest: str) -> Iterator[Path]:
@@ -205,9 +210,16 @@ class Trees:
             remove(unfinished)
 
 
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        seen = one.stat()
+        return not seen.st_size or os.path.samestat(seen, other.stat())
+    except FileNotFoundError:
+        return False
+
+
 def _files(folder: Path) -> list[str]:
+    start = len(str(folder)) + 1
     return [
-        str((Path(directory) / name).relative_to(folder))
-        for directory, _, names in os.walk(folder)
-        for name in names
+        f"{directory}/{name}"[start:] for directory, _, names in os.walk(folder) for name in names
     ]

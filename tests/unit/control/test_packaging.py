@@ -94,8 +94,11 @@ async def test_trees_are_the_same_however_they_come_about(store, pair, tmp_path)
 
 
 async def test_a_third_package_takes_from_the_host_what_it_has(store, pair):
-    third = (await store.put(make_zip(wheel() | handler(3)), ACCOUNT)).digest
+    package = make_zip(wheel() | handler(3))
+    third = (await store.put(package, ACCOUNT)).digest
     assert inode(store, third) == inode(store, pair[1][0])
+    assert not store.blob_path(third).exists()
+    assert await store.read(third) == package
 
 
 async def test_accounts_have_nothing_in_common(store, pair, tmp_path, clock):
