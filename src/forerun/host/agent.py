@@ -103,6 +103,7 @@ class HostAgent:
             self._personal,
             init_s=self._timeouts.init_timeout_s,
             wait_s=settings.wait_s,
+            bring=bring,
         )
         self._loader = Loader(
             self._dispatch,

@@ -7,6 +7,7 @@ a few of them ready. A version that cannot be copied, or not at present, is serv
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from forerun.aio import Clock
@@ -46,6 +47,7 @@ class Templates:
         *,
         init_s: float,
         wait_s: float,
+        bring: Callable[[SandboxSpec], Awaitable[None]] | None = None,
     ) -> None:
         self._sandboxes = sandboxes
         self._dispatch = dispatch
@@ -53,6 +55,7 @@ class Templates:
         self._clock = clock
         self._personal = personal
         self._init_s, self._wait_s = init_s, wait_s
+        self._bring = bring
         self._slots: dict[str, Slot[Sandbox]] = {}
         self._making: dict[str, asyncio.Lock] = {}
         self._unfit: dict[str, float] = {}
@@ -123,6 +126,8 @@ class Templates:
         sandbox = slot.sandbox
         if sandbox is None:
             raise SandboxDead
+        if self._bring is not None:
+            await self._bring(spec)
         began = self._clock.monotonic()
         own = self._personal.spec(slot, spec)
         loaded = await self._sandboxes.snapshot(sandbox, own, deadline=began + self._init_s)
