@@ -27,7 +27,8 @@ from forerun.errors import InvalidInput, NotFound, RequestTooLarge, StorageFaile
 UNPACKING = 4
 UNPACK_SECONDS = 120.0
 KEEP_SECONDS = 3600.0
-REMEMBERED = 256
+# Files of packages whose contents are remembered, until the packager has looked at them.
+REMEMBERED = 100_000
 # Bytes unpacked; below, a new package keeps what others have, too, until a plan says otherwise.
 LEAST_APART = 1 << 20
 # Beside packages and trees, and not one of them.
@@ -130,11 +131,13 @@ class CodeStore:
 
     async def contents(self, digest: str, account: str) -> Contents:
         """What a package holds, which may have to be read for it. Raises ``StorageFailed``."""
-        if digest not in self._contents:
+        found = self._contents.get(digest)
+        if found is None:
             await self.bring(self.path(digest))
             scope = self.scope(account)
-            self._remember(digest, await self._run(lambda: self._made.contents(digest, scope)))
-        return self._contents[digest]
+            found = await self._run(lambda: self._made.contents(digest, scope))
+            self._remember(digest, found)
+        return found
 
     async def split(self, digest: str, account: str, objects: Collection[str]) -> None:
         """Deliver a package as a collection from now on. Raises ``StorageFailed``; then nothing has changed."""
@@ -201,9 +204,11 @@ class CodeStore:
             self._bringing.pop(digest, None)
 
     def _remember(self, digest: str, contents: Contents) -> None:
-        if len(self._contents) >= REMEMBERED:
-            self._contents.pop(next(iter(self._contents)))
-        self._contents[digest] = contents
+        with self._lock:
+            self._contents[digest] = contents
+            files = sum(each.files for each in self._contents.values())
+            while files > REMEMBERED and len(self._contents) > 1:
+                files -= self._contents.pop(next(iter(self._contents))).files
 
     def _prepare(self) -> None:
         for directory in (self._code, self._trees):
@@ -302,12 +307,12 @@ class CodeStore:
         with self._lock:
             if any(entry.stat().st_mtime >= limit for entry in entries):
                 return False
+            self._contents.pop(digest, None)
             # What a host has made of the tree lies beside it, under the same name with an ending.
             entries += self._trees.glob(f"{digest}.*")
             rubbish = [entry.rename(entry.with_name(f".rubbish-{entry.name}")) for entry in entries]
         for entry in rubbish:
             remove(entry)
-        self._contents.pop(digest, None)
         return True
 
 

@@ -88,10 +88,9 @@ class Packager:
         for digest in await self._store.take_oldest(now, REVISITED):
             row = await self._store.package(digest)
             if row is not None:
-                await self._settle(row)
-        await self._tidy()
-        await self._collect()
-        await self._mend()
+                await self._guarded(self._settle(row))
+        for work in (self._tidy, self._collect, self._mend):
+            await self._guarded(work())
 
     async def packages_of(self, account: str, name: str) -> list[tuple[str, str, str]]:
         """The packages that a function's versions use: digest, owner, and a name for it; the newest version's first."""
