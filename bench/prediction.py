@@ -1,6 +1,6 @@
 """What the predictor costs: a call observed, and the memory of very many functions.
 
-    python bench/prediction.py [--functions 100000]
+    .venv/bin/python bench/prediction.py [--functions 100000] [--out FILE]
 
 Functions are called with Azure-like frequencies: most a few times a day, a few every second. Prints JSON: microseconds for an
 observed call with what must be asked again because of it, and bytes for a function.
@@ -8,11 +8,16 @@ observed call with what must be asked again because of it, and bytes for a funct
 
 import argparse
 import heapq
-import json
 import random
 import resource
-import statistics
+import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from case import Run
+from quiet import machine
+from results import Line, as_json
 
 from forerun.model import Qualified
 from forerun.prediction import Cost, Predictor
@@ -83,24 +88,34 @@ def memory(functions: int, chance: random.Random) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--functions", type=int, default=100_000)
-    arguments = parser.parse_args()
+def prediction(run: Run, functions: int) -> Iterator[Line]:
+    """Both figures beside their targets."""
     chance = random.Random(1)
-    found = per_call(chance)
-    print(
-        json.dumps(
-            {
-                "us_per_call": round(statistics.median(found), 1),
-                "us_per_call_rounds": [round(each, 1) for each in found],
-                "memory": memory(arguments.functions, chance),
-            },
-            indent=1,
-        )
+    found: list[float] = []
+    for _ in run.rounds(1):
+        found = per_call(chance)
+    yield run.median("a call, observed and looked ahead from", found, "us", 50.0)
+    for _ in run.rounds(1):
+        known = memory(functions, chance)
+    note = f"{functions:,} functions, {known['calls']:,} calls"
+    yield run.line(
+        "a million functions in memory", known["gib_per_million"], "GiB", 1.86, note=note
     )
 
 
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--functions", type=int, default=100_000)
+    parser.add_argument("--out", type=Path, help="write the JSON here, too")
+    asked = parser.parse_args()
+    lines = list(prediction(Run("prediction"), asked.functions))
+    text = as_json(lines, machine=machine())
+    if asked.out:
+        asked.out.write_text(text + "\n")
+    print(text)
+    return 0
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -24,6 +24,8 @@ VERDICTS = {True: "yes", False: "**no**", None: ""}
 NOISY_PERCENT = 15
 # The cases of monitoring.py, traces.py and profiles.py.
 WATCHING = ("monitoring", "traces", "profiles")
+# The cases of foresight.py, prediction.py, preload.py, zygotes.py and packaging.py.
+AHEAD = ("foresight", "prediction", "preload", "zygotes", "packaging")
 
 
 def lines_of(run: dict) -> list[Line]:
@@ -131,12 +133,16 @@ def main() -> int:
     cases = quietest(runs)
     theirs = {case: lines for case, lines in cases.items() if case in PEERS}
     watched = {case: lines for case, lines in cases.items() if case in WATCHING}
-    ours = {case: lines for case, lines in cases.items() if case not in {*PEERS, *WATCHING}}
+    ahead = {case: lines for case, lines in cases.items() if case in AHEAD}
+    others = {*PEERS, *WATCHING, *AHEAD}
+    ours = {case: lines for case, lines in cases.items() if case not in others}
     page = PAGE.read_text()
     if ours:
         page = filled(page, "main job", cases_table(ours))
     if watched:
         page = filled(page, "monitoring", cases_table(watched))
+    if ahead:
+        page = filled(page, "foresight", cases_table(ahead))
     if theirs:
         page = filled(page, "peers", peers_table(theirs))
     PAGE.write_text(page)

@@ -29,9 +29,7 @@ PROFILE = ROOT / "docs" / "profile.schema.json"
 # Answered on a way of their own, ahead of the others; see ``forerun.api.application``.
 _HOT = ("Invoke", "InvokeWithResponseStream")
 # Known to answer that there is nothing, or to refuse in words; see ``forerun.api.xray``.
-_REFUSED = re.compile(
-    r"(Create|Update|Delete)(SamplingRule|Group)\Z|PutEncryptionConfig"
-)
+_REFUSED = re.compile(r"(Create|Update|Delete)(SamplingRule|Group)\Z|PutEncryptionConfig")
 
 
 def tables() -> dict[Path, dict[str, str]]:
