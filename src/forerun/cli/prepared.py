@@ -43,11 +43,12 @@ class _Rate:
         self.at = self.count = 0.0
 
     def note(self, now: float) -> None:
-        self.count = self.per_second(now) * RATE_MEMORY_S + 1.0
+        self.count = self.count * math.exp(min(0.0, self.at - now) / RATE_MEMORY_S) + 1.0
         self.at = now
 
-    def per_second(self, now: float) -> float:
-        return self.count * math.exp(min(0.0, self.at - now) / RATE_MEMORY_S) / RATE_MEMORY_S
+    def per_second(self) -> float:
+        """As of the last call: what turns idle then is looked at again when its time by that has come."""
+        return self.count / RATE_MEMORY_S
 
 
 class Prepared:
@@ -134,13 +135,13 @@ class Prepared:
         """See ``Holding``."""
         standby, until = self._told.get(place, (None, 0.0))
         if standby is None or now >= until:
-            return Held(0, self._own_s(place, now))
+            return Held(0, self._own_s(place))
         linger_s = standby.linger_s
-        return Held(standby.idle, self._own_s(place, now) if linger_s is None else linger_s, until)
+        return Held(standby.idle, self._own_s(place) if linger_s is None else linger_s, until)
 
-    def _own_s(self, place: int, now: float) -> float:
+    def _own_s(self, place: int) -> float:
         """How long the host keeps what it was told nothing about."""
-        rate = self._rates[place].per_second(now)
+        rate = self._rates[place].per_second()
         return self._min_s + (self._max_s - self._min_s) * rate / (rate + HALF_RATE)
 
     # -- asked by the parts of the server ------------------------------------------------------------------------
