@@ -117,10 +117,11 @@ def test_a_tag_defers_all_events_of_a_function_and_a_header_wins(server: Server)
 
 @pytest.mark.parametrize("value", ["21601", "-1", "nan", "soon", "1e3", "", "9" * 400])
 def test_a_bad_latest_start_is_refused_with_field_and_limit(server: Server, value: str):
+    before = waiting(server)
     with pytest.raises(ClientError, match=r"X-Forerun-Latest-Start-S .* from 0 to 21600") as caught:
         submit(server, value)
     assert caught.value.response["Error"]["Code"] == "InvalidParameterValueException"
-    assert waiting(server) == 0
+    assert waiting(server) <= before
 
 
 def test_it_may_not_wait_longer_than_the_event_may_live_nor_be_waited_for(server: Server):

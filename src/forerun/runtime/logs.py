@@ -147,14 +147,14 @@ _AS_TEXT, _AS_JSON = logging.Formatter(_TEXT_FORMAT, _TIME_FORMAT), JsonFormatte
 
 
 def set_up_logging(outlet: Outlet, log_format: str, log_level: str) -> LambdaLoggerHandler:
-    """Give the root logger AWS's handler; a level of AWS's (``TRACE`` too) applies to the JSON format."""
+    """Give the root logger AWS's handler; a level of AWS's (``TRACE`` too) applies to the JSON format only, as on AWS."""
     # AWS changes it for all formatters of the process; times of the user's own formats are UTC thereby.
     if logging.Formatter.converter is not time.gmtime:
         logging.Formatter.converter = time.gmtime
     handler = LambdaLoggerHandler(outlet, _AS_JSON if _is_json(log_format) else _AS_TEXT)
     root = logging.getLogger()
     level = "DEBUG" if log_level.upper() == "TRACE" else log_level.upper()
-    if level in _LEVELS:
+    if _is_json(log_format) and level in _LEVELS:
         root.setLevel(level)
     root.addHandler(handler)
     return handler
