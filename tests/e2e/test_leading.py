@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from tests.servers import Server, eventually, running
 
-from forerun.control.notebook import Notebook
-from forerun.control.traffic import Arrivals
+from forerun.control.ahead.notebook import Notebook
+from forerun.control.ahead.traffic import Arrivals
 from forerun.model import Qualified
 from forerun.prediction import Predictor
 from forerun.storage.foresight import ForesightStore

@@ -6,16 +6,16 @@ from typing import Any
 from forerun.api.caller import Caller
 from forerun.api.lambda_.shapes import plain
 from forerun.control.authorization import Authorizer
-from forerun.control.autoscaling import Autoscaling
-from forerun.control.scalable_targets import TargetChange
-from forerun.control.scaling import (
+from forerun.control.capacity.autoscaling import Autoscaling
+from forerun.control.capacity.scalable_targets import TargetChange
+from forerun.control.capacity.scaling import (
     DIMENSION,
     NAMESPACE,
     parse_resource,
     require_lambda,
 )
-from forerun.control.scaling_policies import PREDICTIVE, TRACKING
-from forerun.control.scheduled_actions import ActionChange
+from forerun.control.capacity.scaling_policies import PREDICTIVE, TRACKING
+from forerun.control.capacity.scheduled_actions import ActionChange
 from forerun.errors import InvalidInput
 from forerun.model import function_arn
 from forerun.storage.autoscaling import (

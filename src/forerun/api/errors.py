@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from forerun.api.protocol import ApiError
+from forerun.control.capacity.scalable_targets import TooManyTags
+from forerun.control.capacity.scaling import InvalidToken, LimitReached, TaggedMissing
 from forerun.control.identity import QuotaExceeded
 from forerun.control.policies import MalformedPolicy
 from forerun.control.rules import ConstraintViolated, ProvisionedConcurrencyMissing
-from forerun.control.scalable_targets import TooManyTags
-from forerun.control.scaling import InvalidToken, LimitReached, TaggedMissing
 from forerun.control.sessions import ExpiredCredentials
 from forerun.errors import (
     AccessDenied,

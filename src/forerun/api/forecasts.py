@@ -7,10 +7,10 @@ from forerun.api.caller import Caller
 from forerun.api.learned import own_function
 from forerun.api.platform import Query, Route
 from forerun.api.traversals import shown_traversal
-from forerun.control.foresight import Foresight
-from forerun.control.notebook import Notebook
+from forerun.control.ahead.foresight import Foresight
+from forerun.control.ahead.notebook import Notebook
+from forerun.control.ahead.scores import Counts, Score, slow, typical
 from forerun.control.registry import Registry
-from forerun.control.scores import Counts, Score, slow, typical
 from forerun.errors import InvalidInput
 from forerun.host import Host
 from forerun.model import Expectation, Qualified

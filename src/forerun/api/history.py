@@ -25,7 +25,7 @@ class Counted(Protocol):
 
 
 class Priced(Protocol):
-    """Who knows what sandboxes cost; see ``control.traffic.Arrivals``."""
+    """Who knows what sandboxes cost; see ``control.ahead.traffic.Arrivals``."""
 
     def named(self, account: str, name: str) -> Sequence[Qualified]:
         """The names that a function was called by."""

@@ -7,11 +7,11 @@ from forerun.aio import Clock
 from forerun.api.forecasts import ForecastRoutes
 from forerun.api.platform import Route
 from forerun.app.state import State
-from forerun.control.foresight import Foresight
-from forerun.control.notebook import Notebook
+from forerun.control.ahead.foresight import Foresight
+from forerun.control.ahead.notebook import Notebook
+from forerun.control.ahead.traffic import Arrivals
 from forerun.control.registry import Registry
 from forerun.control.specs import Specs
-from forerun.control.traffic import Arrivals
 from forerun.errors import ForerunError
 from forerun.host import Host
 from forerun.model import Qualified

@@ -2,8 +2,8 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from forerun.control.ahead.foresight import Foresight
 from forerun.control.estate import Estate
-from forerun.control.foresight import Foresight
 from forerun.host import Host
 from forerun.model import Expectation, Qualified
 from forerun.scheduling import Admission

@@ -8,12 +8,12 @@ import math
 from collections.abc import Iterable, Sequence
 
 from forerun.aio import TaskOwner
-from forerun.control.aims import Aims
-from forerun.control.foresight import SHORTEST_TURN_S, TURN_S
-from forerun.control.outlook import Outlook
+from forerun.control.ahead.aims import Aims
+from forerun.control.ahead.foresight import SHORTEST_TURN_S, TURN_S
+from forerun.control.ahead.outlook import Outlook
+from forerun.control.ahead.traffic import GATHER_S, Arrivals, Traffic
 from forerun.control.registry import Resolved
 from forerun.control.specs import Specs
-from forerun.control.traffic import GATHER_S, Arrivals, Traffic
 from forerun.model import FunctionVersion, LoggingConfig, Qualified, SandboxSpec, Standby
 from forerun.prediction import Predictor, Traversals
 from forerun.prediction.replay import PRICE, About, Held, Holding, Setting, own_price

@@ -7,10 +7,10 @@ import msgspec
 
 from forerun.aio import Clock
 from forerun.control.aliases import Aliases
-from forerun.control.autoscaling import Autoscaling
+from forerun.control.capacity.autoscaling import Autoscaling
+from forerun.control.capacity.provisioned import Provisioned
+from forerun.control.capacity.provisioning import Provisioning
 from forerun.control.changes import Changes
-from forerun.control.code import CodeStore
-from forerun.control.collector import CodeCollector
 from forerun.control.concurrency import Behaviour, Concurrency
 from forerun.control.configuration import Machine
 from forerun.control.event_invoke import EventInvokes
@@ -18,10 +18,10 @@ from forerun.control.functions import CodeLimits, Functions
 from forerun.control.layers import Layers
 from forerun.control.lookup import Lookup
 from forerun.control.mappings import Mappings
-from forerun.control.packager import Packager
+from forerun.control.packaging.code import CodeStore
+from forerun.control.packaging.collector import CodeCollector
+from forerun.control.packaging.packager import Packager
 from forerun.control.permissions import Permissions
-from forerun.control.provisioned import Provisioned
-from forerun.control.provisioning import Provisioning
 from forerun.control.registry import Registry
 from forerun.control.tags import Tags
 from forerun.control.urls import FunctionUrls

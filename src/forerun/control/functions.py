@@ -9,10 +9,10 @@ import msgspec
 
 from forerun.aio import Clock
 from forerun.control.changes import Changes
-from forerun.control.code import CodeStore, StoredPackage
 from forerun.control.configuration import Change, Machine, changed
 from forerun.control.layers import Layers, LayerSet
 from forerun.control.lookup import NUMBER, Lookup, require_revision
+from forerun.control.packaging.code import CodeStore, StoredPackage
 from forerun.control.paging import Page, from_marker, page_size, to_page
 from forerun.control.rules import require_match, require_present
 from forerun.control.tags import check_tags

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from forerun.aio import Clock
-from forerun.control.foresight import Foresight
+from forerun.control.ahead.foresight import Foresight
 from forerun.control.monitoring import Monitor
 from forerun.control.recorder import Recorder
 from forerun.control.registry import Resolved

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from forerun.aio import Clock
-from forerun.control.code import CodeStore
+from forerun.control.packaging.code import CodeStore
 from forerun.control.paging import Page, from_marker, page_size, to_page
 from forerun.control.rules import ConstraintViolated, require_length, require_match, require_one_of
 from forerun.control.statements import (

@@ -4,11 +4,11 @@ import asyncio
 
 from tests.fakes.clock import FakeClock, settle
 
-from forerun.control.foresight import Foresight
-from forerun.control.notebook import Notebook
+from forerun.control.ahead.foresight import Foresight
+from forerun.control.ahead.notebook import Notebook
+from forerun.control.ahead.traffic import Arrivals
 from forerun.control.registry import Resolved
 from forerun.control.specs import Specs
-from forerun.control.traffic import Arrivals
 from forerun.errors import NotFound
 from forerun.host import Run
 from forerun.model import (

@@ -5,9 +5,9 @@ import time
 
 from tests.unit.control.owned import ACCOUNT, open_estate
 
-from forerun.control.scalable_targets import TargetChange
-from forerun.control.scaling_policies import METRIC
-from forerun.control.scheduled_actions import ActionChange
+from forerun.control.capacity.scalable_targets import TargetChange
+from forerun.control.capacity.scaling_policies import METRIC
+from forerun.control.capacity.scheduled_actions import ActionChange
 from forerun.host import Standing
 from forerun.settings import ScalingSettings
 

@@ -11,10 +11,15 @@ from tests.unit.control.scaled import (
     tracking,
 )
 
-from forerun.control.scalable_targets import TargetChange, TooManyTags
-from forerun.control.scaling import InvalidToken, TaggedMissing, parse_resource, require_lambda
-from forerun.control.scaling_policies import METRIC
-from forerun.control.scheduled_actions import ActionChange
+from forerun.control.capacity.scalable_targets import TargetChange, TooManyTags
+from forerun.control.capacity.scaling import (
+    InvalidToken,
+    TaggedMissing,
+    parse_resource,
+    require_lambda,
+)
+from forerun.control.capacity.scaling_policies import METRIC
+from forerun.control.capacity.scheduled_actions import ActionChange
 from forerun.errors import InvalidInput
 
 

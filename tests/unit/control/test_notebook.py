@@ -6,9 +6,18 @@ from itertools import pairwise
 import pytest
 from tests.unit.control.looking_ahead import ACCOUNT, FakePolicy, qualified, resolved
 
-from forerun.control.notebook import KEPT_DAYS, Notebook
-from forerun.control.scores import HOUR_S, HOURS, Counts, Score, packed, slow, typical, unpacked
-from forerun.control.traffic import Arrivals
+from forerun.control.ahead.notebook import KEPT_DAYS, Notebook
+from forerun.control.ahead.scores import (
+    HOUR_S,
+    HOURS,
+    Counts,
+    Score,
+    packed,
+    slow,
+    typical,
+    unpacked,
+)
+from forerun.control.ahead.traffic import Arrivals
 from forerun.errors import StorageFailed
 from forerun.model import Qualified
 from forerun.prediction import Cost, Predictor
@@ -88,7 +97,7 @@ async def test_only_what_changed_is_written(db):
 
 
 async def test_of_too_many_those_wait_that_were_written_last(db, monkeypatch):
-    monkeypatch.setattr("forerun.control.notebook.MOST_AT_ONCE", 2)
+    monkeypatch.setattr("forerun.control.ahead.notebook.MOST_AT_ONCE", 2)
     book = Book(db)
     for turn in range(3):
         for name in "abcd":
@@ -177,7 +186,7 @@ async def test_an_account_sees_its_own_with_what_was_counted_since(db):
 
 
 async def test_pages_are_read_to_the_end(db, monkeypatch):
-    monkeypatch.setattr("forerun.control.notebook.PAGE", 7)
+    monkeypatch.setattr("forerun.control.ahead.notebook.PAGE", 7)
     book = Book(db)
     for number in range(40):
         book.call(f"f{number}")

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from forerun.control.outlook import Outlook
-from forerun.control.traffic import Arrivals
+from forerun.control.ahead.outlook import Outlook
+from forerun.control.ahead.traffic import Arrivals
 from forerun.model import Expectation, Qualified, Reason, Successor
 from forerun.prediction import Traversals
 from forerun.scheduling import Demand, Preparer

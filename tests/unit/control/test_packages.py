@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fakes.clock import FakeClock
 
-from forerun.control.code import CodeStore
-from forerun.control.packages import PackageInvalid, PackageTooLarge, unpack
+from forerun.control.packaging.code import CodeStore
+from forerun.control.packaging.packages import PackageInvalid, PackageTooLarge, unpack
 from forerun.errors import InvalidInput, StorageFailed
 
 LIMIT = 100_000
@@ -202,7 +202,7 @@ def test_exactly_the_limit_is_allowed(tmp_path):
 
 
 def test_too_many_entries(tmp_path, monkeypatch):
-    monkeypatch.setattr("forerun.control.packages.MAX_ENTRIES", 10)
+    monkeypatch.setattr("forerun.control.packaging.packages.MAX_ENTRIES", 10)
     with pytest.raises(PackageInvalid, match="11 entries"):
         unpacked(make(*(entry(f"f{i}") for i in range(11))), tmp_path)
 

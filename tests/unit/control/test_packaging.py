@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.unit.control.owned import ACCOUNT, OTHER, Owned, make_zip, open_estate
 
-from forerun.control.code import CodeStore
+from forerun.control.packaging.code import CodeStore
 from forerun.errors import NotFound, StorageFailed
 from forerun.settings import PackagingSettings
 
@@ -254,7 +254,7 @@ async def test_an_interrupted_split_leaves_the_single_file(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("forerun.control.recipes.write_whole", fail)
+        patch.setattr("forerun.control.packaging.recipes.write_whole", fail)
         with pytest.raises(StorageFailed, match="No space"):
             await store.split(digest, ACCOUNT, {part.object})
     assert not store.is_collection(digest)

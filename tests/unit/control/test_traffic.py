@@ -2,7 +2,7 @@
 
 import pytest
 
-from forerun.control.traffic import Traffic
+from forerun.control.ahead.traffic import Traffic
 from forerun.model import Qualified
 
 

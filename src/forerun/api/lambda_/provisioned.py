@@ -5,8 +5,8 @@ from typing import Any
 
 from forerun.api.caller import Caller
 from forerun.api.lambda_.shapes import Members, function_of, moment, unqualified
-from forerun.control.provisioned import Provisioned
-from forerun.control.provisioning import Provisioning
+from forerun.control.capacity.provisioned import Provisioned
+from forerun.control.capacity.provisioning import Provisioning
 from forerun.model import function_arn
 from forerun.storage.provisioned import ProvisionedConfig
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from forerun.aio import Clock
-from forerun.control.distributions import Part
-from forerun.control.packages import imports_sdk
-from forerun.control.recipes import read_recipe
-from forerun.control.trees import Contents, Trees
-from forerun.control.whole import remove, write_whole
+from forerun.control.packaging.distributions import Part
+from forerun.control.packaging.packages import imports_sdk
+from forerun.control.packaging.recipes import read_recipe
+from forerun.control.packaging.trees import Contents, Trees
+from forerun.control.packaging.whole import remove, write_whole
 from forerun.errors import InvalidInput, NotFound, RequestTooLarge, StorageFailed, Throttled
 
 UNPACKING = 4

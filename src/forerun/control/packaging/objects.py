@@ -18,9 +18,9 @@ from typing import BinaryIO, Literal, NamedTuple, Protocol
 
 import msgspec
 
-from forerun.control.distributions import content_digest
-from forerun.control.packages import CHUNK, Seen
-from forerun.control.whole import publish, remove, share, sync_tree, write_whole
+from forerun.control.packaging.distributions import content_digest
+from forerun.control.packaging.packages import CHUNK, Seen
+from forerun.control.packaging.whole import publish, remove, share, sync_tree, write_whole
 from forerun.errors import StorageFailed
 
 log = logging.getLogger("forerun.code")

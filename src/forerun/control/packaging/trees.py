@@ -15,11 +15,11 @@ from typing import BinaryIO, NamedTuple
 
 import msgspec
 
-from forerun.control import recipes
-from forerun.control.distributions import Part, find_parts
-from forerun.control.objects import ObjectCorrupt, ObjectStore, look, look_at
-from forerun.control.packages import Seen, unpack
-from forerun.control.whole import overlay, publish, relink, remove, sync_tree, write_whole
+from forerun.control.packaging import recipes
+from forerun.control.packaging.distributions import Part, find_parts
+from forerun.control.packaging.objects import ObjectCorrupt, ObjectStore, look, look_at
+from forerun.control.packaging.packages import Seen, unpack
+from forerun.control.packaging.whole import overlay, publish, relink, remove, sync_tree, write_whole
 
 
 class Contents(NamedTuple):

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from forerun.aio import Clock
-from forerun.control.lookup import Lookup
-from forerun.control.paging import Page
-from forerun.control.scaling import (
+from forerun.control.capacity.scaling import (
     PAGE,
     TAGS,
     TARGETS,
@@ -22,6 +20,8 @@ from forerun.control.scaling import (
     require_bounds,
     require_page,
 )
+from forerun.control.lookup import Lookup
+from forerun.control.paging import Page
 from forerun.errors import InvalidInput, NotFound
 from forerun.storage.autoscaling import AutoscalingStore, ScalableTarget
 

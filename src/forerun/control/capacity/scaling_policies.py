@@ -8,8 +8,7 @@ from typing import Any
 import msgspec
 
 from forerun.aio import Clock
-from forerun.control.paging import Page
-from forerun.control.scaling import (
+from forerun.control.capacity.scaling import (
     MOST,
     NAMESPACE,
     POLICIES,
@@ -22,6 +21,7 @@ from forerun.control.scaling import (
     parse_resource,
     require_page,
 )
+from forerun.control.paging import Page
 from forerun.errors import InvalidInput
 from forerun.scheduling import Target
 from forerun.storage.autoscaling import AutoscalingStore, ScalingPolicy

@@ -7,8 +7,7 @@ from typing import Any
 import msgspec
 
 from forerun.aio import Clock
-from forerun.control.paging import Page
-from forerun.control.scaling import (
+from forerun.control.capacity.scaling import (
     ACTIONS,
     LimitReached,
     Touched,
@@ -20,6 +19,7 @@ from forerun.control.scaling import (
     require_bounds,
     require_page,
 )
+from forerun.control.paging import Page
 from forerun.errors import InvalidInput
 from forerun.scheduling import Schedule, parse_schedule
 from forerun.storage.autoscaling import AutoscalingStore, ScheduledAction

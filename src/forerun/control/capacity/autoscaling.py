@@ -1,15 +1,15 @@
 """Application auto scaling, put together: what users own of it, and who carries it out."""
 
 from forerun.aio import Clock
+from forerun.control.capacity.provisioned import Provisioned
+from forerun.control.capacity.provisioning import Provisioning
+from forerun.control.capacity.scalable_targets import ScalableTargets
+from forerun.control.capacity.scaler import Scaler
+from forerun.control.capacity.scaling import InvalidToken, after_token, page_of, require_page
+from forerun.control.capacity.scaling_policies import ScalingPolicies
+from forerun.control.capacity.scheduled_actions import ScheduledActions
 from forerun.control.lookup import Lookup
 from forerun.control.paging import Page
-from forerun.control.provisioned import Provisioned
-from forerun.control.provisioning import Provisioning
-from forerun.control.scalable_targets import ScalableTargets
-from forerun.control.scaler import Scaler
-from forerun.control.scaling import InvalidToken, after_token, page_of, require_page
-from forerun.control.scaling_policies import ScalingPolicies
-from forerun.control.scheduled_actions import ScheduledActions
 from forerun.scheduling import Periods
 from forerun.settings import ScalingSettings
 from forerun.storage.autoscaling import AutoscalingStore, ScalingActivity

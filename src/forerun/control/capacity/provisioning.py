@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from forerun.aio import Clock, TaskOwner
-from forerun.control.provisioned import Allotment, Provisioned
+from forerun.control.capacity.provisioned import Allotment, Provisioned
 from forerun.control.registry import Registry
 from forerun.errors import ForerunError, InvalidInput, NotFound, StorageFailed
 from forerun.host import Standing

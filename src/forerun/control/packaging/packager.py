@@ -10,8 +10,8 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from forerun.aio import Clock, TaskOwner
-from forerun.control.code import CodeStore
-from forerun.control.objects import ObjectStore
+from forerun.control.packaging.code import CodeStore
+from forerun.control.packaging.objects import ObjectStore
 from forerun.errors import ForerunError, NotFound
 from forerun.model import Arn
 from forerun.prediction import (

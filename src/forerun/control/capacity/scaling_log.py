@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from forerun.aio import Clock
-from forerun.control.provisioning import Met, Status
+from forerun.control.capacity.provisioning import Met, Status
 from forerun.storage.autoscaling import AutoscalingStore, ScalableTarget, ScalingActivity
 
 KEPT_S = 42 * 86_400.0

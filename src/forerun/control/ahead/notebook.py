@@ -11,8 +11,8 @@ from typing import Protocol
 
 import msgspec
 
-from forerun.control.scores import Counts, Score, packed, unpacked
-from forerun.control.traffic import Arrivals, Traffic
+from forerun.control.ahead.scores import Counts, Score, packed, unpacked
+from forerun.control.ahead.traffic import Arrivals, Traffic
 from forerun.errors import ForerunError
 from forerun.model import Qualified
 from forerun.storage.foresight import ForesightRow, ForesightStore

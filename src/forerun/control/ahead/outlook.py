@@ -5,8 +5,8 @@ from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 
-from forerun.control.aims import Aims
-from forerun.control.traffic import Arrivals, Traffic
+from forerun.control.ahead.aims import Aims
+from forerun.control.ahead.traffic import Arrivals, Traffic
 from forerun.model import Expectation, Qualified, Reason
 from forerun.prediction import Forecast, Policy, Traversals
 from forerun.scheduling import FOREVER, Demand

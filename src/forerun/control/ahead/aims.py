@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from forerun.aio import TaskOwner
+from forerun.control.ahead.traffic import Arrivals
 from forerun.control.registry import Resolved
 from forerun.control.specs import Specs
-from forerun.control.traffic import Arrivals
 from forerun.errors import ForerunError, NotFound
 from forerun.model import Expectation, FunctionVersion, Qualified, Reason, SandboxSpec, Standby
 from forerun.scheduling import OVERLAP_S, Decision, Demand, Preparer

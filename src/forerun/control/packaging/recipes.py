@@ -15,10 +15,10 @@ from typing import BinaryIO, Literal, NamedTuple
 
 import msgspec
 
-from forerun.control.distributions import Part
-from forerun.control.objects import ObjectCorrupt, ObjectStore, Packed
-from forerun.control.packages import Seen, regular_files
-from forerun.control.whole import write_whole
+from forerun.control.packaging.distributions import Part
+from forerun.control.packaging.objects import ObjectCorrupt, ObjectStore, Packed
+from forerun.control.packaging.packages import Seen, regular_files
+from forerun.control.packaging.whole import write_whole
 
 INDEX_BYTES = 64 * 1024 * 1024
 _LENGTH = struct.Struct(">I")

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Callable, Iterator
 
+from forerun.control.ahead.scores import LONGEST_START_MS, STARTS, Counts, slow, typical
 from forerun.control.registry import Resolved
-from forerun.control.scores import LONGEST_START_MS, STARTS, Counts, slow, typical
 from forerun.model import Qualified
 from forerun.prediction import Cost
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from forerun.control.packages import Seen
+from forerun.control.packaging.packages import Seen
 
 RECORD_BYTES = 16 * 1024 * 1024
 MANIFEST_BYTES = 1024 * 1024

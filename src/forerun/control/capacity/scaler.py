@@ -14,12 +14,17 @@ from typing import NamedTuple
 import msgspec
 
 from forerun.aio import Clock, TaskOwner
-from forerun.control.provisioned import Provisioned
-from forerun.control.provisioning import Met, Provisioning
-from forerun.control.scaling import parse_resource
-from forerun.control.scaling_log import FAILED, SUCCESSFUL, ScalingLog
-from forerun.control.scaling_policies import TRACKING, Predictive, predictive_of, tracking_of
-from forerun.control.scheduled_actions import schedule_of
+from forerun.control.capacity.provisioned import Provisioned
+from forerun.control.capacity.provisioning import Met, Provisioning
+from forerun.control.capacity.scaling import parse_resource
+from forerun.control.capacity.scaling_log import FAILED, SUCCESSFUL, ScalingLog
+from forerun.control.capacity.scaling_policies import (
+    TRACKING,
+    Predictive,
+    predictive_of,
+    tracking_of,
+)
+from forerun.control.capacity.scheduled_actions import schedule_of
 from forerun.errors import ForerunError, StorageFailed
 from forerun.model import Expectation, Qualified
 from forerun.scheduling import (

@@ -11,13 +11,13 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from forerun.aio import Clock, TaskOwner
-from forerun.control.aims import Aims, Names
-from forerun.control.notebook import EVERY_S, Notebook
-from forerun.control.outlook import Foreteller, Outlook
-from forerun.control.pools import Pools
+from forerun.control.ahead.aims import Aims, Names
+from forerun.control.ahead.notebook import EVERY_S, Notebook
+from forerun.control.ahead.outlook import Foreteller, Outlook
+from forerun.control.ahead.pools import Pools
+from forerun.control.ahead.traffic import GATHER_S, Arrivals, Traffic
 from forerun.control.registry import Resolved
 from forerun.control.specs import Specs
-from forerun.control.traffic import GATHER_S, Arrivals, Traffic
 from forerun.errors import ForerunError
 from forerun.host import Host, Run
 from forerun.model import (

@@ -1,7 +1,7 @@
 """Removes code that nothing refers to any more, an hour after its last reference went: sandboxes may still run it."""
 
 from forerun.aio import Clock
-from forerun.control.code import KEEP_SECONDS, CodeStore
+from forerun.control.packaging.code import KEEP_SECONDS, CodeStore
 from forerun.storage.code_references import CodeReferenceStore
 from forerun.storage.packaging import PackagingStore
 

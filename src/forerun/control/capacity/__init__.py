@@ -1,0 +1,1 @@
+"""Capacity that users ask for: provisioned concurrency, and what scales it."""

@@ -1,0 +1,1 @@
+"""Code as it is uploaded, taken apart, stored once and put together again."""
