@@ -144,7 +144,8 @@ class MinuteReader:
         for day in self._days:
             self._read_day(day, functions, skipped)
         if not functions:
-            raise InvalidInput(f"{self._days[0].source.name} has no function that can be used")
+            name = self._days[0].source.name
+            raise InvalidInput(f"{name} has no function that can be used{_because(skipped)}")
         return ByMinutes(list(functions.values()), first, end, skipped)
 
     def _read_day(
@@ -215,7 +216,9 @@ def read_calls(
         name = source.name
         _read_calls(source, functions, calls, skipped)
     if not calls:
-        raise InvalidInput(f"{name or 'The folder'} has no call that can be used")
+        raise InvalidInput(
+            f"{name or 'The folder'} has no call that can be used{_because(skipped)}"
+        )
     calls.sort()
     if calls[-1].begin - calls[0].begin > MOST_MINUTES * 60.0:
         raise InvalidInput(f"{name}: calls are more than {MOST_MINUTES} minutes apart")
@@ -257,3 +260,9 @@ def _read_calls(
 
 def _is_minute(name: str) -> bool:
     return name.isascii() and name.isdigit() and len(name) <= 6
+
+
+def _because(skipped: Counter[str]) -> str:
+    """What was left out, as the end of a sentence."""
+    reasons = ", ".join(f"{reason}: {count}" for reason, count in skipped.most_common())
+    return f" ({reasons})" if reasons else ""
