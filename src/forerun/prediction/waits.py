@@ -48,6 +48,7 @@ REPEATS = 3
 HOUR_S = 3600.0
 HOURS = 6
 KEPT_VIEWS = 4096
+STEADY_TICKS = 16
 
 Levels = list[tuple[str, float]]
 
@@ -79,6 +80,9 @@ class Waits(Generic[F]):
         self._cycle = max(2, round(HOUR_S / tick_s))
         self._due: dict[int, list[Wait[F]]] = {}
         self._views: dict[Wait[F], View] = {}
+        self._rows: dict[Row, Row] = {}
+        # Of those that are called in every tick: how often this was used, and chances with ticks since the last call.
+        self._steady: dict[Wait[F], tuple[int, float, list[Chance]]] = {}
         self._now: int | None = None
 
     # -- learning ------------------------------------------------------------------------------------------------
@@ -98,6 +102,7 @@ class Waits(Generic[F]):
         """It is no more."""
         wait.due = -1
         self._views.pop(wait, None)
+        self._steady.pop(wait, None)
 
     def observe(self, wait: Wait[F], tick: int) -> bool:
         """The function was called in this tick, once or often; whether that is news."""
@@ -116,6 +121,7 @@ class Waits(Generic[F]):
             wait.longest = max(wait.gaps)
             wait.row = self._row(wait)
             self._views.pop(wait, None)
+            self._steady.pop(wait, None)
         wait.last, wait.credited = tick, 0
         self._look(wait, tick + 2)
         return True
@@ -161,7 +167,8 @@ class Waits(Generic[F]):
             if abs(gaps[place] - last) > 1 or count == REPEATS:
                 break
             count += 1
-        return wait.kind, count, self._classes.octave(last)
+        row = wait.kind, count, self._classes.octave(last)
+        return self._rows.setdefault(row, row)
 
     def _credit(self, wait: Wait[F], upto: int, *, hit: bool) -> None:
         """Ages after ``credited`` to ``upto`` were at risk, and the last of them ended the wait if ``hit``."""
@@ -199,6 +206,28 @@ class Waits(Generic[F]):
         """
         if wait.due < 0:
             return []
+        if wait.longest == 1 and len(wait.gaps) == KEPT_GAPS and not far and not wait.credited:
+            return self._of_steady(wait, bar)
+        return self._weighed(wait, now, bar, calendar, far=far)
+
+    def _of_steady(self, wait: Wait[F], bar: float) -> list[Chance]:
+        """Chances of one that is called in every tick: what others teach changes them slowly, so not each time."""
+        used, known_bar, chances = self._steady.get(wait, (0, -1.0, []))
+        if known_bar != bar or used % STEADY_TICKS == 0:
+            weighed = self._weighed(wait, wait.last, bar, None, far=False)
+            chances = [
+                each._replace(first=each.first - wait.last, end=each.end - wait.last)
+                for each in weighed
+            ]
+            if len(self._steady) >= KEPT_VIEWS:
+                self._steady.clear()
+        self._steady[wait] = used + 1, bar, chances
+        last = wait.last
+        return [Chance(last + each.first, last + each.end, *each[2:]) for each in chances]
+
+    def _weighed(
+        self, wait: Wait[F], now: int, bar: float, calendar: Calendar | None, *, far: bool
+    ) -> list[Chance]:
         end = 1 + (HORIZON if far else min(HORIZON, wait.due - wait.last))
         age = max(now - wait.last, 1)
         if calendar is not None and not calendar.knows(wait.last + end):
