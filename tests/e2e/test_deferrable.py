@@ -53,7 +53,13 @@ def waiting(server: Server) -> int:
     return server.platform("/forerun/status")["deferrable"]["waiting"]
 
 
+def none_waits(server: Server) -> None:
+    """What other tests left has run."""
+    eventually(lambda: waiting(server) == 0, within=40, what="an idle machine")
+
+
 def test_it_waits_while_memory_is_in_use_and_starts_when_it_is_free(server: Server):
+    none_waits(server)
     with ThreadPoolExecutor(1) as pool:
         busy = pool.submit(server.lambda_.invoke, FunctionName="busy", Payload=b'{"s": 6}')
         server.await_busy(busy)
@@ -100,6 +106,7 @@ def test_it_starts_before_its_latest_start_though_memory_stays_in_use(server: Se
 
 
 def test_a_tag_defers_all_events_of_a_function_and_a_header_wins(server: Server):
+    none_waits(server)
     server.function(QUICK, name="tagged", Tags={"forerun:deferrable": "600"})
     with ThreadPoolExecutor(1) as pool:
         busy = pool.submit(server.lambda_.invoke, FunctionName="busy", Payload=b'{"s": 4}')

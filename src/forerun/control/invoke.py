@@ -5,7 +5,7 @@ The same way serves synchronous calls, function URLs and the attempts of asynchr
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -339,14 +339,28 @@ def _log_of_run(
         restore_ms=record.init_ms if restored else None,
         trace_id=record.trace_id,
     )
-    started_ms = int(outcome.started * 1000)
+    started_ms, ended_ms = int(outcome.started * 1000), int(outcome.ended * 1000)
     log = function.logging
     return [
         *(init.logs if init is not None else ()),
         *start_lines(record.request_id, function.version, time_ms=started_ms, logging=log),
-        *outcome.logs,
-        *end_lines(report, time_ms=int(outcome.ended * 1000), logging=log),
+        *_as_written(outcome.logs, ended_ms),
+        *end_lines(report, time_ms=ended_ms, logging=log),
     ]
+
+
+def _as_written(lines: Sequence[LogLine], ended_ms: int) -> list[LogLine]:
+    """Lines in the order they were written, none later than the next nor than the end.
+
+    What is printed has the time it was read at, which on a busy machine is later than it was written.
+    """
+    found: list[LogLine] = []
+    latest_ms = ended_ms
+    for line in reversed(lines):
+        latest_ms = min(latest_ms, line.time_ms)
+        found.append(line if line.time_ms == latest_ms else LogLine(latest_ms, line.text))
+    found.reverse()
+    return found
 
 
 def _refuse_size(outcome: Outcome) -> None:

@@ -16,6 +16,7 @@ from forerun.model import (
     FunctionVersion,
     InitFailure,
     LoggingConfig,
+    LogLine,
     Origin,
     Outcome,
     OutgoingCall,
@@ -241,3 +242,14 @@ async def test_a_client_context_is_not_spoiled(given):
         assert '"n":1e400,"n2":12345678901234567890123' in call.client_context
     else:
         assert call.client_context == given
+
+
+async def test_what_was_printed_stands_before_what_came_after_and_before_the_end():
+    logs = [LogLine(7_050, "printed, read late"), LogLine(7_010, "logged"), LogLine(7_060, "last")]
+    outcome = Outcome(payload=b"1", started=7.0, ended=7.02, logs=logs)
+    lines = (await Rig(outcome).run()).log()
+    texts = [line.text for line in lines]
+    printed = texts.index("printed, read late")
+    assert texts[printed + 1 : printed + 3] == ["logged", "last"]
+    assert [line.time_ms for line in lines[printed : printed + 3]] == [7_010, 7_010, 7_020]
+    assert [line.time_ms for line in lines] == sorted(line.time_ms for line in lines)
