@@ -59,6 +59,7 @@ def make_ahead(  # noqa: PLR0913 the wiring of a room, mostly by keyword
     predictor: Predictor[Qualified] = Predictor(
         cost=arrivals.cost,
         group=lambda function: function.account,
+        price=wanted.memory_price,
         correlation=wanted.leader_correlation,
         misses=wanted.periodic_misses,
         revive=lambda packed: Qualified(*packed),

@@ -12,6 +12,9 @@ class ForesightSettings:
     enabled: bool = True
     """Whether it does at all; otherwise idle sandboxes are kept by the host's own rule and nothing is made ahead."""
 
+    memory_price: float = 300.0
+    """GB-seconds of idle memory that a second less of waiting for a start is worth: how far sandboxes are kept and made ahead."""
+
     preload_likelihood: float = 0.5
     """How likely a running execution must be to call a function for its code to be loaded ahead."""
 
@@ -34,6 +37,7 @@ class ForesightSettings:
     """Percent of the memory for sandboxes that must be free for deferrable events to be run before their latest start."""
 
     def __post_init__(self) -> None:
+        in_range("foresight.memory_price", self.memory_price, 0, 1e9)
         in_range("foresight.preload_likelihood", self.preload_likelihood, 0.01, 1)
         in_range("foresight.preload_samples", self.preload_samples, 1, 1_000_000)
         in_range("foresight.preload_margin_s", self.preload_margin_s, 0, 3600)
