@@ -6,7 +6,6 @@ One function that is called all the time, then many that are called in turn, whi
 Two servers run at once; one is called while the other idles. Each round gives the ratio of the two, in both orders.
 """
 
-import argparse
 import itertools
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,9 +13,8 @@ from collections.abc import Iterator, Sequence
 from case import Run
 from client import Connection, Target, sequential
 from load import load
-from monitoring import cpu_us, in_turns
-from quiet import machine
-from results import Line, as_json, show
+from monitoring import as_command, cpu_us, in_turns
+from results import Line
 from server import Server
 
 WORST = 1.03
@@ -80,25 +78,5 @@ def called(targets: Sequence[Target], count: int) -> int:
     return count
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="less of everything")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--out", help="also write the JSON to this file")
-    asked = parser.parse_args()
-    lines = list(foresight(Run("foresight", quick=asked.quick)))
-    text = as_json(lines, machine=machine(), quick=asked.quick)
-    if asked.out:
-        with open(asked.out, "w", encoding="utf-8") as file:
-            file.write(text)
-    if asked.json:
-        print(text)
-    else:
-        show(lines, "What looking ahead costs a call")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(as_command("foresight", foresight, "What looking ahead costs a call", __doc__))

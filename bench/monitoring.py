@@ -9,7 +9,7 @@ that what the machine does meanwhile meets both.
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from case import Run
@@ -74,15 +74,18 @@ def cpu_us(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) * 1e6 / os.sysconf("SC_CLK_TCK")
 
 
-def main() -> int:
+def as_command(
+    case: str, measure: Callable[[Run], Iterable[Line]], title: str, description: str | None
+) -> int:
+    """Measure as the arguments of the process say, and show it."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="less of everything")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--out", help="also write the JSON to this file")
     asked = parser.parse_args()
-    lines = list(monitoring(Run("monitoring", quick=asked.quick)))
+    lines = list(measure(Run(case, quick=asked.quick)))
     text = as_json(lines, machine=machine(), quick=asked.quick)
     if asked.out:
         with open(asked.out, "w", encoding="utf-8") as file:
@@ -90,9 +93,9 @@ def main() -> int:
     if asked.json:
         print(text)
     else:
-        show(lines, "What monitoring costs a call")
+        show(lines, title)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(as_command("monitoring", monitoring, "What monitoring costs a call", __doc__))
