@@ -13,6 +13,8 @@ from random import Random
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+import msgspec
+
 from forerun.aio import App, BodyTooLarge, BodyTooSlow, Receive, Scope, Send, read_body
 from forerun.api.authentication import Authenticator
 from forerun.api.caller import Caller
@@ -39,6 +41,7 @@ from forerun.api.response import Response, send_response
 from forerun.api.url_events import HttpRequest as UrlRequest
 from forerun.control.authorization import Authorizer
 from forerun.errors import ForerunError
+from forerun.model import Origin
 
 log = logging.getLogger("forerun.api")
 
@@ -51,6 +54,8 @@ URLS = b"/lambda-url/"
 HEALTH = b"/health"
 CONSOLE = b"/console"
 BESIDE = (HEALTH, CONSOLE, OTLP)
+# What these services are asked for can cause executions.
+CAUSING = frozenset({"sqs", "sns", "events", "s3", "scheduler"})
 HASH_OFF_LOOP_BYTES = 256 * 1024
 PAYLOAD_BYTES = 8 * 1024 * 1024
 STRANGERS_BYTES = 1024 * 1024
@@ -66,7 +71,7 @@ class Limits(NamedTuple):
 class Routes(NamedTuple):
     """Everything the application can answer; ``operations`` is service name to operation name to handler.
 
-    ``console`` serves what is below ``/console``, ``otlp`` takes OpenTelemetry's spans.
+    ``origin_of`` tells the execution behind a caller and the headers of its request. ``console`` serves what is below ``/console``, ``otlp`` takes OpenTelemetry's spans.
     """
 
     operations: Mapping[str, Mapping[str, Handler]]
@@ -74,6 +79,7 @@ class Routes(NamedTuple):
     urls: UrlRoutes
     platform: PlatformRoutes
     packages: PackageLinks
+    origin_of: Callable[[Caller, Mapping[bytes, bytes]], Origin]
     console: App | None = None
     otlp: App | None = None
 
@@ -191,8 +197,7 @@ class Application:
             if tail in (b"invocations", b"response-streaming-invocations"):
                 return await self._invoke(caller, name, tail, request, send)
         if path.startswith(PLATFORM):
-            query = dict(request.query_pairs)
-            return await self._routes.platform.serve(caller, path[len(PLATFORM) :].decode(), query)
+            return await self._platform(caller, path[len(PLATFORM) :].decode(), request)
         return await self._operation(caller, request)
 
     async def _invoke(
@@ -211,10 +216,23 @@ class Application:
             caller, function, qualifier, request.header, request.body, send
         )
 
+    async def _platform(self, caller: Caller, name: str, request: HttpRequest) -> Response:
+        platform = self._routes.platform
+        if request.method == "POST":
+            return await platform.do(self._with_origin(caller, request), name, request.body)
+        return await platform.serve(caller, name, dict(request.query_pairs))
+
+    def _with_origin(self, caller: Caller, request: HttpRequest) -> Caller:
+        """The caller, with the execution that sent the request."""
+        origin = self._routes.origin_of(caller, request.header)
+        return msgspec.structs.replace(caller, origin=origin)
+
     async def _operation(self, caller: Caller, request: HttpRequest) -> Response:
         route = self._router.route(request)
         operation = route.operation
         service = operation.model.name
+        if service in CAUSING:
+            caller = self._with_origin(caller, request)
         handler = self._routes.operations[service].get(operation.name)
         if handler is None:
             message = f"The operation {operation.name} of {service} is not served here yet"

@@ -2,9 +2,14 @@
 
 import msgspec
 
+from forerun.model import Origin
+
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """An authenticated caller. ``principal_arn`` is the user's, root's or assumed role's ARN."""
+    """An authenticated caller. ``principal_arn`` is the user's, root's or assumed role's ARN.
+
+    ``origin`` is the execution that sent it, as far as that is known; of requests that can cause executions only.
+    """
 
     account: str
     region: str
@@ -13,3 +18,4 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str
     source_ip: str = ""
     user_agent: str = ""
+    origin: Origin = Origin()

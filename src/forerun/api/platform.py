@@ -1,7 +1,8 @@
-"""The platform's own account of itself, as signed JSON under ``/forerun/``: status, sandboxes, invocations.
+"""What AWS's API has no place for, as signed JSON under ``/forerun/``.
 
-These tell what AWS's API has no place for. They are signed as service ``forerun`` and answered to callers who may do
-the action named with each route.
+``GET`` tells: status, sandboxes, invocations and more. ``POST`` does: its body is one JSON object. Both are signed as
+service ``forerun`` and served to callers who may do the action of that name: ``GET /forerun/status`` is
+``forerun:GetStatus``, ``POST /forerun/put-metaevent`` is ``forerun:PutMetaevent``.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,10 +22,11 @@ MAX_ITEMS = 1000
 Query = Mapping[str, str]
 Account = Callable[[], dict[str, Any]]
 Route = Callable[[Caller, Query], Awaitable[object]]
+Command = Callable[[Caller, dict[str, Any]], Awaitable[object]]
 
 
 class PlatformRoutes:
-    """Answers ``GET /forerun/NAME``; ``more`` are the routes of other modules, by name."""
+    """Answers ``/forerun/NAME``; ``more`` are the routes of other modules, ``commands`` what is done by ``POST``, by name."""
 
     def __init__(
         self,
@@ -34,6 +36,7 @@ class PlatformRoutes:
         invocations: InvocationStore,
         authorizer: Authorizer,
         more: Mapping[str, Route] | None = None,
+        commands: Mapping[str, Command] | None = None,
     ) -> None:
         self._status = status
         self._sandboxes = sandboxes
@@ -45,16 +48,29 @@ class PlatformRoutes:
             "invocations": self._get_invocations,
             **(more or {}),
         }
+        self._commands = dict(commands or {})
 
     async def serve(self, caller: Caller, name: str, query: Query) -> Response:
         """Answer one request; ``NotFound`` for a name that is none."""
         route = self._routes.get(name)
         if route is None:
             raise NotFound(f"There is no /forerun/{name}; there are: {', '.join(self._routes)}")
-        action = "".join(word.capitalize() for word in name.split("-"))
-        self._authorizer.require(caller, f"forerun:Get{action}", "*")
-        body = msgspec.json.encode(await route(caller, query))
-        return Response(200, [(b"content-type", b"application/json")], body)
+        self._authorizer.require(caller, f"forerun:Get{_action(name)}", "*")
+        return _answer(await route(caller, query))
+
+    async def do(self, caller: Caller, name: str, body: bytes) -> Response:
+        """Carry out one command; ``NotFound`` for a name that is none, ``InvalidInput`` for a body that is no JSON object."""
+        command = self._commands.get(name)
+        if command is None:
+            raise NotFound(
+                f"There is no POST /forerun/{name}; there are: {', '.join(self._commands)}"
+            )
+        self._authorizer.require(caller, f"forerun:{_action(name)}", "*")
+        try:
+            given = msgspec.json.decode(body or b"{}", type=dict[str, Any])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidInput(f"The body must be a JSON object: {error}") from None
+        return _answer(await command(caller, given))
 
     async def _get_status(self, _caller: Caller, _query: Query) -> object:
         return self._status()
@@ -79,6 +95,14 @@ class PlatformRoutes:
         if page.before is not None:
             answer["NextMarker"] = str(page.before)
         return answer
+
+
+def _action(name: str) -> str:
+    return "".join(word.capitalize() for word in name.split("-"))
+
+
+def _answer(value: object) -> Response:
+    return Response(200, [(b"content-type", b"application/json")], msgspec.json.encode(value))
 
 
 def _number(query: Query, name: str, default: int, most: int) -> int:

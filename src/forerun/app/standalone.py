@@ -1,16 +1,14 @@
 """Control plane and one host agent in one process, on one event loop: what ``forerun up`` runs."""
 
-import contextlib
-import json
 import logging
-import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from forerun.aio import Bounds, HttpServer, SystemClock, TaskOwner
 from forerun.api.application import Application, Limits, Routes
 from forerun.api.authentication import Authenticator
+from forerun.api.caller import Caller
 from forerun.api.function_urls import UrlRoutes
 from forerun.api.history import HistoryRoutes
 from forerun.api.inside import from_inside
@@ -23,11 +21,13 @@ from forerun.api.zygotes import ZygoteRoutes
 from forerun.app.ahead import make_ahead
 from forerun.app.capacity import keep_ready
 from forerun.app.console import Sources, make_console
+from forerun.app.credentials import write_credentials
 from forerun.app.eventing import make_events
 from forerun.app.hosting import sandboxes_of, shown
 from forerun.app.machine import make_sandboxes, nursery_of
 from forerun.app.maintenance import Maintenance
 from forerun.app.services import Services, make_services
+from forerun.app.sourcing import Ground, Sourcing, make_sourcing
 from forerun.app.state import State, open_state
 from forerun.app.watching import Watching
 from forerun.app.zygote_view import ZygoteView
@@ -38,7 +38,7 @@ from forerun.control.recorder import Recorder
 from forerun.control.specs import Specs
 from forerun.errors import ForerunError, NotFound
 from forerun.host import Compiler, HostAgent
-from forerun.model import WITH_SDK, Credentials, SandboxSpec, TraceContext
+from forerun.model import WITH_SDK, Credentials, Origin, SandboxSpec, TraceContext
 from forerun.sandbox import PLATFORM_INSIDE, Sandbox
 from forerun.scheduling import Admission
 from forerun.settings import ServerSettings, Settings
@@ -120,6 +120,7 @@ class Standalone:
             admission=self._admission,
             stats=agent.stats,
         )
+        self._sourcing = self._make_sourcing(services, state, invoker)
         application = self._make_application(services, state, invoker, events, recorder)
         # Functions that are finishing may still call the platform when nobody from outside may any more.
         self._application = application
@@ -127,7 +128,7 @@ class Standalone:
         self._inside = HttpServer(application, name="api-inside")
         self._closers.append(lambda: self._inside.close(grace_s=0.0))
         key = await services.identities.start()
-        self._write_credentials(key.id, key.secret, key.account)
+        write_credentials(settings.server, self.endpoint, key)
         if left := await state.queue.recover(clock.now()):
             log.info("%d events of an earlier run will be run again", left)
         recorder.start()
@@ -141,12 +142,35 @@ class Standalone:
         self._closers.append(
             await keep_ready(self._ahead.foresight, services.estate, agent, self._admission)
         )
+        await self._begin(state, services)
+
+    async def _begin(self, state: State, services: Services) -> None:
+        """Everything is there: run what was accepted, take what comes."""
+        events = self._events
         events.start()
         self._closers.append(lambda: events.close(grace_s=self._left()))
-        maintenance = Maintenance(settings.retention, state, services, clock, sweep=self._sweep)
+        await self._sourcing.start()
+        self._closers.append(self._sourcing.close)
+        retention = self._settings.retention
+        maintenance = Maintenance(retention, state, services, self._clock, sweep=self._sweep)
         self._owner.spawn(maintenance.run(), name="maintenance")
         await self._outside.listen(self._listener)
         self._closers.append(self._close_outside)
+
+    def _make_sourcing(self, services: Services, state: State, invoker: Invoker) -> Sourcing:
+        return make_sourcing(
+            Ground(
+                settings=self._settings,
+                state=state,
+                clock=self._clock,
+                base_url=self.endpoint,
+                services=services,
+                invoker=invoker,
+                events=self._events,
+                monitor=self._watching.monitor,
+                bus=self._watching.bus,
+            )
+        )
 
     def _start_packager(self) -> None:
         self._estate.packager.start()
@@ -202,6 +226,12 @@ class Standalone:
         await self._watching.sweep()
         await self._ahead.sweep(self._clock.now())
 
+    def _origin_of(self, caller: Caller, headers: Mapping[bytes, bytes]) -> Origin:
+        account = caller.account
+        return self._watching.monitor.recognise(
+            headers, caller.access_key_id, account, trusted=True, caller=account
+        )
+
     def _monitored(self, access_key_id: str) -> TraceContext | None:
         return self._agent.running(access_key_id)
 
@@ -244,7 +274,7 @@ class Standalone:
         about = {"host": self._agent.name, "monitoring": settings.monitoring.enabled}
         self._console = make_console(services, state, sources, clock, about=about)
         routes = Routes(
-            operations=services.operations,
+            operations={**services.operations, **self._sourcing.operations},
             invocations=Invocations(
                 registry=services.estate.registry,
                 authorizer=services.authorizer,
@@ -274,10 +304,13 @@ class Standalone:
                     ).routes(),
                     **PackagingRoutes(services.estate.packager).routes(),
                     **ZygoteRoutes(ZygoteView(self._zygotes)).routes(),
+                    **self._sourcing.routes,
                     "console-link": self._console.link,
                 },
+                commands=self._sourcing.commands,
             ),
             packages=services.packages,
+            origin_of=self._origin_of,
             console=self._console,
             otlp=self._watching.exchange.door(authenticator, services.authorizer, limits.body_s),
         )
@@ -344,24 +377,6 @@ class Standalone:
     def _list_sandboxes(self, account: str) -> list[dict[str, Any]]:
         """The sandboxes of one account, and those that are nobody's yet."""
         return sandboxes_of(account, self._agent.sandboxes(), self._specs.serving)
-
-    def _write_credentials(self, key_id: str, secret: str, account: str) -> None:
-        """The first key and the endpoint, for the command line of the same user."""
-        content = {
-            "endpoint": self.endpoint,
-            "access_key_id": key_id,
-            "secret_access_key": secret,
-            "region": self._settings.server.region,
-            "account": account,
-        }
-        path = self._settings.server.credentials_path
-        fresh = path.with_suffix(".new")
-        with contextlib.suppress(FileNotFoundError):
-            fresh.unlink()
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        os.write(descriptor, json.dumps(content, indent=1).encode())
-        os.close(descriptor)
-        fresh.replace(path)
 
 
 def _bounds(settings: ServerSettings) -> Bounds:

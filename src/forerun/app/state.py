@@ -1,6 +1,7 @@
 """What lasts: the databases, the key that secrets are sealed with, and the stores of what happens."""
 
 import asyncio
+import contextlib
 import logging
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from forerun.storage import (
     open_sqlite,
 )
 from forerun.storage.identity import IdentityStore
-from forerun.storage.sqlite import TRACES
+from forerun.storage.sqlite import MESSAGES, TRACES
 from forerun.storage.traces import TraceStore
 
 log = logging.getLogger("forerun.state")
@@ -29,13 +30,21 @@ _DAMAGED = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
 class State:
     """The open databases, and the stores over them that are shared between rooms.
 
-    ``traces_db`` holds traces, activity and profiles: what may be lost.
+    ``traces_db`` holds traces, activity and profiles: what may be lost. ``messages`` holds the sources of events and
+    what is on its way from them.
     """
 
     def __init__(
-        self, db: Db, traces_db: Db, sealer: Sealer, clock: Clock, settings: Settings
+        self,
+        db: Db,
+        traces_db: Db,
+        messages: Db,
+        sealer: Sealer,
+        clock: Clock,
+        settings: Settings,
     ) -> None:
         self.db = db
+        self.messages = messages
         self.traces_db = traces_db
         self.sealer = sealer
         self.identities = IdentityStore(db, sealer)
@@ -52,6 +61,7 @@ class State:
     async def close(self) -> None:
         """Write what is queued, and close."""
         await self.traces_db.close()
+        await self.messages.close()
         await self.db.close()
 
 
@@ -63,13 +73,14 @@ async def open_state(settings: Settings, clock: Clock) -> State:
             f"The key file {key} is missing, and {database} cannot be read without it; restore it from its backup"
         )
     sealer = Sealer(load_or_create_key(key))
-    db = await open_sqlite(database)
-    try:
+    async with contextlib.AsyncExitStack() as opened:
+        db = await open_sqlite(database)
+        opened.push_async_callback(db.close)
         traces_db = await open_traces(settings.server.traces_path)
-    except StorageFailed:
-        await db.close()
-        raise
-    return State(db, traces_db, sealer, clock, settings)
+        opened.push_async_callback(traces_db.close)
+        messages = await open_sqlite(settings.server.messages_path, migrations=MESSAGES)
+        opened.pop_all()
+    return State(db, traces_db, messages, sealer, clock, settings)
 
 
 async def open_traces(path: Path) -> Db:

@@ -23,6 +23,7 @@ from forerun.model.functions import (
     FunctionVersion,
     LoggingConfig,
 )
+from forerun.model.messages import DeadLetter, Message, RetryPolicy
 from forerun.model.names import Arn, function_arn, layer_arn, parse_function_ref
 from forerun.model.traces import (
     Attribute,
@@ -43,6 +44,7 @@ __all__ = [
     "Call",
     "Channel",
     "Credentials",
+    "DeadLetter",
     "DestinationConfig",
     "Egress",
     "EventInvokeConfig",
@@ -54,12 +56,14 @@ __all__ = [
     "InvocationRecord",
     "LogLine",
     "LoggingConfig",
+    "Message",
     "Origin",
     "Outcome",
     "OutgoingCall",
     "Qualified",
     "Reason",
     "ResponseSink",
+    "RetryPolicy",
     "SandboxSpec",
     "Segment",
     "Span",

@@ -83,6 +83,11 @@ class ServerSettings:
         return self.data_dir / "traces.db"
 
     @property
+    def messages_path(self) -> Path:
+        """The database of queues and all other sources of events, and of what is on its way from them."""
+        return self.data_dir / "messages.db"
+
+    @property
     def sealing_key_path(self) -> Path:
         """The key that secrets at rest are sealed with (0600)."""
         return self.data_dir / "sealing.key"

@@ -25,6 +25,7 @@ REWRITES = 4096
 READERS = 2
 STATE = "migrations"
 TRACES = "trace_migrations"
+MESSAGES = "message_migrations"
 
 _PARAMETER = re.compile(r"\$(\d+)")
 _UNIQUE = ("SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_ROWID")
@@ -44,7 +45,8 @@ _Answer = tuple["asyncio.Future[list[list[Row]]]", list[list[Row]] | None, Excep
 async def open_sqlite(path: Path, *, migrations: str = STATE) -> Db:
     """Open the database at ``path``, create it (file 0600, its directory 0700) and bring its schema up to date.
 
-    ``migrations`` is the folder with its schema: ``STATE`` for ``forerun.db``, ``TRACES`` for ``traces.db``.
+    ``migrations`` is the folder with its schema: ``STATE`` for ``forerun.db``, ``TRACES`` for ``traces.db``, ``MESSAGES`` for
+    ``messages.db``.
     Raises ``StorageFailed`` when the file cannot be written, is damaged, or was made by a newer version.
     """
     loop = asyncio.get_running_loop()
