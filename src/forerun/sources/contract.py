@@ -26,6 +26,13 @@ class Sink(Protocol):
     service: str
     """The service in the ARNs of its targets: ``sqs``, ``sns``, ``events``."""
 
+    async def policy(self, arn: str) -> str | None:
+        """The policy of one of its resources, as JSON; ``None`` for none, ``NotFound`` for no such resource.
+
+        Who delivers asks it whether the message's source may send; ``take`` need not.
+        """
+        ...
+
     async def take(self, messages: Sequence[Message]) -> Sequence[ForerunError | None]:
         """Accept messages for targets of this service; they are on disk when this returns.
 
