@@ -16,6 +16,7 @@ POOL_MAX = 10_000
 _ACCOUNT_POOL = re.compile(
     r"(?P<account>[0-9]{12}):(?P<pool>[a-z0-9.]+(\+[a-z0-9]+)?):(?P<count>[0-9]{1,5}):(?P<policy>borrow|throttle)"
 )
+_FOLDER_ROOT = re.compile(r"([0-9]{12}:)?/[^\0]*")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+){1,2}-\d\Z")
 
 
@@ -267,7 +268,16 @@ class EventSettings:
     at_once: int = 100
     """Events running at once where their handlers take long; short ones need fewer, so that sandboxes stay few."""
 
+    folders: tuple[str, ...] = ()
+    """Directories in and below which accounts may have folders watched, as ``/srv/inbox``, or ``ACCOUNT:/srv/inbox`` for one
+    account alone. None by default: names and sizes of files are told to functions."""
+
     def __post_init__(self) -> None:
+        for root in self.folders:
+            if _FOLDER_ROOT.fullmatch(root) is None:
+                raise InvalidInput(
+                    f"events.folders must be absolute paths, or ACCOUNT:PATH with an account of 12 digits, not {root!r}"
+                )
         in_range("events.retry_s", self.retry_s, 0.01, 3600)
         in_range("events.at_once", self.at_once, 1, 10_000)
 
