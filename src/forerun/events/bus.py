@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
 
 from forerun.aio import TaskOwner
-from forerun.events.types import Event
+from forerun.events.types import Event, Notice
+from forerun.events.watch import Watch, Watched
 
 log = logging.getLogger("forerun.events")
 
@@ -14,23 +16,24 @@ BOUND = 50_000
 GATHER_S = 0.1
 CLOSE_S = 10.0
 
-Consumer = Callable[[list[Event]], Awaitable[None]]
+T = TypeVar("T")
+Consumer = Callable[[list[T]], Awaitable[None]]
 
 
-class Listener:
+class Listener(Generic[T]):
     """One consumer's buffer. ``dropped`` counts what did not fit or was lost with a failed batch."""
 
-    def __init__(self, name: str, consume: Consumer, *, bound: int, gather_s: float) -> None:
+    def __init__(self, name: str, consume: Consumer[T], *, bound: int, gather_s: float) -> None:
         self.name = name
         self.dropped = 0
         self._consume = consume
         self._bound = bound
         self._gather_s = gather_s
-        self._events: list[Event] = []
+        self._events: list[T] = []
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
 
-    def tell(self, event: Event) -> None:
+    def tell(self, event: T) -> None:
         """Take note of it; never waits."""
         if len(self._events) >= self._bound:
             self.dropped += 1
@@ -70,20 +73,22 @@ class Bus:
     """Passes each event to every listener, in the order they happened."""
 
     def __init__(self) -> None:
-        self._listeners: list[Listener] = []
-        self._of_all: list[Listener] = []
+        self._listeners: list[Listener[Event]] = []
+        self._of_all: list[Listener[Event]] = []
+        self._heeding: list[Listener[Notice]] = []
+        self._watched = Watched()
         self._running: set[asyncio.Task[None]] = set()
         self._owner = TaskOwner("events-bus")
 
     def listen(
         self,
         name: str,
-        consume: Consumer,
+        consume: Consumer[Event],
         *,
         monitored: bool = False,
         bound: int = BOUND,
         gather_s: float = GATHER_S,
-    ) -> Listener:
+    ) -> Listener[Event]:
         """Give ``consume`` every event from now on, in batches that gather for ``gather_s``.
 
         With ``monitored`` only those of monitored executions and of what they caused: of a busy function they are few.
@@ -102,14 +107,44 @@ class Bus:
         for listener in told:
             listener.tell(event)
 
+    def heed(
+        self,
+        name: str,
+        consume: Consumer[Notice],
+        *,
+        bound: int = BOUND,
+        gather_s: float = GATHER_S,
+    ) -> Listener[Notice]:
+        """Give ``consume`` every notice from now on; of executions there are notices where they are watched."""
+        listener = Listener(name, consume, bound=bound, gather_s=gather_s)
+        self._heeding.append(listener)
+        self._running.add(self._owner.spawn(listener.run(), name=name))
+        return listener
+
+    def watch(self, watched: Watched) -> None:
+        """Of which functions there are notices from now on, in place of those before."""
+        self._watched = watched
+
+    def watched(self, account: str, name: str) -> Watch:
+        """What of the executions of a function is to be noted."""
+        return self._watched.of(account, name)
+
+    def note(self, notice: Notice) -> None:
+        """Tell those who heed; returns at once."""
+        for listener in self._heeding:
+            listener.tell(notice)
+
     def dropped(self) -> dict[str, int]:
         """How many events each listener missed."""
-        return {listener.name: listener.dropped for listener in self._listeners}
+        return {listener.name: listener.dropped for listener in self._all()}
 
     async def close(self) -> None:
         """Let every listener consume what it has, within ``CLOSE_S`` seconds, and stop."""
-        for listener in self._listeners:
+        for listener in self._all():
             listener.close()
         if self._running:
             await asyncio.wait(self._running, timeout=CLOSE_S)
         await self._owner.close()
+
+    def _all(self) -> "list[Listener[Event] | Listener[Notice]]":
+        return [*self._listeners, *self._heeding]
