@@ -1,0 +1,448 @@
+"""Which events a pattern wants: a table of cases, bad patterns, and a second matcher that is written plainly."""
+
+import fnmatch
+import ipaddress
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forerun.errors import InvalidInput
+from forerun.patterns import InvalidPattern, parse_pattern
+
+EC2 = {
+    "version": "0",
+    "id": "6a7e8feb-b491-4cf7-a9f1-bf3703467718",
+    "detail-type": "EC2 Instance State-change Notification",
+    "source": "aws.ec2",
+    "account": "111122223333",
+    "time": "2017-12-22T18:43:48Z",
+    "region": "us-west-1",
+    "resources": ["arn:aws:ec2:us-west-1:123456789012:instance/i-1234567890abcdef0"],
+    "detail": {"instance-id": "i-1234567890abcdef0", "state": "terminated"},
+}
+LIMITS = {
+    "detail": {"c-count": 3, "d-count": 12, "x-limit": 301.8, "ip": "10.0.0.123", "note": None}
+}
+ITEMS = {"detail": {"items": [{"kind": "disk", "size": 10}, {"kind": "net", "size": 20}]}}
+
+
+def field(*values: Any) -> dict[str, Any]:
+    return {"detail": {"f": list(values)}}
+
+
+def having(value: Any) -> dict[str, Any]:
+    return {"detail": {"f": value}}
+
+
+CASES: list[tuple[str, dict[str, Any], dict[str, Any], bool]] = [
+    ("source", {"source": ["aws.ec2"]}, EC2, True),
+    ("other source", {"source": ["aws.s3"]}, EC2, False),
+    ("one of several", {"source": ["aws.s3", "aws.ec2"]}, EC2, True),
+    ("nested", {"detail": {"state": ["terminated"]}}, EC2, True),
+    ("both must", {"source": ["aws.ec2"], "detail": {"state": ["running"]}}, EC2, False),
+    ("three fields", {"source": ["aws.ec2"], "region": ["us-west-1"], "detail": {"state": ["terminated"]}}, EC2, True),
+    ("in an array", {"resources": ["arn:aws:ec2:us-west-1:123456789012:instance/i-1234567890abcdef0"]}, EC2, True),
+    ("missing field", {"detail": {"nothing": ["x"]}}, EC2, False),
+    ("case matters", {"source": ["AWS.EC2"]}, EC2, False),
+    # Values
+    ("empty text", field(""), having(""), True),
+    ("empty text is not null", field(""), having(None), False),
+    ("null", field(None), having(None), True),
+    ("null is not absent", field(None), {"detail": {}}, False),
+    ("null is not false", field(None), having(False), False),
+    ("true", field(True), having(True), True),
+    ("true is not 1", field(True), having(1), False),
+    ("1 is not true", field(1), having(True), False),
+    ("0 is not false", field(0), having(False), False),
+    ("false beside numbers", field(0, False), having(False), True),
+    ("number", field(300), having(300), True),
+    ("number by value", field(300), having(300.0), True),
+    ("number by value, small", field(3.0e2), having(300), True),
+    ("number is not text", field(300), having("300"), False),
+    ("text is not number", field("300"), having(300), False),
+    ("large account number", field(123456789012), having(123456789012), True),
+    ("text of an object", field("x"), having({"x": 1}), False),
+    # Arrays
+    ("any element", field("b"), having(["a", "b"]), True),
+    ("no element", field("c"), having(["a", "b"]), False),
+    ("empty array", field("c"), having([]), False),
+    ("arrays in arrays", field("c"), having([["a"], [["c"]]]), True),
+    ("objects in the array do not matter", field("c"), having([{"x": 1}, "c"]), True),
+    ("objects alone have no value", field({"exists": True}), having([{"x": 1}]), False),
+    ("same element", {"detail": {"items": {"kind": ["disk"], "size": [10]}}}, ITEMS, True),
+    ("different elements", {"detail": {"items": {"kind": ["disk"], "size": [20]}}}, ITEMS, False),
+    ("different elements, or", {"detail": {"items": {"kind": ["disk"]}, "$or": [{"items": {"size": [20]}}, {"none": [1]}]}}, ITEMS, False),
+    ("same element, or", {"detail": {"items": {"kind": ["disk"]}, "$or": [{"items": {"size": [10]}}, {"none": [1]}]}}, ITEMS, True),
+    # Prefix, suffix
+    ("prefix", {"time": [{"prefix": "2017-12-22"}]}, EC2, True),
+    ("no prefix", {"time": [{"prefix": "2018"}]}, EC2, False),
+    ("empty prefix", field({"prefix": ""}), having("x"), True),
+    ("prefix of a number", field({"prefix": "3"}), having(300), False),
+    ("prefix in any case", field({"prefix": {"equals-ignore-case": "EventB"}}), having("eventbridge"), True),
+    ("suffix", field({"suffix": ".png"}), having("a.png"), True),
+    ("no suffix", field({"suffix": ".png"}), having("a.jpg"), False),
+    ("suffix in any case", field({"suffix": {"equals-ignore-case": ".png"}}), having("a.PNG"), True),
+    ("any case", field({"equals-ignore-case": "Alice"}), having("aLICE"), True),
+    ("any case, other", field({"equals-ignore-case": "Alice"}), having("bob"), False),
+    # Wildcards
+    ("wildcard", field({"wildcard": "dir/*.png"}), having("dir/a/b.png"), True),
+    ("wildcard, other end", field({"wildcard": "dir/*.png"}), having("dir/a/b.jpg"), False),
+    ("wildcard, nothing between", field({"wildcard": "a*b"}), having("ab"), True),
+    ("wildcard, no overlap", field({"wildcard": "aba*aba"}), having("ababa"), False),
+    ("several stars", field({"wildcard": "*a*b*"}), having("xxaxxbxx"), True),
+    ("several stars, order", field({"wildcard": "*a*b*"}), having("xxbxxaxx"), False),
+    ("middle ends before the end", field({"wildcard": "a*bc*c"}), having("abc"), False),
+    ("escaped star", field({"wildcard": "a\\*b"}), having("a*b"), True),
+    ("escaped star is none", field({"wildcard": "a\\*b"}), having("axb"), False),
+    ("escaped backslash", field({"wildcard": "a\\\\*"}), having("a\\x"), True),
+    ("star alone", field({"wildcard": "*"}), having(""), True),
+    ("star alone wants text", field({"wildcard": "*"}), having(1), False),
+    # Anything but
+    ("anything but", field({"anything-but": "initializing"}), having("running"), True),
+    ("but that", field({"anything-but": "initializing"}), having("initializing"), False),
+    ("anything but numbers", field({"anything-but": 123}), having(456), True),
+    ("anything but that number", field({"anything-but": 123}), having(123.0), False),
+    ("a text is anything but a number", field({"anything-but": 123}), having("123"), True),
+    ("true is anything but 1", field({"anything-but": 1}), having(True), True),
+    ("anything but a list", field({"anything-but": ["stopped", "overloaded"]}), having("overloaded"), False),
+    ("anything but, absent", field({"anything-but": "x"}), {"detail": {}}, False),
+    ("anything but, null", field({"anything-but": "x"}), having(None), True),
+    ("anything but, any element", field({"anything-but": "a"}), having(["a", "b"]), True),
+    ("anything but, all elements", field({"anything-but": ["a", "b"]}), having(["a", "b"]), False),
+    ("anything but a prefix", field({"anything-but": {"prefix": "init"}}), having("initializing"), False),
+    ("anything but prefixes", field({"anything-but": {"prefix": ["a", "b"]}}), having("cab"), True),
+    ("anything but a suffix", field({"anything-but": {"suffix": ".txt"}}), having("a.txt"), False),
+    ("anything but any case", field({"anything-but": {"equals-ignore-case": ["initializing", "stopped"]}}), having("STOPPED"), False),
+    ("anything but a wildcard", field({"anything-but": {"wildcard": "*/lib/*"}}), having("a/lib/b"), False),
+    ("anything but wildcards", field({"anything-but": {"wildcard": ["*/lib/*", "*/bin/*"]}}), having("a/src/b"), True),
+    # Numbers
+    ("range", {"detail": {"c-count": [{"numeric": [">", 0, "<=", 5]}]}}, LIMITS, True),
+    ("range, end open", {"detail": {"c-count": [{"numeric": [">", 0, "<", 3]}]}}, LIMITS, False),
+    ("range, end closed", {"detail": {"c-count": [{"numeric": [">=", 3, "<", 5]}]}}, LIMITS, True),
+    ("less", {"detail": {"d-count": [{"numeric": ["<", 10]}]}}, LIMITS, False),
+    ("equals", {"detail": {"x-limit": [{"numeric": ["=", 3.018e2]}]}}, LIMITS, True),
+    ("numeric of a text", field({"numeric": [">", 0]}), having("5"), False),
+    ("numeric of true", field({"numeric": [">", 0]}), having(True), False),
+    ("too large", field({"numeric": [">", 0]}), having(6e9), False),
+    # Addresses
+    ("cidr", {"detail": {"ip": [{"cidr": "10.0.0.0/24"}]}}, LIMITS, True),
+    ("cidr, outside", {"detail": {"ip": [{"cidr": "10.0.1.0/24"}]}}, LIMITS, False),
+    ("cidr 6", field({"cidr": "2001:db8::/32"}), having("2001:0db8:0000::1"), True),
+    ("cidr 6, version 4", field({"cidr": "::/0"}), having("10.0.0.1"), False),
+    ("cidr, no address", field({"cidr": "10.0.0.0/8"}), having("10.0.0"), False),
+    # Existence
+    ("exists", {"detail": {"c-count": [{"exists": True}]}}, LIMITS, True),
+    ("null exists", {"detail": {"note": [{"exists": True}]}}, LIMITS, True),
+    ("does not exist", {"detail": {"none": [{"exists": True}]}}, LIMITS, False),
+    ("an object is no leaf", {"detail": [{"exists": True}]}, LIMITS, False),
+    ("absent", {"detail": {"none": [{"exists": False}]}}, LIMITS, True),
+    ("not absent", {"detail": {"note": [{"exists": False}]}}, LIMITS, False),
+    ("absent or that", field({"exists": False}, "x"), having("x"), True),
+    ("absent or that, neither", field({"exists": False}, "x"), having("y"), False),
+    ("absent with its object", {"none": {"f": [{"exists": False}]}}, LIMITS, True),
+    ("empty array is absent", field({"exists": False}), having([]), True),
+    ("empty array does not exist", field({"exists": True}), having([]), False),
+    ("absent from all elements", {"detail": {"items": {"size": [{"exists": False}]}}}, {"detail": {"items": [{"kind": "a"}, {"size": 1}]}}, False),
+    ("absent from this element", {"detail": {"items": {"kind": ["a"], "size": [{"exists": False}]}}}, {"detail": {"items": [{"kind": "a"}, {"size": 1}]}}, True),
+    ("absent, or in an element", {"detail": {"items": {"size": [{"exists": False}, 1]}}}, {"detail": {"items": [{"size": 2}, {"kind": "a"}]}}, False),
+    # Alternatives
+    ("or, first", {"detail": {"$or": [{"c-count": [3]}, {"d-count": [0]}]}}, LIMITS, True),
+    ("or, none", {"detail": {"$or": [{"c-count": [0]}, {"d-count": [0]}]}}, LIMITS, False),
+    ("or of fields", {"$or": [{"source": ["aws.s3"]}, {"source": ["aws.ec2"], "detail": {"state": ["terminated"]}}]}, EC2, True),
+    ("or within or", {"$or": [{"$or": [{"source": ["a"]}, {"source": ["aws.ec2"]}]}, {"source": ["b"]}]}, EC2, True),
+    ("or and the rest", {"source": ["aws.s3"], "$or": [{"region": ["us-west-1"]}, {"account": ["1"]}]}, EC2, False),
+    ("two ors", {"$or": [{"source": ["a"]}, {"source": ["aws.ec2"]}], "detail": {"$or": [{"state": ["x"]}, {"state": ["terminated"]}]}}, EC2, True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pattern", "event", "matches"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+)
+def test_the_pattern_wants_the_event_or_not(
+    pattern: dict[str, Any], event: dict[str, Any], matches: bool
+) -> None:
+    assert parse_pattern(pattern).matches(event) is matches
+    assert parse_pattern(json.dumps(pattern)).matches(json.loads(json.dumps(event))) is matches
+
+
+BAD: list[tuple[str, str, str]] = [
+    ("not json", "{", "not JSON"),
+    ("nothing", "", "not JSON"),
+    ("a list", "[]", "Filter is not an object"),
+    ("a text", '"x"', "Filter is not an object"),
+    ("empty", "{}", "Empty objects are not allowed"),
+    ("empty inside", '{"a": {}}', "Empty objects are not allowed"),
+    ("empty array", '{"a": []}', "Empty arrays are not allowed"),
+    ("a plain text", '{"source": "aws.ec2"}', '"source" must be an object or an array'),
+    ("a plain number", '{"source": 1}', '"source" must be an object or an array'),
+    ("array in array", '{"a": [["x"]]}', "Match value must be"),
+    ("unknown", '{"a": [{"like": "x"}]}', "Unrecognized match type like"),
+    ("two kinds", '{"a": [{"prefix": "x", "suffix": "y"}]}', "Only one key"),
+    ("no kind", '{"a": [{}]}', "Match expression name not found"),
+    ("prefix of a number", '{"a": [{"prefix": 1}]}', "prefix match pattern must be a string"),
+    ("prefix of an object", '{"a": [{"prefix": {"wildcard": "x"}}]}', "Unsupported prefix"),
+    ("exists text", '{"a": [{"exists": "true"}]}', "either true or false"),
+    ("numeric no list", '{"a": [{"numeric": 1}]}', "must be an array"),
+    ("numeric empty", '{"a": [{"numeric": []}]}', "Invalid member"),
+    ("numeric operator", '{"a": [{"numeric": ["!=", 1]}]}', "Unrecognized numeric range operator"),
+    ("numeric text", '{"a": [{"numeric": [">", "1"]}]}', "Value of > must be numeric"),
+    ("numeric true", '{"a": [{"numeric": [">", true]}]}', "Value of > must be numeric"),
+    ("numeric nothing", '{"a": [{"numeric": [">"]}]}', "Value of > must be numeric"),
+    ("numeric after =", '{"a": [{"numeric": ["=", 1, "<", 2]}]}', "Too many elements"),
+    ("numeric upside down", '{"a": [{"numeric": [">", 5, "<", 2]}]}', "Bottom must be less"),
+    ("numeric range operator", '{"a": [{"numeric": [">", 1, ">", 2]}]}', "Bad numeric range"),
+    ("numeric long", '{"a": [{"numeric": [">", 1, "<", 2, "<"]}]}', "Too many terms"),
+    ("numeric too large", '{"a": [{"numeric": [">", 5000000001]}]}', "Value must be between"),
+    ("cidr", '{"a": [{"cidr": "10.0.0.0/33"}]}', "Malformed CIDR"),
+    ("cidr number", '{"a": [{"cidr": 10}]}', "cidr match pattern must be a string"),
+    ("two stars", '{"a": [{"wildcard": "a**b"}]}', "Consecutive wildcard characters at pos 1"),
+    ("escape", '{"a": [{"wildcard": "a\\\\b"}]}', "Invalid escape character at pos 1"),
+    ("wildcard number", '{"a": [{"wildcard": 1}]}', "wildcard match pattern must be a string"),
+    ("but mixed", '{"a": [{"anything-but": ["a", 1]}]}', "mixed type"),
+    ("but nothing", '{"a": [{"anything-but": []}]}', "mixed type"),
+    ("but true", '{"a": [{"anything-but": true}]}', "array or single string/number"),
+    ("but null", '{"a": [{"anything-but": [null]}]}', "null|boolean is not supported"),
+    ("but exists", '{"a": [{"anything-but": {"exists": true}}]}', "Unsupported anything-but"),
+    ("but empty prefix", '{"a": [{"anything-but": {"prefix": ""}}]}', "Null prefix/suffix"),
+    ("but prefix number", '{"a": [{"anything-but": {"prefix": [1]}}]}', "only strings"),
+    ("or object", '{"$or": {"a": [1]}}', "must be an Array"),
+    ("or alone", '{"$or": [{"a": [1]}]}', "at least 2"),
+    ("or texts", '{"$or": ["a", "b"]}', "Only JSON object"),
+    ("or reserved", '{"$or": [{"prefix": ["a"]}, {"b": [1]}]}', "reserved fieldName"),
+    ("deep", '{"a":' * 150 + "[1]" + "}" * 150, "deeper than"),
+    ("very deep", '{"a":' * 800 + "[1]" + "}" * 800, "characters|deeper"),
+    ("long", json.dumps({"a": ["x" * 5000]}), "at most 4096 characters"),
+    ("many or", json.dumps({name: {"$or": [{f"{n}": [1]} for n in range(11)]} for name in "abc"}), "combinations"),
+    ("many stars", json.dumps({"a": [{"wildcard": "*a" * 101}]}), "too complex"),
+    ("lone surrogate", '{"a": ["\ud800"]}', "not JSON"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "says"), [case[1:] for case in BAD], ids=[case[0] for case in BAD]
+)
+def test_a_bad_pattern_is_refused_with_the_reason(source: str, says: str) -> None:
+    with pytest.raises(InvalidPattern, match=says.replace("|", "|")) as caught:
+        parse_pattern(source)
+    assert caught.value.message.startswith("Event pattern is not valid. Reason: ")
+    assert isinstance(caught.value, InvalidInput)
+
+
+def test_a_deeply_nested_pattern_given_as_bytes_is_refused_before_it_is_read() -> None:
+    with pytest.raises(InvalidPattern):
+        parse_pattern(b'{"a":' * 100_000)
+
+
+# What would run long elsewhere
+
+
+@pytest.mark.parametrize(
+    ("pattern", "event"),
+    [
+        pytest.param(
+            {"f": [{"wildcard": "*a" * 100 + "b"}]}, {"f": "a" * 200_000}, id="many stars"
+        ),
+        pytest.param(
+            {"f": [{"anything-but": {"wildcard": ["*" + "a*" * 90 + "b"]}}, "x"]},
+            {"f": ["a" * 1000] * 200},
+            id="stars over an array",
+        ),
+    ],
+)
+def test_wildcards_do_not_backtrack(pattern: dict[str, Any], event: dict[str, Any]) -> None:
+    compiled = parse_pattern(pattern)
+    began = time.process_time()
+    compiled.matches(event)
+    assert time.process_time() - began < 0.5
+
+
+def test_nested_arrays_are_walked_once() -> None:
+    pattern: dict[str, Any] = {"a": ["x", {"exists": False}]}
+    event: dict[str, Any] = {"a": "y"}
+    for _ in range(60):
+        pattern = {"a": pattern}
+        event = {"a": [event]}
+    began = time.process_time()
+    assert not parse_pattern(pattern).matches(event)
+    assert time.process_time() - began < 0.5
+
+
+def test_an_event_that_is_nested_deeply_is_no_danger() -> None:
+    value: Any = "x"
+    for _ in range(50_000):
+        value = [value]
+    assert parse_pattern({"f": ["x"]}).matches({"f": value})
+    while isinstance(value, list):  # taken apart by hand: releasing it as a whole would recurse
+        value = value.pop()
+
+
+# A second matcher, plain and slow
+
+NAMES = st.sampled_from(["a", "b", "c"])
+TEXTS = st.sampled_from(["", "x", "xy", "yx", "X", "10.0.0.1", "*"])
+SCALARS = st.one_of(
+    TEXTS, st.integers(-3, 3), st.sampled_from([0.5, 1.0, 2.5]), st.booleans(), st.none()
+)
+EVENTS = st.recursive(
+    st.dictionaries(NAMES, SCALARS, max_size=3),
+    lambda inner: st.dictionaries(
+        NAMES,
+        st.one_of(SCALARS, inner, st.lists(st.one_of(SCALARS, inner), max_size=3)),
+        max_size=3,
+    ),
+    max_leaves=12,
+)
+EXPRESSIONS = st.one_of(
+    SCALARS,
+    st.builds(lambda text: {"prefix": text}, TEXTS),
+    st.builds(lambda text: {"suffix": text}, TEXTS),
+    st.builds(lambda text: {"equals-ignore-case": text}, TEXTS),
+    st.builds(lambda text: {"prefix": {"equals-ignore-case": text}}, TEXTS),
+    st.builds(lambda text: {"wildcard": text}, st.sampled_from(["x*", "*y", "*x*", "*", "x*y"])),
+    st.builds(lambda text: {"anything-but": text}, st.one_of(TEXTS, st.integers(-3, 3))),
+    st.builds(lambda texts: {"anything-but": texts}, st.lists(TEXTS, min_size=1, max_size=2)),
+    st.builds(lambda n: {"numeric": [">=", n]}, st.integers(-2, 2)),
+    st.builds(lambda n: {"numeric": [">", n, "<", n + 2]}, st.integers(-2, 2)),
+    st.just({"cidr": "10.0.0.0/8"}),
+    st.just({"exists": True}),
+    st.just({"exists": False}),
+)
+LEAVES = st.lists(EXPRESSIONS, min_size=1, max_size=3)
+PATTERNS = st.recursive(
+    st.dictionaries(NAMES, LEAVES, min_size=1, max_size=2),
+    lambda inner: st.dictionaries(NAMES, st.one_of(LEAVES, inner), min_size=1, max_size=2),
+    max_leaves=6,
+)
+
+
+def same(expected: Any, value: Any) -> bool:
+    if isinstance(expected, bool) or isinstance(value, bool):
+        return expected is value
+    if isinstance(expected, int | float) and isinstance(value, int | float):
+        return expected == value
+    return type(expected) is type(value) and bool(expected == value)
+
+
+def within(value: Any, operand: list[Any]) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if operand[0] == ">=":
+        return bool(value >= operand[1])
+    return bool(operand[1] < value < operand[3])
+
+
+def inside(value: str, network: str) -> bool:
+    try:
+        return ipaddress.ip_address(value) in ipaddress.ip_network(network)
+    except ValueError:
+        return False
+
+
+def holds(expression: Any, value: Any) -> bool:
+    """Whether one value meets one expression."""
+    if not isinstance(expression, dict):
+        return same(expression, value)
+    [(kind, operand)] = expression.items()
+    if kind == "exists":
+        return bool(operand)
+    if kind == "anything-but":
+        texts = operand if isinstance(operand, list) else [operand]
+        return not any(same(each, value) for each in texts)
+    if kind == "numeric":
+        return within(value, operand)
+    if not isinstance(value, str):
+        return False
+    if isinstance(operand, dict):
+        operand, value = operand["equals-ignore-case"].lower(), value.lower()
+    answers: dict[str, bool] = {
+        "prefix": value.startswith(operand),
+        "suffix": value.endswith(operand),
+        "equals-ignore-case": value.lower() == operand.lower(),
+        "wildcard": fnmatch.fnmatchcase(value, operand),
+        "cidr": kind == "cidr" and inside(value, operand),
+    }
+    return answers[kind]
+
+
+def flat(event: Any, path: tuple[str, ...], places: tuple[tuple[int, int], ...]) -> list[Any]:
+    """All values with their paths and, for each array on the way, which element of it they are in."""
+    if isinstance(event, dict):
+        return [
+            found for name, value in event.items() for found in flat(value, (*path, name), places)
+        ]
+    if isinstance(event, list):
+        return [
+            found
+            for number, value in enumerate(event)
+            for found in flat(
+                value,
+                path,
+                (*places, (id(event), number)) if isinstance(value, dict | list) else places,
+            )
+        ]
+    return [(path, event, places)]
+
+
+def paths(pattern: dict[str, Any], path: tuple[str, ...] = ()) -> list[Any]:
+    return [
+        found
+        for name, value in pattern.items()
+        for found in (
+            paths(value, (*path, name)) if isinstance(value, dict) else [((*path, name), value)]
+        )
+    ]
+
+
+def consistent(first: tuple[Any, ...], second: tuple[Any, ...]) -> bool:
+    theirs = dict(second)
+    return all(theirs.get(array, number) == number for array, number in first)
+
+
+def wanted(fields: list[Any], values: list[Any], chosen: list[Any]) -> bool:
+    """Whether values can be chosen for all fields so that no array gives two of its elements."""
+    if not fields:
+        return True
+    (path, expressions), *rest = fields
+    for where, value, places in values:
+        if (
+            where == path
+            and all(consistent(places, other) for other in chosen)
+            and any(holds(each, value) for each in expressions if each != {"exists": False})
+            and wanted(rest, values, [*chosen, places])
+        ):
+            return True
+    return False
+
+
+def without_absence(pattern: dict[str, Any]) -> bool:
+    return all({"exists": False} not in leaf for _, leaf in paths(pattern))
+
+
+@settings(max_examples=400, deadline=None)
+@given(PATTERNS.filter(without_absence), EVENTS)
+def test_it_is_as_a_plain_matcher_has_it(pattern: dict[str, Any], event: dict[str, Any]) -> None:
+    assert parse_pattern(pattern).matches(event) == wanted(paths(pattern), flat(event, (), ()), [])
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    PATTERNS,
+    st.dictionaries(NAMES, st.one_of(SCALARS, st.dictionaries(NAMES, SCALARS)), max_size=3),
+)
+def test_absence_without_arrays_is_as_a_plain_matcher_has_it(
+    pattern: dict[str, Any], event: dict[str, Any]
+) -> None:
+    values = flat(event, (), ())
+
+    def field_holds(path: tuple[str, ...], expressions: list[Any]) -> bool:
+        found = [value for where, value, _ in values if where == path]
+        if not found:
+            return {"exists": False} in expressions
+        return any(holds(each, found[0]) for each in expressions if each != {"exists": False})
+
+    expected = all(field_holds(path, expressions) for path, expressions in paths(pattern))
+    assert parse_pattern(pattern).matches(event) == expected
