@@ -18,6 +18,7 @@ from uvicorn.server import ServerState
 from forerun.aio.tasks import TaskOwner
 
 Scope = dict[str, Any]
+Headers = list[tuple[bytes, bytes]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -35,6 +36,8 @@ class Bounds(NamedTuple):
     body_gap_s: float = 60.0
     keep_alive_s: float = 75.0
     connections: int = 65_536
+    long_body_bytes: int = 0
+    """For requests whose application reads the body piece by piece; see ``HttpServer.long``."""
 
 
 class BodyTooLarge(Exception):
@@ -46,10 +49,21 @@ class BodyTooSlow(Exception):
 
 
 class HttpServer:
-    """Serves one application on any number of sockets until ``close``."""
+    """Serves one application on any number of sockets until ``close``.
 
-    def __init__(self, app: App, *, name: str = "http", bounds: Bounds | None = None) -> None:
+    ``long`` says by its target and headers of a request whose announced body is too long whether it may have ``long_body_bytes``.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        name: str = "http",
+        bounds: Bounds | None = None,
+        long: Callable[[bytes, Headers], bool] | None = None,
+    ) -> None:
         self._bounds = bounds or Bounds()
+        self._long = long
         self._config = Config(
             app,
             http=HttpToolsProtocol,
@@ -74,7 +88,7 @@ class HttpServer:
         """
         loop = asyncio.get_running_loop()
         server = await loop.create_server(
-            lambda: _GuardedProtocol(self._config, self._state, self._bounds, app),
+            lambda: _GuardedProtocol(self._config, self._state, self._bounds, app, self._long),
             sock=sock,
             backlog=BACKLOG,
         )
@@ -155,11 +169,19 @@ class _JoinedWrites:
 class _GuardedProtocol(HttpToolsProtocol):
     """uvicorn's protocol with bounds on what a client may send and how long it may take."""
 
-    def __init__(self, config: Config, state: ServerState, bounds: Bounds, app: App | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        state: ServerState,
+        bounds: Bounds,
+        app: App | None,
+        long: Callable[[bytes, Headers], bool] | None,
+    ) -> None:
         super().__init__(config, state, {})
         if app is not None:
             self.app = cast("Any", app)
         self._bounds = bounds
+        self._long = long
         self._head_since: float | None = self.loop.time()
         self._head_bytes = 0
         self._body_since: float | None = None
@@ -200,12 +222,16 @@ class _GuardedProtocol(HttpToolsProtocol):
             return
         length = next((value for name, value in self.headers if name == b"content-length"), b"0")
         if int(length) > DRAINED * self._bounds.body_bytes:
-            self.refuse(
-                413,
-                "RequestEntityTooLargeException",
-                f"The request body must be at most {self._bounds.body_bytes} bytes.",
-            )
-            return
+            most = self._bounds.body_bytes
+            if self._long is not None and self._long(self.url, self.headers):
+                most = self._bounds.long_body_bytes
+            if int(length) > most:
+                self.refuse(
+                    413,
+                    "RequestEntityTooLargeException",
+                    f"The request body must be at most {most} bytes.",
+                )
+                return
         self._body_since = self.loop.time()
         super().on_headers_complete()
 

@@ -6,7 +6,8 @@ from typing import Protocol
 from forerun.aio import Scope
 from forerun.api.caller import Caller
 from forerun.api.protocol import HttpRequest
-from forerun.api.sigv4 import SecretKey, SignatureError, Verifier
+from forerun.api.sigv2 import Unchecked, is_old_link, verify_old_link
+from forerun.api.sigv4 import Head, SecretKey, SignatureError, Verifier
 
 _CREDENTIAL = re.compile(rb"Credential=([A-Z0-9]{16,128})(?:/|%2F)")
 
@@ -69,13 +70,46 @@ class Authenticator:
                 403,
             )
         request.body = signed.body
-        principal = self._keys.principal(signed.access_key_id, signed.session_token)
+        return self._caller(
+            scope, request, request_id, (signed.access_key_id, signed.session_token)
+        )
+
+    def head(
+        self, scope: Scope, request: HttpRequest, request_id: str
+    ) -> tuple[Caller, Head | Unchecked]:
+        """Who sent a request to S3, of which the head alone was read. Raises ``SignatureError``.
+
+        Of links signed in S3's older way the body is not told about (``Unchecked``).
+        """
+        if is_old_link(request.query):
+            key_id, token = verify_old_link(request, self._keys.secret, self._verifier.now)
+            return self._caller(scope, request, request_id, (key_id, token)), Unchecked()
+        head = self._verifier.verify_head(
+            request.method, request.path, request.query, request.headers
+        )
+        if head.region != self.region:
+            query = head.presigned
+            raise SignatureError(
+                "AuthorizationQueryParametersError" if query else "AuthorizationHeaderMalformed",
+                f"{'Error parsing the X-Amz-Credential parameter' if query else 'The authorization header is malformed'}; "
+                f"the region '{head.region}' is wrong; expecting '{self.region}'",
+                400,
+                {"Region": self.region},
+            )
+        return self._caller(
+            scope, request, request_id, (head.access_key_id, head.session_token)
+        ), head
+
+    def _caller(
+        self, scope: Scope, request: HttpRequest, request_id: str, key: tuple[str, str]
+    ) -> Caller:
+        principal = self._keys.principal(*key)
         client = scope["client"]
         return Caller(
             account=principal.account,
             region=self.region,
             principal_arn=principal.principal_arn,
-            access_key_id=signed.access_key_id,
+            access_key_id=key[0],
             request_id=request_id,
             source_ip=client[0] if client else "",
             user_agent=request.header.get(b"user-agent", b"").decode("latin-1"),

@@ -7,6 +7,7 @@
 """
 
 import hmac
+from collections.abc import Callable
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -44,40 +45,104 @@ class Decoded(NamedTuple):
     trailers: dict[bytes, bytes]
 
 
-def decode(framed: bytes, chain: Chain | None, *, trailers: bool, length: int | None) -> Decoded:
-    """Unframe ``framed``; signatures are checked when a ``chain`` is given.
+class Unframer:
+    """Takes the framing off piece by piece, in constant memory; signatures are checked when a ``chain`` is given.
 
-    ``length`` is the announced length of the body, if any. Raises ``BadChunks`` and ``WrongChunkSignature``.
+    What ``feed`` gives must not be trusted before ``end`` has returned: a chunk's signature is known when it has passed.
+    ``length`` is the announced length of the body, if any. Both raise ``BadChunks`` and ``WrongChunkSignature``.
     """
-    chunks = []
-    position = 0
-    previous = chain.seed if chain else b""
-    while True:
-        line, position = _line(framed, position)
-        size, signature = _head(line)
-        chunk = framed[position : position + size]
-        if len(chunk) != size:
+
+    def __init__(self, chain: Chain | None, *, trailers: bool, length: int | None) -> None:
+        self._chain = chain
+        self._with_trailers = trailers
+        self._length = length
+        self._previous = chain.seed if chain else b""
+        self._held = b""
+        self._at = 0
+        self._left = 0
+        self._size = 0
+        self._signature = b""
+        self._hash = sha256()
+        self._step: Callable[[], bytes | None] = self._read_head
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """What is known of the body by now and was not before."""
+        self._held = self._held[self._at :] + piece
+        self._at = 0
+        found: list[bytes] = []
+        while (out := self._step()) is not None:
+            if out:
+                found.append(out)
+        return found
+
+    def end(self) -> dict[bytes, bytes]:
+        """The trailers by lower-case name; everything was fed."""
+        if self._step != self._keep:
             raise BadChunks("The body ends within a chunk")
-        if chain is not None:
-            wanted = chain.next(
-                b"AWS4-HMAC-SHA256-PAYLOAD",
-                previous,
-                _EMPTY_HASH,
-                sha256(chunk).hexdigest().encode(),
-            )
-            _compare(wanted, signature)
-            previous = wanted
-        if size == 0:
-            break
-        chunks.append(chunk)
-        position += size
-        if framed[position : position + 2] != b"\r\n":
+        if self._length is not None and self._length != self._size:
+            raise BadChunks(f"The body has {self._size} bytes, {self._length} were announced")
+        if not self._with_trailers:
+            return {}
+        return _trailers(self._held, self._at, self._chain, self._previous)
+
+    def _read_head(self) -> bytes | None:
+        end = self._held.find(b"\r\n", self._at, self._at + _MAX_LINE)
+        if end < 0:
+            if len(self._held) - self._at >= _MAX_LINE:
+                raise BadChunks("A line of the chunked body does not end")
+            return None
+        self._left, self._signature = _head(self._held[self._at : end])
+        self._at = end + 2
+        if self._left == 0:
+            self._check()
+            self._step = self._keep
+        else:
+            self._step = self._read_data
+        return b""
+
+    def _read_data(self) -> bytes | None:
+        out = self._held[self._at : self._at + self._left]
+        if not out:
+            return None
+        self._at += len(out)
+        self._left -= len(out)
+        self._size += len(out)
+        if self._chain is not None:
+            self._hash.update(out)
+        if self._left == 0:
+            self._check()
+            self._step = self._read_gap
+        return out
+
+    def _read_gap(self) -> bytes | None:
+        if len(self._held) - self._at < 2:
+            return None
+        if not self._held.startswith(b"\r\n", self._at):
             raise BadChunks("A chunk does not end where its length says")
-        position += 2
-    body = b"".join(chunks)
-    if length is not None and length != len(body):
-        raise BadChunks(f"The body has {len(body)} bytes, {length} were announced")
-    return Decoded(body, _trailers(framed, position, chain, previous) if trailers else {})
+        self._at += 2
+        self._step = self._read_head
+        return b""
+
+    def _keep(self) -> bytes | None:
+        if len(self._held) > _MAX_TRAILERS * _MAX_LINE:
+            raise BadChunks("The trailers are not acceptable")
+        return None
+
+    def _check(self) -> None:
+        if self._chain is None:
+            return
+        digest = self._hash.hexdigest().encode()
+        wanted = self._chain.next(b"AWS4-HMAC-SHA256-PAYLOAD", self._previous, _EMPTY_HASH, digest)
+        _compare(wanted, self._signature)
+        self._previous = wanted
+        self._hash = sha256()
+
+
+def decode(framed: bytes, chain: Chain | None, *, trailers: bool, length: int | None) -> Decoded:
+    """Unframe a whole body; see ``Unframer``."""
+    unframer = Unframer(chain, trailers=trailers, length=length)
+    body = b"".join(unframer.feed(framed))
+    return Decoded(body, unframer.end())
 
 
 def _line(framed: bytes, position: int) -> tuple[bytes, int]:

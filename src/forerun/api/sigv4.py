@@ -25,7 +25,7 @@ from forerun.api.signature_claim import (
     read_claim,
 )
 
-__all__ = ["SecretKey", "SignatureError", "Signed", "Verifier"]
+__all__ = ["Head", "SecretKey", "SignatureError", "Signed", "Verifier", "decoded_length"]
 
 MAX_SKEW_S = 300
 CACHED_KEYS = 4096
@@ -37,6 +37,7 @@ _UNSIGNED_CHUNKS_TRAILER = b"STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 _CHUNKED = frozenset({_SIGNED_CHUNKS, _SIGNED_CHUNKS_TRAILER, _UNSIGNED_CHUNKS_TRAILER})
 
 _DATE = re.compile(rb"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z\Z")
+_HEX64 = re.compile(rb"[0-9a-f]{64}\Z")
 _NEED_NOT_BE_SIGNED = frozenset({b"x-amz-user-agent"})
 _XML_SERVICES = frozenset(
     {"sts", "iam", "s3", "sns", "cloudformation", "sqs", "autoscaling", "monitoring"}
@@ -64,6 +65,36 @@ class Signed(NamedTuple):
     trailers: Mapping[bytes, bytes]
 
 
+class Head(NamedTuple):
+    """A request to S3 whose head is verified and whose body is still to come.
+
+    ``payload`` is what stands for the body in the signature: its SHA-256, ``UNSIGNED``, or the name of a chunked form, whose
+    chunks are then signed with ``chain``.
+    """
+
+    access_key_id: str
+    session_token: str
+    region: str
+    presigned: bool
+    payload: bytes
+    chain: awschunked.Chain
+
+    @property
+    def sha256(self) -> str | None:
+        """The hash that the body must have; ``None`` when the signature names none."""
+        return self.payload.decode() if _HEX64.match(self.payload) else None
+
+    def unframer(self, announced: bytes | None) -> awschunked.Unframer | None:
+        """What takes the framing off the body; ``None`` for a plain one. ``announced``: ``x-amz-decoded-content-length``."""
+        if self.payload not in _CHUNKED:
+            return None
+        return awschunked.Unframer(
+            None if self.payload == _UNSIGNED_CHUNKS_TRAILER else self.chain,
+            trailers=self.payload != _SIGNED_CHUNKS,
+            length=decoded_length(announced),
+        )
+
+
 class Verifier:
     """Verifies requests; keeps derived signing keys (at most ``CACHED_KEYS``, oldest out first).
 
@@ -75,7 +106,7 @@ class Verifier:
         self, lookup: Callable[[str, str], SecretKey | None], now: Callable[[], float]
     ) -> None:
         self._lookup = lookup
-        self._now = now
+        self.now = now
         self._keys: dict[tuple[str, bytes, bytes, bytes], tuple[str, bytes]] = {}
         self._last_date: tuple[bytes | None, float] = (
             None,
@@ -107,23 +138,7 @@ class Verifier:
         key = self._known(claim, service)
         self._in_time(claim, service)
         payload = _payload_hash(claim, service, table, parameters, body, body_sha256)
-        request = b"\n".join(
-            (
-                method.encode(),
-                raw_path if service == "s3" else canonical_path(raw_path),
-                canonical_query(query, presigned=claim.expires is not None),
-                _canonical_headers(claim, service, table),
-                claim.signed_headers,
-                payload,
-            )
-        )
-        to_sign = b"\n".join(
-            (ALGORITHM, claim.date, claim.scope, sha256(request).hexdigest().encode())
-        )
-        signing_key = self._signing_key(claim, key.secret)
-        wanted = hmac.digest(signing_key, to_sign, "sha256").hex().encode()
-        if not hmac.compare_digest(wanted, claim.signature):
-            raise _mismatch(service)
+        signing_key = self._signed(claim, key, table, method, raw_path, query, payload)
         trailers: Mapping[bytes, bytes] = {}
         if payload in _CHUNKED:
             chain = awschunked.Chain(signing_key, claim.date, claim.scope, claim.signature)
@@ -141,6 +156,74 @@ class Verifier:
             trailers,
         )
 
+    def verify_head(
+        self,
+        method: str,
+        raw_path: bytes,
+        query: bytes,
+        headers: Sequence[tuple[bytes, bytes]],
+    ) -> Head:
+        """The verified head of a request to S3, before its body is read. Raises ``SignatureError``.
+
+        The body is what the head was signed for only if it keeps to ``Head.payload``.
+        """
+        table = header_table(headers)
+        parameters = query_parameters(query)
+        claim = read_claim(table, parameters)
+        if claim.service != b"s3":
+            raise _mismatch("s3")
+        key = self._known(claim, "s3")
+        self._in_time(claim, "s3")
+        payload = table.get(b"x-amz-content-sha256", parameters.get(b"X-Amz-Content-Sha256"))
+        if payload is None and claim.expires is not None:
+            payload = UNSIGNED
+        if payload is None:
+            text = "Missing required header for this request: x-amz-content-sha256"
+            raise SignatureError("InvalidRequest", text, 400)
+        if payload != UNSIGNED and payload not in _CHUNKED and not _HEX64.match(payload):
+            text = "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, or a valid sha256 value."
+            raise SignatureError("InvalidArgument", text, 400)
+        signing_key = self._signed(claim, key, table, method, raw_path, query, payload)
+        return Head(
+            claim.access_key_id,
+            (claim.token or b"").decode("latin-1"),
+            claim.region.decode("latin-1"),
+            claim.expires is not None,
+            payload,
+            awschunked.Chain(signing_key, claim.date, claim.scope, claim.signature),
+        )
+
+    def _signed(  # noqa: PLR0913, PLR0917 the parts of a request
+        self,
+        claim: Claim,
+        key: SecretKey,
+        table: Mapping[bytes, bytes],
+        method: str,
+        raw_path: bytes,
+        query: bytes,
+        payload: bytes,
+    ) -> bytes:
+        """The key that the request was signed with. Raises ``SignatureError``."""
+        service = claim.service.decode("latin-1")
+        request = b"\n".join(
+            (
+                method.encode(),
+                raw_path if service == "s3" else canonical_path(raw_path),
+                canonical_query(query, presigned=claim.expires is not None),
+                _canonical_headers(claim, service, table),
+                claim.signed_headers,
+                payload,
+            )
+        )
+        to_sign = b"\n".join(
+            (ALGORITHM, claim.date, claim.scope, sha256(request).hexdigest().encode())
+        )
+        signing_key = self._signing_key(claim, key.secret)
+        wanted = hmac.digest(signing_key, to_sign, "sha256").hex().encode()
+        if not hmac.compare_digest(wanted, claim.signature):
+            raise _mismatch(service)
+        return signing_key
+
     def _known(self, claim: Claim, service: str) -> SecretKey:
         key = self._lookup(claim.access_key_id, (claim.token or b"").decode("latin-1"))
         token = (key.session_token or "").encode() if key is not None else b""
@@ -150,7 +233,7 @@ class Verifier:
             raise SignatureError(
                 code, "The security token included in the request is invalid.", 403
             )
-        if key.expires_at is not None and key.expires_at <= self._now():
+        if key.expires_at is not None and key.expires_at <= self.now():
             code = _named(service, "ExpiredToken", "ExpiredTokenException")
             raise SignatureError(code, "The security token included in the request is expired", 403)
         return key
@@ -158,7 +241,7 @@ class Verifier:
     def _in_time(self, claim: Claim, service: str) -> None:
         if self._last_date[0] != claim.date:
             self._last_date = (claim.date, _seconds(claim.date))
-        now, signed = self._now(), self._last_date[1]
+        now, signed = self.now(), self._last_date[1]
         if claim.date[:8] != claim.day:
             text = f"Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{claim.day.decode('latin-1')}' != '{claim.date[:8].decode()}', from '{claim.date.decode('latin-1')}'."
             raise SignatureError(
@@ -252,20 +335,27 @@ def _payload_hash(
 def _unchunk(
     kind: bytes, chain: awschunked.Chain, table: Mapping[bytes, bytes], body: bytes, service: str
 ) -> awschunked.Decoded:
-    announced = table.get(b"x-amz-decoded-content-length")
-    if announced is not None and not (announced.isdigit() and len(announced) < 16):
-        raise SignatureError("InvalidArgument", "x-amz-decoded-content-length is not a number", 400)
+    announced = decoded_length(table.get(b"x-amz-decoded-content-length"))
     try:
         return awschunked.decode(
             body,
             None if kind == _UNSIGNED_CHUNKS_TRAILER else chain,
             trailers=kind != _SIGNED_CHUNKS,
-            length=None if announced is None else int(announced),
+            length=announced,
         )
     except awschunked.WrongChunkSignature:
         raise _mismatch(service) from None
     except awschunked.BadChunks as error:
         raise SignatureError("IncompleteBody", str(error), 400) from None
+
+
+def decoded_length(announced: bytes | None) -> int | None:
+    """Bytes of a body without its framing, as a header says it. Raises ``SignatureError``."""
+    if announced is None:
+        return None
+    if not (announced.isdigit() and len(announced) < 16):
+        raise SignatureError("InvalidArgument", "x-amz-decoded-content-length is not a number", 400)
+    return int(announced)
 
 
 def _seconds(date: bytes) -> float:

@@ -161,21 +161,23 @@ class Authorizer:
         *,
         resource_policy: ResourcePolicy | None = None,
         context: Context | None = None,
+        owner: str = "",
     ) -> None:
         """Return when ``caller`` may do ``action`` (``lambda:InvokeFunction``) to ``resource`` (an ARN, or ``*``).
 
-        A resource without an account in its ARN belongs to the caller's. ``FREE_ACTIONS`` are always allowed.
-        Raises ``AccessDenied``.
+        A resource without an account in its ARN belongs to ``owner``, or to the caller's. ``FREE_ACTIONS`` are always
+        allowed. Raises ``AccessDenied``.
         """
         rights = self._source.rights(caller.principal_arn)
-        owner = _owner(resource) or caller.account
+        owner = _owner(resource) or owner or caller.account
         if rights.unrestricted and owner == caller.account and resource_policy is None:
             return
         if rights.root and owner == caller.account:
             return
         if action in FREE_ACTIONS:
             return
-        decision = self._decide(caller, rights, action, resource, resource_policy, context)
+        asking = self._asking(caller, rights, action, resource, context)._replace(account=owner)
+        decision = self._decide(rights, asking, resource_policy)
         if not decision.allowed:
             raise AccessDenied(
                 f"User: {caller.principal_arn} is not authorized to perform: {action} on resource: {resource} "
@@ -190,12 +192,15 @@ class Authorizer:
         *,
         resource_policy: ResourcePolicy | None = None,
         context: Context | None = None,
+        owner: str = "",
     ) -> Decision:
         """As ``require``, with the decision as the answer."""
         rights = self._source.rights(caller.principal_arn)
-        if rights.root and (_owner(resource) or caller.account) == caller.account:
+        owner = _owner(resource) or owner or caller.account
+        if rights.root and owner == caller.account:
             return _yes("the caller is the account's root")
-        return self._decide(caller, rights, action, resource, resource_policy, context)
+        asking = self._asking(caller, rights, action, resource, context)._replace(account=owner)
+        return self._decide(rights, asking, resource_policy)
 
     def require_public(
         self,
@@ -274,15 +279,8 @@ class Authorizer:
             )
 
     def _decide(
-        self,
-        caller: Asker,
-        rights: Rights,
-        action: str,
-        resource: str,
-        resource_policy: ResourcePolicy | None,
-        context: Context | None,
+        self, rights: Rights, asking: Asking, resource_policy: ResourcePolicy | None
     ) -> Decision:
-        asking = self._asking(caller, rights, action, resource, context)
         own = (_EVERYTHING,) if rights.root else rights.policies
         return evaluate(asking, own, self._policy(resource_policy))
 
