@@ -193,6 +193,18 @@ class Admission:
         entry = self._accounts.get(account)
         return self._default if entry is None else max(0, entry.limit - entry.reserved)
 
+    def free(self, account: str, function: str, reserved: int | None = None) -> int:
+        """How many more calls of a function would be admitted now, beside those that run; never negative."""
+        entry = self._accounts.get(account)
+        called = entry.functions.get(function) if entry is not None else None
+        running = called.running if called is not None else 0
+        if reserved is not None:
+            return max(0, reserved - running)
+        if entry is None:
+            return self._default
+        own = max(0, called.provisioned - running) if called is not None else 0
+        return own + max(0, entry.limit - entry.reserved - entry.shared)
+
     def running(self, account: str, function: str | None = None) -> int:
         """How many calls of the account, or of one of its functions, run now."""
         entry = self._accounts.get(account)

@@ -40,6 +40,21 @@ def test_reserved_functions_keep_to_their_reservation() -> None:
     assert refusal(admission, "r", 2) is None
 
 
+@pytest.mark.parametrize("reserved", [None, 0, 2])
+def test_as_many_are_admitted_as_are_said_to_be_free(reserved: int | None) -> None:
+    admission = Admission(6)
+    admission.reserve("acc", "other", 2)
+    admission.provision("acc", "f", 1)
+    admission.reserve("acc", "f", reserved)
+    free = admission.free("acc", "f", reserved)
+    assert free == (4 if reserved is None else reserved)
+    for left in range(free, 0, -1):
+        assert admission.free("acc", "f", reserved) == left
+        admission.admit("acc", "f", reserved)
+    assert admission.free("acc", "f", reserved) == 0
+    assert refusal(admission, "f", reserved) is not None
+
+
 def test_a_reservation_of_nothing_refuses_always() -> None:
     assert refusal(Admission(), "r", 0) == RESERVED
 
@@ -130,6 +145,7 @@ class AdmissionMachine(RuleBasedStateMachine):
                 self.limit - self.own() - shared,
                 self.provisioned[name] - self.running.count(name),
             )
+        assert (self.admission.free("acc", name, reserved) > 0) == (free > 0)
         if free <= 0:
             with pytest.raises(Throttled) as caught:
                 self.admission.admit("acc", name, reserved)
