@@ -11,8 +11,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, NamedTuple
 
-import msgspec
-
+from forerun.prediction.pairs import Pair, Pairs
 from forerun.prediction.policy import F
 
 # Ticks between two onsets that are looked at as a pair.
@@ -35,79 +34,29 @@ class Lead(NamedTuple):
     leader: Hashable
 
 
-class Pair(msgspec.Struct, array_like=True, gc=False):
-    """A leader as its follower knows it: how often it led, lag and spread in ticks, calls of the follower for each of its own.
+class _Watched(Pairs[F]):
+    """One function: its leaders, its followers, and how often it is called of late."""
 
-    ``leads`` and ``follows`` count the onsets of both since the pair is watched; ``strays`` those at another lag.
-    """
-
-    n: int = 0
-    lag: float = 0.0
-    spread: float = 0.0
-    gain: float = 1.0
-    leads: int = 0
-    follows: int = 0
-    strays: int = 0
-
-    @property
-    def correlation(self) -> float:
-        """From 0 to 1."""
-        both = self.leads * self.follows
-        return min(1.0, self.n / math.sqrt(both)) if both else 0.0
-
-    @property
-    def slack(self) -> float:
-        """Ticks around the lag in which the follower is to be expected."""
-        return max(1.0, 2.0 * self.spread)
-
-    def followed(self, lag: int, gain: float) -> None:
-        """Another onset of the follower came ``lag`` ticks after the leader's."""
-        off = lag - self.lag
-        if self.n and abs(off) > max(2.0, 3.0 * self.spread, 0.25 * self.lag):
-            self.strays += 1
-            if self.strays > self.n:
-                self.n, self.lag, self.spread, self.gain, self.strays = 1, lag, 0.0, gain, 0
-            return
-        self.n += 1
-        share = max(1.0 / self.n, 0.1)
-        self.lag += off * share
-        self.spread += (abs(lag - self.lag) - self.spread) * share
-        self.gain += (gain - self.gain) * share
-
-
-class _Watched(Generic[F]):
-    """One function; most have neither leaders nor followers and share the empty ones."""
-
-    __slots__ = ("followers", "leaders", "level", "onset", "peak", "pending", "tick")
+    __slots__ = ("followers", "level", "onset", "peak", "pending", "tick")
 
     def __init__(self) -> None:
+        super().__init__()
         self.level = 0.0
         self.tick = 0
         self.onset = -REACH
         self.peak = 0
-        self.leaders: dict[F, Pair] | None = None
-        self.followers: list[F] | None = None
+        self.followers: tuple[F, ...] = ()
         self.pending: tuple[Lead, ...] = ()
-
-    def led_by(self, leader: F, pair: Pair) -> Pair:
-        """Take note of a leader."""
-        if self.leaders is None:
-            self.leaders = {}
-        self.leaders[leader] = pair
-        return pair
 
     def leads(self, follower: F) -> None:
         """Take note of a follower."""
-        if self.followers is None:
-            self.followers = []
         if follower not in self.followers:
-            self.followers.append(follower)
+            self.followers += (follower,)
 
     def alone(self, follower: F) -> None:
         """It has one follower less."""
-        if self.followers is not None and follower in self.followers:
-            self.followers.remove(follower)
-            self.followers = self.followers or None
+        if follower in self.followers:
+            self.followers = tuple(each for each in self.followers if each != follower)
 
 
 class Leaders(Generic[F]):
@@ -150,7 +99,7 @@ class Leaders(Generic[F]):
     def of(self, function: F) -> dict[F, Pair]:
         """Those that may lead it, believed or not."""
         watched = self._functions.get(function)
-        return {} if watched is None else watched.leaders or {}
+        return {} if watched is None else dict(watched.pairs())
 
     def believed(self, pair: Pair) -> bool:
         """Whether it is acted upon."""
@@ -160,7 +109,7 @@ class Leaders(Generic[F]):
         """Take up what was known."""
         watched = self._functions.setdefault(function, _Watched())
         for leader, pair in pairs:
-            watched.led_by(leader, pair)
+            watched.keep(leader, pair)
             self._functions.setdefault(leader, _Watched()).leads(function)
 
     def forget(self, function: F) -> None:
@@ -168,20 +117,20 @@ class Leaders(Generic[F]):
         watched = self._functions.pop(function, None)
         if watched is None:
             return
-        for leader in watched.leaders or ():
+        for leader, _ in watched.pairs():
             self._functions[leader].alone(function)
-        for follower in watched.followers or ():
-            (self._functions[follower].leaders or {}).pop(function, None)
+        for follower in watched.followers:
+            self._functions[follower].drop(function)
 
     def _follow(self, function: F, watched: "_Watched[F]", tick: int) -> None:
         """Whose onsets came before this one."""
-        known = watched.leaders or {}
+        known = dict(watched.pairs())
         for leader, pair in tuple(known.items()):
             pair.follows += 1
             if pair.follows > FEWEST_PAIRS and 4 * pair.n < pair.follows:
                 # It came before by chance, and now and then.
                 del known[leader]
-                self._functions[leader].alone(function)
+                self._part(function, watched, leader)
         recent = self._recent.setdefault(self._group(function), deque(maxlen=RECENT_ONSETS))
         seen: set[F] = {function}
         for at, leader in reversed(recent):
@@ -191,32 +140,43 @@ class Leaders(Generic[F]):
             if at == tick or leader in seen or other is None:
                 continue
             seen.add(leader)
-            found = known.get(leader) or self._candidate(function, watched, leader)
+            found = known.get(leader) or self._candidate(function, watched, leader, known)
             if found is not None:
                 found.followed(tick - at, watched.peak / max(1, other.peak))
+        for leader, pair in known.items():
+            watched.keep(leader, pair)
         recent.append((tick, function))
 
-    def _candidate(self, function: F, watched: "_Watched[F]", leader: F) -> Pair | None:
+    def _part(self, function: F, watched: "_Watched[F]", leader: F) -> None:
+        watched.drop(leader)
+        self._functions[leader].alone(function)
+
+    def _candidate(
+        self, function: F, watched: "_Watched[F]", leader: F, known: dict[F, Pair]
+    ) -> Pair | None:
         """Watch another pair, in place of the one that is correlated least if there are many; ``None`` if all are good."""
-        known = watched.leaders or {}
         if len(known) >= CANDIDATES:
             least = min(known, key=lambda each: known[each].correlation)
             if known[least].correlation >= self._threshold:
                 return None
             del known[least]
-            self._functions[least].alone(function)
+            self._part(function, watched, least)
         self._functions[leader].leads(function)
-        return watched.led_by(leader, Pair(leads=1, follows=1))
+        pair = known[leader] = Pair(leads=1, follows=1)
+        return pair
 
     def _lead(self, function: F, watched: "_Watched[F]", tick: int) -> list[F]:
         """Whom this onset leads."""
         led: list[F] = []
-        for follower in watched.followers or ():
+        for follower in watched.followers:
             other = self._functions[follower]
-            pair = (other.leaders or {})[function]
+            pair = other.pair(function)
+            if pair is None:
+                continue
             believed = self.believed(pair)
             probability = (pair.n + 1) / (pair.leads + 2)
             pair.leads += 1
+            other.keep(function, pair)
             if not believed:
                 continue
             at = tick + pair.lag

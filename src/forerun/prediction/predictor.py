@@ -15,7 +15,8 @@ from forerun.model import Expectation, Reason
 from forerun.prediction.calendar import Calendar
 from forerun.prediction.expectations import disjoint
 from forerun.prediction.forecast import Forecast, Habits, LeaderView
-from forerun.prediction.leaders import Leaders, Pair
+from forerun.prediction.leaders import Leaders
+from forerun.prediction.pairs import Pair
 from forerun.prediction.policy import Cost, F
 from forerun.prediction.wait import HORIZON, Packed, Wait
 from forerun.prediction.waits import Chance, Waits
@@ -96,10 +97,11 @@ class Predictor(Generic[F]):
         minute = int(at // self._minutes.tick_s)
         if known is None:
             known = self._functions[function] = self._begin(function, at)
-            known.burst, news = float(count), True
+            known.burst, news = float(count) if count > 1 else 1.0, True
         else:
             fading = FADING * known.burst + (1 - FADING) * count
-            known.burst = max(float(count), fading)
+            # Most have one call at a time: they share one number.
+            known.burst = max(float(count), fading) if fading > 1.0 else 1.0
             news = self._minutes.observe(known.minutes, minute)
             if self._seconds is not None and known.seconds is not None:
                 tick = int(at // self._seconds.tick_s)
