@@ -29,6 +29,7 @@ from forerun.errors import (
     Throttled,
     Unsupported,
 )
+from forerun.sources.schedules import QuotaExceeded as SchedulesExceeded
 
 
 class AwsError(NamedTuple):
@@ -123,12 +124,26 @@ _AUTOSCALING: dict[type[ForerunError], tuple[str, int]] = {
     ForerunError: ("InternalServiceException", 500),
 }
 
+_SCHEDULER: dict[type[ForerunError], tuple[str, int]] = {
+    InvalidInput: ("ValidationException", 400),
+    Unsupported: ("ValidationException", 400),
+    NotFound: ("ResourceNotFoundException", 404),
+    AlreadyExists: ("ConflictException", 409),
+    Conflict: ("ConflictException", 409),
+    SchedulesExceeded: ("ServiceQuotaExceededException", 402),
+    ExpiredCredentials: ("ExpiredTokenException", 403),
+    AccessDenied: ("AccessDeniedException", 403),
+    Throttled: ("ThrottlingException", 429),
+    ForerunError: ("InternalServerException", 500),
+}
+
 TABLE: dict[str, Mapping[type[ForerunError], tuple[str, int]]] = {
     "application-autoscaling": _AUTOSCALING,
     "lambda": _LAMBDA,
     "iam": _IAM,
     "sts": _STS,
     "logs": _LOGS,
+    "scheduler": _SCHEDULER,
     "xray": _XRAY,
     # The platform's own pages under /forerun/ speak as the Lambda API does.
     "forerun": _LAMBDA,

@@ -30,6 +30,17 @@ def _logs(caller: Caller, request: Any) -> str:
     return f"arn:aws:logs:{caller.region}:{caller.account}:log-group:{name}:{rest}"
 
 
+def _scheduler(caller: Caller, request: Any) -> str:
+    # Lists name no resource; requests about groups know no group beside the name.
+    name = getattr(request, "Name", None)
+    if name is None:
+        return getattr(request, "ResourceArn", None) or "*"
+    place = f"arn:aws:scheduler:{caller.region}:{caller.account}"
+    if not hasattr(request, "GroupName"):
+        return f"{place}:schedule-group/{name}"
+    return f"{place}:schedule/{getattr(request, 'GroupName', None) or 'default'}/{name}"
+
+
 def _sts(_caller: Caller, request: Any) -> str:
     return getattr(request, "RoleArn", None) or "*"
 
@@ -65,5 +76,6 @@ _BY_SERVICE: Mapping[str, Callable[[Caller, Any], str]] = {
     "lambda": _lambda,
     "iam": _iam,
     "logs": _logs,
+    "scheduler": _scheduler,
     "sts": _sts,
 }
