@@ -34,6 +34,7 @@ class Services(NamedTuple):
 
     estate: Estate
     identities: Identities
+    principals: Principals
     authorizer: Authorizer
     logs: LogService
     packages: PackageLinks
@@ -82,4 +83,4 @@ def make_services(
         "logs": LogRoutes(logs, LogReader(state.logs)).routes(),
         "xray": XRayRoutes(state.traces, keep, clock).routes(),
     }
-    return Services(estate, identities, authorizer, logs, packages, operations)
+    return Services(estate, identities, principals, authorizer, logs, packages, operations)

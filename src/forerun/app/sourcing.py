@@ -1,54 +1,13 @@
-"""The sources of events, and what brings what they send to its targets: each a part that is made over the same ground."""
+"""All sources of events, and what brings what they send to its targets: made over one ground, started, closed."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-import msgspec
-
-from forerun.aio import Clock
 from forerun.api.application import Handler
 from forerun.api.platform import Command, Route
-from forerun.app.services import Services
-from forerun.app.state import State
-from forerun.control.asynchronous import EventInvoker
-from forerun.control.invoke import Invoker
-from forerun.control.monitoring import Monitor
-from forerun.events import Bus
-from forerun.settings import Settings
-from forerun.sources import Pollable, Shelf, Sink
-
-
-class Ground(msgspec.Struct, frozen=True, kw_only=True):
-    """What every part stands on. ``base_url`` is where clients reach the server."""
-
-    settings: Settings
-    state: State
-    clock: Clock
-    base_url: str
-    services: Services
-    invoker: Invoker
-    events: EventInvoker
-    monitor: Monitor
-    bus: Bus
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """What one source, or one consumer of them, adds to the platform.
-
-    ``operations`` of AWS's services by service and name, ``routes`` and ``commands`` below ``/forerun/``; ``sinks``,
-    ``pollables`` and ``shelves`` for those that deliver. ``start`` runs when all parts are made, in their order,
-    ``close`` in the reverse one.
-    """
-
-    operations: Mapping[str, Mapping[str, Handler]] = {}
-    routes: Mapping[str, Route] = {}
-    commands: Mapping[str, Command] = {}
-    sinks: Sequence[Sink] = ()
-    pollables: Sequence[Pollable] = ()
-    shelves: Sequence[Shelf] = ()
-    start: Callable[[], Awaitable[None]] | None = None
-    close: Callable[[], Awaitable[None]] | None = None
+from forerun.app.delivery import make_delivery
+from forerun.app.ground import Ground, Part
 
 
 class Sourcing:
@@ -86,10 +45,11 @@ class Sourcing:
 
 
 def make_sourcing(ground: Ground) -> Sourcing:
-    """Make every part. Sources come first, then those that deliver, which are told of all of them."""
-    del ground
+    """Make every part. Sources come first, each over the ``ground`` and with the outbox that takes what it sends."""
+    delivery = make_delivery(ground)
     sources: list[Part] = []
-    return Sourcing(sources)
+    delivery.connect(sources)
+    return Sourcing([*sources, delivery.part])
 
 
 def _merged(maps: Any) -> dict[str, Any]:

@@ -23,11 +23,12 @@ from forerun.app.capacity import keep_ready
 from forerun.app.console import Sources, make_console
 from forerun.app.credentials import write_credentials
 from forerun.app.eventing import make_events
+from forerun.app.ground import Ground
 from forerun.app.hosting import sandboxes_of, shown
 from forerun.app.machine import make_sandboxes, nursery_of
 from forerun.app.maintenance import Maintenance
 from forerun.app.services import Services, make_services
-from forerun.app.sourcing import Ground, Sourcing, make_sourcing
+from forerun.app.sourcing import Sourcing, make_sourcing
 from forerun.app.state import State, open_state
 from forerun.app.watching import Watching
 from forerun.app.zygote_view import ZygoteView

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -100,6 +100,16 @@ class EventInvoker:
         if patience_s:
             self._deferring.notice()
 
+    async def enqueue(self, events: Sequence[QueuedEvent]) -> None:
+        """Return when all of them are on disk; an id that is queued already changes nothing.
+
+        Raises ``Throttled`` when the queue is full, ``StorageFailed``.
+        """
+        await self._queue.put(*events)
+        self._wake.set()
+        if any(event.latest_start for event in events):
+            self._deferring.notice()
+
     def deferrable(self) -> dict[str, object]:
         """How many deferrable events wait and run, and what holds those that wait."""
         return self._deferring.status()
@@ -136,9 +146,10 @@ class EventInvoker:
             self._begin(await self._deferring.take())
 
     def _begin(self, events: list[QueuedEvent]) -> None:
+        dequeued = self._clock.now()
         for event in events:
             self._running.add(event.id)
-            self._owner.spawn(self._attempt(event), name=f"event-{event.id}")
+            self._owner.spawn(self._attempt(event, dequeued), name=f"event-{event.id}")
 
     @property
     def _ordinary(self) -> int:
@@ -182,7 +193,7 @@ class EventInvoker:
         await self._queue.retry(event.id, at=self._clock.now() + delay_s, attempt=attempt)
         self._release(event)
 
-    async def _attempt(self, event: QueuedEvent) -> None:
+    async def _attempt(self, event: QueuedEvent, dequeued: float) -> None:
         try:
             try:
                 resolved = await self._registry.resolve(
@@ -191,7 +202,7 @@ class EventInvoker:
             except NotFound as error:
                 self._give_up(event, "ResourceNotFound", error.message)
                 return
-            await self._run_once(event, resolved, resolved.event_config or EventInvokeConfig())
+            await self._run_once(event, resolved, dequeued)
         except ForerunError as error:
             log.warning("event %s: %s; it will be tried again", event.id, error.message)
             await self._again(
@@ -201,8 +212,9 @@ class EventInvoker:
             )
 
     async def _run_once(
-        self, event: QueuedEvent, resolved: Resolved, config: EventInvokeConfig
+        self, event: QueuedEvent, resolved: Resolved, dequeued: float
     ) -> None:
+        config = resolved.event_config or EventInvokeConfig()
         if self._clock.now() - event.accepted_at > config.max_age_s:
             await self._report(event, resolved, config, None, "EventAgeExceeded")
             self._give_up(event, "EventAgeExceeded", "it is too old", status="expired")
@@ -222,6 +234,8 @@ class EventInvoker:
                     origin=event.origin,
                     attempt=event.attempt,
                     deferred_s=waited_s if event.latest_start else 0.0,
+                    source=event.source,
+                    dequeued=dequeued,
                 ),
                 settlement.stored,
             )

@@ -44,8 +44,9 @@ _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Invocation(msgspec.Struct, kw_only=True):
-    """What a caller asks for. ``received`` is epoch seconds; ``sink`` takes a streamed response; ``deferred_s`` is how many
-    seconds a deferrable event has waited.
+    """What a caller asks for. ``sink`` takes a streamed response; ``deferred_s`` is how many seconds a deferrable event has
+    waited. ``source`` is the ARN of what sent the event that it is for, empty for calls; ``dequeued`` is when that was taken
+    from its queue or source, 0.0 for calls. Times are epoch seconds.
     """
 
     request_id: str
@@ -57,6 +58,8 @@ class Invocation(msgspec.Struct, kw_only=True):
     attempt: int = 1
     sink: ResponseSink | None = None
     deferred_s: float = 0.0
+    source: str = ""
+    dequeued: float = 0.0
 
 
 class Reply(msgspec.Struct, kw_only=True):
@@ -110,7 +113,7 @@ class Invoker:
         Raises ``Throttled`` when concurrency or memory lacks, ``SandboxError`` when no sandbox could be made.
         """
         function = resolved.function
-        timings = Timings(received=invocation.received)
+        timings = Timings(received=invocation.received, dequeued=invocation.dequeued)
         now = self._clock.now()
         context = self._monitor.begin(function, invocation.origin, now)
         record = InvocationRecord(
@@ -126,6 +129,7 @@ class Invoker:
             trace_id=unsigned(context.header),
             timings=timings,
             deferred_s=invocation.deferred_s,
+            source=invocation.source,
         )
         try:
             with self._admission.admit(function.account, function.name, resolved.reserved):

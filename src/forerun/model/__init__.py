@@ -23,6 +23,7 @@ from forerun.model.functions import (
     FunctionVersion,
     LoggingConfig,
 )
+from forerun.model.lineage import RECURSION_LIMIT, extended, occurrences
 from forerun.model.messages import DeadLetter, Message, RetryPolicy
 from forerun.model.names import Arn, function_arn, layer_arn, parse_function_ref
 from forerun.model.traces import (
@@ -38,6 +39,7 @@ from forerun.model.traces import (
 )
 
 __all__ = [
+    "RECURSION_LIMIT",
     "WITH_SDK",
     "Arn",
     "Attribute",
@@ -74,7 +76,9 @@ __all__ = [
     "Timings",
     "TraceContext",
     "distinct_spans",
+    "extended",
     "function_arn",
     "layer_arn",
+    "occurrences",
     "parse_function_ref",
 ]

@@ -197,6 +197,7 @@ class InvocationRecord(msgspec.Struct, kw_only=True):
     wait for one, else empty. ``cause`` says what that expectation was drawn from: the request id of the execution that was
     likely to call it, or a reason in words. ``idle_mb_s`` is what sandboxes of this version have cost without working since
     the invocation before, in MB times seconds. ``deferred_s`` is how many seconds a deferrable event waited for a quiet moment.
+    ``source`` is the ARN of what sent the event, empty for calls.
     """
 
     request_id: str
@@ -225,3 +226,4 @@ class InvocationRecord(msgspec.Struct, kw_only=True):
     cause: str = ""
     idle_mb_s: float = 0.0
     deferred_s: float = 0.0
+    source: str = ""

@@ -26,7 +26,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     caused it and is set only when that was verified; then ``account`` is the execution's, ``depth`` its distance from
     the root and ``weight`` its weight (see ``TraceContext``). ``tracestate`` and ``baggage`` are the W3C headers, to be
     passed on, without the platform's own part. ``sampled``: the caller's tracing wants this trace; ``w3c``: the caller
-    spoke W3C Trace Context.
+    spoke W3C Trace Context. ``lineage`` counts the functions whose executions led to it, see ``model.lineage``.
     """
 
     trace_id: str = ""
@@ -40,6 +40,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     baggage: str = ""
     sampled: bool = False
     w3c: bool = False
+    lineage: str = ""
 
 
 class TraceContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +48,7 @@ class TraceContext(msgspec.Struct, frozen=True, kw_only=True):
 
     ``weight`` says whether it is monitored, and for how many executions it stands: 0 for not monitored, else one in
     ``weight`` was chosen. ``header`` is the ``X-Amzn-Trace-Id`` that the function is given; of a monitored execution it
-    carries the platform's signature.
+    carries the platform's signature. ``account`` and ``function`` are whose execution it is.
     """
 
     trace_id: str
@@ -56,6 +57,8 @@ class TraceContext(msgspec.Struct, frozen=True, kw_only=True):
     header: str
     weight: int = 0
     depth: int = 0
+    account: str = ""
+    function: str = ""
 
     @property
     def monitored(self) -> bool:

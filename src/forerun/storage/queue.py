@@ -18,13 +18,13 @@ import msgspec
 
 from forerun.errors import ForerunError, Throttled
 from forerun.model import Origin
-from forerun.storage.db import Db, Row, Statement
+from forerun.storage.db import Db, Row, Statement, in_batches
 
 _COLUMNS: Final = """id, account, name, qualifier, payload, client_context, origin, headers, accepted_at, attempt,
-refusals, due_at, latest_start"""
+refusals, due_at, latest_start, source, memory_mb, timeout_s"""
 _PUT = (
-    "INSERT INTO event_queue (" + _COLUMNS + ", owner, bytes) "
-    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, '', $14) ON CONFLICT (id) DO NOTHING RETURNING id"
+    "INSERT INTO event_queue (" + _COLUMNS + ", bytes, owner) "
+    "VALUES {values} ON CONFLICT (id) DO NOTHING RETURNING id, account, latest_start, bytes"
 )
 _CLAIM = (
     "UPDATE event_queue SET owner = $1, due_at = $2 "  # noqa: S608 literals
@@ -65,7 +65,8 @@ class QueuedEvent(msgspec.Struct, kw_only=True):
     """One accepted invocation. Times are epoch seconds; ``attempt`` counts from 1.
 
     ``refusals`` counts the retries since the last attempt that ran: those that kept the attempt's number. ``latest_start``
-    is 0 for what is not deferrable, or was tried.
+    is 0 for what is not deferrable, or was tried. ``source`` is the ARN of what sent it, empty for invocations. ``memory_mb``
+    and ``timeout_s`` are used instead of the function's own, where they are not 0.
     """
 
     id: str
@@ -81,6 +82,9 @@ class QueuedEvent(msgspec.Struct, kw_only=True):
     refusals: int = 0
     due_at: float = 0.0
     latest_start: float = 0.0
+    source: str = ""
+    memory_mb: int = 0
+    timeout_s: int = 0
 
     @property
     def size(self) -> int:
@@ -126,31 +130,33 @@ class EventQueue:
         self._deferred = Counter(dict(await self._db.fetch(_DEFERRED)))
         return len(freed)
 
-    async def put(self, event: QueuedEvent) -> None:
-        """Return when ``event`` is on disk; due at ``due_at``. Putting an id that is queued already changes nothing.
+    async def put(self, *events: QueuedEvent) -> None:
+        """Return when all are on disk, in one transaction; due at ``due_at``. An id that is queued already changes nothing.
 
-        Raises ``Throttled`` when the queue is full, ``StorageFailed`` when the disk does not take it.
+        Raises ``Throttled`` when the queue has no room for them, ``StorageFailed`` when the disk does not take them.
         """
-        size = event.size
-        if self._events + 1 > self._max_events or self._bytes + size > self._max_bytes:
+        size = sum(event.size for event in events)
+        if self._events + len(events) > self._max_events or self._bytes + size > self._max_bytes:
             raise Throttled(
                 f"The queue of asynchronous invocations is full ({self._events} events, {self._bytes} bytes); "
                 "try again later",
                 reason="ConcurrentInvocationLimitExceeded",
                 retry_after_s=5.0,
             )
-        self._count(1, size)
-        self._defer(event.account, event.latest_start, 1)
+        self._count_all(events, size, 1)
+        rows = [(*_values(event), event.size, "") for event in events]
         try:
-            (rows,) = await self._db.write(Statement(_PUT, (*_values(event), size)))
+            written = await self._db.write(*in_batches(_PUT, rows))
         except ForerunError:
-            self._count(-1, -size)
-            self._defer(event.account, event.latest_start, -1)
+            self._count_all(events, size, -1)
             raise
-        # A cancelled caller's event is counted: the database writes it all the same.
-        if not rows:
-            self._count(-1, -size)
-            self._defer(event.account, event.latest_start, -1)
+        # A cancelled caller's events are counted: the database writes them all the same.
+        new = [row for each in written for row in each]
+        if len(new) < len(events):
+            self._count_all(events, size, -1)
+            self._count(len(new), sum(bytes_ for _, _, _, bytes_ in new))
+            for _, account, latest_start, _ in new:
+                self._defer(account, latest_start, 1)
 
     async def claim(self, limit: int, *, now: float, lease_s: float) -> list[QueuedEvent]:
         """Take at most ``limit`` events that are due, earliest first, for ``lease_s`` seconds.
@@ -233,6 +239,11 @@ class EventQueue:
         self._events += events
         self._bytes += size
 
+    def _count_all(self, events: Sequence[QueuedEvent], size: int, sign: int) -> None:
+        self._count(sign * len(events), sign * size)
+        for event in events:
+            self._defer(event.account, event.latest_start, sign)
+
     def _defer(self, account: str, latest_start: float, change: int) -> None:
         if latest_start > 0:
             self._deferred[account] += change
@@ -255,6 +266,9 @@ def _values(event: QueuedEvent) -> Row:
         event.refusals,
         event.due_at or event.accepted_at,
         event.latest_start,
+        event.source,
+        event.memory_mb,
+        event.timeout_s,
     )
 
 
@@ -273,4 +287,7 @@ def _event(row: Row) -> QueuedEvent:
         refusals=row[10],
         due_at=row[11],
         latest_start=row[12],
+        source=row[13],
+        memory_mb=row[14],
+        timeout_s=row[15],
     )

@@ -1,0 +1,49 @@
+"""What a source of events stands on, and what it adds: the form that every part of the platform's eventing has."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import msgspec
+
+from forerun.aio import Clock
+from forerun.api.application import Handler
+from forerun.api.platform import Command, Route
+from forerun.app.services import Services
+from forerun.app.state import State
+from forerun.control.asynchronous import EventInvoker
+from forerun.control.invoke import Invoker
+from forerun.control.monitoring import Monitor
+from forerun.events import Bus
+from forerun.settings import Settings
+from forerun.sources import Pollable, Shelf, Sink
+
+
+class Ground(msgspec.Struct, frozen=True, kw_only=True):
+    """What every part stands on. ``base_url`` is where clients reach the server."""
+
+    settings: Settings
+    state: State
+    clock: Clock
+    base_url: str
+    services: Services
+    invoker: Invoker
+    events: EventInvoker
+    monitor: Monitor
+    bus: Bus
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """What one source, or one consumer of them, adds to the platform.
+
+    ``operations`` of AWS's services by service and name, ``routes`` and ``commands`` below ``/forerun/``; ``sinks``,
+    ``pollables`` and ``shelves`` for those that deliver. ``start`` runs when all parts are made, in their order,
+    ``close`` in the reverse one.
+    """
+
+    operations: Mapping[str, Mapping[str, Handler]] = {}
+    routes: Mapping[str, Route] = {}
+    commands: Mapping[str, Command] = {}
+    sinks: Sequence[Sink] = ()
+    pollables: Sequence[Pollable] = ()
+    shelves: Sequence[Shelf] = ()
+    start: Callable[[], Awaitable[None]] | None = None
+    close: Callable[[], Awaitable[None]] | None = None
