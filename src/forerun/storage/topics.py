@@ -11,6 +11,8 @@ from forerun.storage.sealing import Sealer, SigningPair, make_signing_pair
 
 _PURPOSE = "topics"
 _SWEPT = 1000
+# As AWS: a token to confirm with is good for so long.
+CONFIRMED_WITHIN_S = 3 * 86_400.0
 
 
 class Topic(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +35,8 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     """Who gets what is published to a topic. ``account`` and ``topic`` name the topic, ``owner`` is who subscribed.
 
-    ``attributes`` are those that were set, under AWS's names. ``pending``: its endpoint has not confirmed it yet.
+    ``attributes`` are those that were set, under AWS's names. ``pending``: its endpoint has not confirmed it yet, since
+    ``created``. ``guarded``: a link does not end it.
     """
 
     account: str
@@ -48,6 +51,11 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     authenticated: bool = True
     guarded: bool = False
     created: float = 0.0
+
+    @property
+    def expires(self) -> float | None:
+        """When it is forgotten unless it is confirmed; ``None`` when it is."""
+        return self.created + CONFIRMED_WITHIN_S if self.pending else None
 
 
 class Taken(NamedTuple):
@@ -129,7 +137,7 @@ class TopicStore:
         each = subscription
         await self._db.write(
             Statement(
-                "INSERT INTO subscriptions VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                "INSERT INTO subscriptions VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
                 (
                     each.account,
                     each.topic,
@@ -138,6 +146,7 @@ class TopicStore:
                     each.protocol,
                     each.endpoint,
                     msgspec.json.encode(each),
+                    each.expires,
                 ),
             )
         )
@@ -147,8 +156,8 @@ class TopicStore:
         each = subscription
         await self._db.write(
             Statement(
-                "UPDATE subscriptions SET config = $1 WHERE account = $2 AND topic = $3 AND id = $4",
-                (msgspec.json.encode(each), each.account, each.topic, each.id),
+                "UPDATE subscriptions SET config = $1, expires = $2 WHERE account = $3 AND topic = $4 AND id = $5",
+                (msgspec.json.encode(each), each.expires, each.account, each.topic, each.id),
                 1,
             )
         )
@@ -161,6 +170,31 @@ class TopicStore:
                 (account, topic, subscription),
             )
         )
+
+    async def subscription(
+        self, account: str, topic: str, subscription: str
+    ) -> Subscription | None:
+        """One of them."""
+        rows = await self._db.fetch(
+            "SELECT config FROM subscriptions WHERE account = $1 AND topic = $2 AND id = $3",
+            account,
+            topic,
+            subscription,
+        )
+        return _SUBSCRIPTION.decode(rows[0][0]) if rows else None
+
+    async def by_endpoint(
+        self, account: str, topic: str, protocol: str, endpoint: str
+    ) -> Subscription | None:
+        """The one of an endpoint."""
+        rows = await self._db.fetch(
+            "SELECT config FROM subscriptions WHERE account = $1 AND topic = $2 AND protocol = $3 AND endpoint = $4",
+            account,
+            topic,
+            protocol,
+            endpoint,
+        )
+        return _SUBSCRIPTION.decode(rows[0][0]) if rows else None
 
     async def subscriptions(self, account: str, topic: str) -> list[Subscription]:
         """All of one topic, in the order of their ids."""
@@ -227,9 +261,12 @@ class TopicStore:
             durable=False,
         )
 
-    async def sweep(self, now: float) -> None:
-        """Forget what FIFO topics need not know any more, some at a time."""
-        await self._db.write(
+    async def sweep(self, now: float) -> list[tuple[str, str]]:
+        """Forget what FIFO topics need not know any more, some at a time, and what was not confirmed: of which topics."""
+        gone, _ = await self._db.write(
+            Statement(
+                "DELETE FROM subscriptions WHERE expires <= $1 RETURNING account, topic", (now,)
+            ),
             Statement(
                 "DELETE FROM topic_deduplications WHERE (account, topic, deduplication) IN"
                 " (SELECT account, topic, deduplication FROM topic_deduplications WHERE until <= $1 LIMIT $2)",
@@ -237,6 +274,7 @@ class TopicStore:
             ),
             durable=False,
         )
+        return sorted({(row[0], row[1]) for row in gone})
 
     async def signing_pair(self, host: str, now: float) -> SigningPair:
         """What notifications are signed with; made once, for a server that clients know as ``host``."""

@@ -8,7 +8,8 @@ CREATE TABLE topics (
     PRIMARY KEY (account, name)
 ) WITHOUT ROWID;
 
--- One for each endpoint; the topic's account may be another than the subscriber's, who owns it.
+-- One for each endpoint; the topic's account may be another than the subscriber's, who owns it. Those that wait to be
+-- confirmed expire.
 CREATE TABLE subscriptions (
     account TEXT NOT NULL,
     topic TEXT NOT NULL,
@@ -17,12 +18,14 @@ CREATE TABLE subscriptions (
     protocol TEXT NOT NULL,
     endpoint TEXT NOT NULL,
     config BLOB NOT NULL,
+    expires REAL,
     PRIMARY KEY (account, topic, id),
     FOREIGN KEY (account, topic) REFERENCES topics (account, name) ON DELETE CASCADE
 ) WITHOUT ROWID;
 
 CREATE UNIQUE INDEX subscriptions_by_endpoint ON subscriptions (account, topic, protocol, endpoint);
 CREATE INDEX subscriptions_by_owner ON subscriptions (owner, account, topic, id);
+CREATE INDEX subscriptions_by_end ON subscriptions (expires) WHERE expires IS NOT NULL;
 
 -- What FIFO topics have taken within the last five minutes.
 CREATE TABLE topic_deduplications (
