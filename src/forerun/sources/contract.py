@@ -90,8 +90,13 @@ class Pollable(Protocol):
         """These were processed; they never come again."""
         ...
 
-    async def release(self, arn: str, receipts: Sequence[str], *, delay_s: float) -> None:
-        """These were not processed; they may be taken again after ``delay_s`` seconds."""
+    async def release(
+        self, arn: str, receipts: Sequence[str], *, delay_s: float, begun: bool = True
+    ) -> None:
+        """These were not processed; they may be taken again after ``delay_s`` seconds.
+
+        What was not even ``begun``, because there was no room for it, counts as if it had not been taken (``Pulled.received``).
+        """
         ...
 
     async def hide_s(self, arn: str) -> float:
