@@ -8,6 +8,7 @@ from forerun.api.application import Handler
 from forerun.api.platform import Command, Route
 from forerun.app.delivery import make_delivery
 from forerun.app.ground import Ground, Part
+from forerun.app.schedules import make_schedules
 
 
 class Sourcing:
@@ -47,7 +48,7 @@ class Sourcing:
 def make_sourcing(ground: Ground) -> Sourcing:
     """Make every part. Sources come first, each over the ``ground`` and with the outbox that takes what it sends."""
     delivery = make_delivery(ground)
-    sources: list[Part] = []
+    sources: list[Part] = [make_schedules(ground, delivery.outbox)]
     delivery.connect(sources)
     return Sourcing([*sources, delivery.part])
 
