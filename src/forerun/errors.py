@@ -77,6 +77,10 @@ class Throttled(ForerunError):
         return (_throttled, (self.message, self.reason, self.retry_after_s))
 
 
+class RecursionDetected(ForerunError):
+    """A function would be run because of itself once more, after as many times in one chain as is allowed."""
+
+
 def _throttled(message: str, reason: str, retry_after_s: float) -> Throttled:
     return Throttled(message, reason=reason, retry_after_s=retry_after_s)
 

@@ -5,7 +5,7 @@ The same way serves synchronous calls, function URLs and the attempts of asynchr
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 
@@ -14,11 +14,13 @@ from forerun.control.ahead.foresight import Foresight
 from forerun.control.monitoring import Monitor
 from forerun.control.recorder import Recorder
 from forerun.control.registry import Resolved
+from forerun.control.run_logs import log_of_failed_init, log_of_run
 from forerun.control.specs import Specs
-from forerun.errors import SandboxError, Throttled
-from forerun.events import Bus, ExecutionBegan, ExecutionEnded
+from forerun.errors import RecursionDetected, SandboxError, Throttled
+from forerun.events import Bus, ExecutionBegan, ExecutionEnded, RecursionStopped
 from forerun.host import Host, Run
 from forerun.model import (
+    RECURSION_LIMIT,
     Call,
     FunctionVersion,
     InitFailure,
@@ -30,8 +32,8 @@ from forerun.model import (
     ResponseSink,
     Timings,
     TraceContext,
+    occurrences,
 )
-from forerun.sandbox import Report, end_lines, init_failed_lines, report_of, start_lines
 from forerun.scheduling import Admission
 from forerun.traces import NOTHING, unsigned, w3c_fields
 
@@ -101,6 +103,7 @@ class Invoker:
         self._specs = specs
         self._clock = clock
         self._foresight = foresight
+        self.stopped_loops = 0
 
     async def run(
         self,
@@ -110,9 +113,12 @@ class Invoker:
     ) -> Reply:
         """Run it and answer; ``on_stored`` is called once its record is in the store.
 
-        Raises ``Throttled`` when concurrency or memory lacks, ``SandboxError`` when no sandbox could be made.
+        Raises ``Throttled`` when concurrency or memory lacks, ``SandboxError`` when no sandbox could be made, and
+        ``RecursionDetected`` when the function has run too often in this chain; that is recorded as well.
         """
         function = resolved.function
+        if invocation.origin.lineage and resolved.recursion != "Allow":
+            self._stop_loop(resolved, invocation, on_stored)
         timings = Timings(received=invocation.received, dequeued=invocation.dequeued)
         now = self._clock.now()
         context = self._monitor.begin(function, invocation.origin, now)
@@ -176,6 +182,55 @@ class Invoker:
     def record(self, record: InvocationRecord, on_stored: Callable[[], None]) -> None:
         """Keep the record of an invocation that was never run."""
         self._recorder.add(record, on_stored=on_stored)
+
+    def _stop_loop(
+        self, resolved: Resolved, invocation: Invocation, on_stored: Callable[[], None] | None
+    ) -> None:
+        """Raise when the function was run ``RECURSION_LIMIT`` times in this chain, and keep a record of it."""
+        function, origin = resolved.function, invocation.origin
+        runs = occurrences(origin.lineage, function.account, function.name)
+        if runs < RECURSION_LIMIT:
+            return
+        now = self._clock.now()
+        self.stopped_loops += 1
+        record = InvocationRecord(
+            request_id=invocation.request_id,
+            account=function.account,
+            name=function.name,
+            version=function.version,
+            qualifier=resolved.qualifier,
+            invocation_type=invocation.invocation_type,
+            attempt=invocation.attempt,
+            status="error",
+            error_type="RecursionDetected",
+            memory_mb=function.memory_mb,
+            request_bytes=len(invocation.payload),
+            timings=Timings(
+                received=invocation.received, dequeued=invocation.dequeued, answered=now
+            ),
+            source=invocation.source,
+        )
+        self._recorder.add(record, on_stored=on_stored)
+        self._bus.note(
+            RecursionStopped(
+                account=function.account,
+                name=function.name,
+                request_id=invocation.request_id,
+                runs=runs,
+                at=now,
+            )
+        )
+        log.warning(
+            "%s has run %d times in one chain and is not run again in it; %s is stopped",
+            function.arn,
+            runs,
+            invocation.request_id,
+        )
+        raise RecursionDetected(
+            f"The function {function.name} was invoked {runs} times in one chain of requests, through other functions or "
+            "through queues, topics, buses and the like; it is not run again in it. If that is meant, allow it with: "
+            f"aws lambda put-function-recursion-config --function-name {function.name} --recursive-loop Allow"
+        )
 
     def _finish(
         self,
@@ -244,7 +299,7 @@ class Invoker:
             monitored=monitored,
             tracestate=origin.tracestate,
             baggage=origin.baggage,
-            context=context if monitored else None,
+            context=context,
             sink=invocation.sink,
         )
 
@@ -278,30 +333,8 @@ def _init_failed(
         error_type=failure.error_type,
         record=record,
         context=context,
-        log=lambda: _log_of_failed_init(function, failure, record),
+        log=lambda: log_of_failed_init(function, failure, record),
     )
-
-
-def _log_of_failed_init(
-    function: FunctionVersion, failure: InitFailure, record: InvocationRecord
-) -> list[LogLine]:
-    time_ms = int(record.timings.answered * 1000)
-    log = function.logging
-    report = Report(
-        request_id=record.request_id,
-        duration_ms=failure.duration_ms,
-        memory_mb=function.memory_mb,
-        max_memory_mb=0,
-        status=failure.status,
-        error_type=failure.error_type,
-        crashed=True,
-    )
-    return [
-        *failure.logs,
-        *init_failed_lines(failure, time_ms=time_ms, logging=log),
-        *start_lines(record.request_id, function.version, time_ms=time_ms, logging=log),
-        *end_lines(report, time_ms=time_ms, logging=log),
-    ]
 
 
 def _ran(
@@ -326,45 +359,9 @@ def _ran(
         error_type=outcome.error_type,
         record=record,
         context=context,
-        log=lambda: _log_of_run(function, outcome, init, record),
+        log=lambda: log_of_run(function, outcome, init, record),
         streamed=outcome.streamed,
     )
-
-
-def _log_of_run(
-    function: FunctionVersion, outcome: Outcome, init: InitReport | None, record: InvocationRecord
-) -> list[LogLine]:
-    restored = init is not None and init.restored
-    report = report_of(
-        record.request_id,
-        outcome,
-        memory_mb=function.memory_mb,
-        init_ms=None if restored else record.init_ms,
-        restore_ms=record.init_ms if restored else None,
-        trace_id=record.trace_id,
-    )
-    started_ms, ended_ms = int(outcome.started * 1000), int(outcome.ended * 1000)
-    log = function.logging
-    return [
-        *(init.logs if init is not None else ()),
-        *start_lines(record.request_id, function.version, time_ms=started_ms, logging=log),
-        *_as_written(outcome.logs, ended_ms),
-        *end_lines(report, time_ms=ended_ms, logging=log),
-    ]
-
-
-def _as_written(lines: Sequence[LogLine], ended_ms: int) -> list[LogLine]:
-    """Lines in the order they were written, none later than the next nor than the end.
-
-    What is printed has the time it was read at, which on a busy machine is later than it was written.
-    """
-    found: list[LogLine] = []
-    latest_ms = ended_ms
-    for line in reversed(lines):
-        latest_ms = min(latest_ms, line.time_ms)
-        found.append(line if line.time_ms == latest_ms else LogLine(latest_ms, line.text))
-    found.reverse()
-    return found
 
 
 def _refuse_size(outcome: Outcome) -> None:

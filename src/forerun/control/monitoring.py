@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from forerun.model import Channel, FunctionVersion, Origin, TraceContext
+from forerun.model import Channel, FunctionVersion, Origin, TraceContext, extended
 from forerun.settings import MonitoringSettings
 from forerun.traces import (
     NOTHING,
@@ -32,7 +32,7 @@ class Counts(Seen):
 
 
 class Monitor:
-    """Recognises, chooses and signs. ``running`` tells the monitored execution behind a sandbox's access key id."""
+    """Recognises, chooses and signs. ``running`` tells the execution behind a sandbox's access key id."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Monitor:
         trusted: bool,
         caller: str = "",
     ) -> Origin:
-        """The origin of a request to a function of ``account``; never raises.
+        """The origin of a request to a function of ``account``, and the lineage of a sandbox's; never raises.
 
         ``headers`` have names in lower case; ``access_key_id`` is that of a caller whose signature was good, and
         ``caller`` its account; what a caller who is not ``trusted`` says is believed only where it is signed.
@@ -77,17 +77,16 @@ class Monitor:
         origin = self._reader.origin_of(
             headers, account, self._count(account), trusted=trusted, caller=caller
         )
-        if origin.execution or not access_key_id or not self._settings.enabled:
+        if not access_key_id or (context := self._running(access_key_id)) is None:
             return origin
-        context = self._running(access_key_id)
-        if context is None:
-            return origin
-        counts = self._count(account)
-        if caller != account:
-            counts.foreign += 1
-            return origin
-        counts.credential += 1
-        return linked(origin, context, account, Channel.CREDENTIAL)
+        if not origin.execution and context.monitored and self._settings.enabled:
+            counts = self._count(account)
+            if caller == account:
+                counts.credential += 1
+                origin = linked(origin, context, account, Channel.CREDENTIAL)
+            else:
+                counts.foreign += 1
+        return _descended(origin, context)
 
     def rooted(self, origin: Origin, now: float) -> Origin:
         """``origin`` with a trace, so that all attempts of an event are of one."""
@@ -130,13 +129,17 @@ class Monitor:
             header=header,
             weight=weight,
             depth=depth,
+            account=function.account,
+            function=function.name,
         )
 
     def ended(self, context: TraceContext, account: str) -> Origin:
         """The origin of what the platform does because an execution of ``account``'s ended: of its destinations."""
         if context.monitored:
-            return linked(NOTHING, context, account, Channel.DESTINATION)
-        return Origin(trace_id=context.trace_id, parent_id=context.origin.parent_id)
+            origin = linked(NOTHING, context, account, Channel.DESTINATION)
+        else:
+            origin = Origin(trace_id=context.trace_id, parent_id=context.origin.parent_id)
+        return _descended(origin, context)
 
     def explain(self, function: FunctionVersion, now: float) -> dict[str, Any]:
         """Whether executions of a function are monitored, and why."""
@@ -169,6 +172,12 @@ class Monitor:
         if counts is None:
             counts = self._counts[account] = Counts()
         return counts
+
+
+def _descended(origin: Origin, context: TraceContext) -> Origin:
+    """``origin`` with the lineage of what an execution causes, monitored or not."""
+    lineage = extended(context.origin.lineage, context.account, context.function)
+    return msgspec.structs.replace(origin, lineage=lineage)
 
 
 def _dated(now: float, drawn: str) -> str:

@@ -241,16 +241,16 @@ class HostAgent:
         timed_here = not call.deadline_ms
         if timed_here:
             call.deadline_ms = int((timings.loaded + spec.timeout_s) * 1000)
+        self._personal.began(slot, call)
         try:
-            if call.context is None:
-                outcome = await sandbox.invoke(call)
-            else:
-                outcome = await self._personal.watched(slot, sandbox, call)
+            outcome = await sandbox.invoke(call)
         except BaseException:
             if timed_here:
                 call.deadline_ms = 0
             self._works.act(dispatch.discard(slot))
             raise
+        finally:
+            self._personal.ended(slot)
         now = monotonic()
         effects = dispatch.release(slot, now) if outcome.alive else dispatch.discard(slot)
         if effects:

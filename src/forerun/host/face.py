@@ -145,7 +145,7 @@ class Host(Protocol):
         ...
 
     def running(self, access_key_id: str) -> TraceContext | None:
-        """The monitored execution that runs now in the sandbox with these credentials."""
+        """The execution that runs now in the sandbox with these credentials."""
         ...
 
     def stats(self) -> HostStats:

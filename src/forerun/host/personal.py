@@ -9,7 +9,7 @@ import msgspec
 
 from forerun.aio import Clock
 from forerun.host.slots import Slot
-from forerun.model import Call, Credentials, Outcome, SandboxSpec, TraceContext
+from forerun.model import Call, Credentials, SandboxSpec, TraceContext
 
 if TYPE_CHECKING:
     # Only its interface is known here; which kind of sandbox it is, is decided elsewhere.
@@ -33,14 +33,14 @@ class Personal:
         slot.access_key_id = credentials.access_key_id if credentials else ""
         return msgspec.structs.replace(spec, log_stream=slot.log_stream, credentials=credentials)
 
-    async def watched(self, slot: "Slot[Sandbox]", sandbox: "Sandbox", call: Call) -> Outcome:
-        """Run a monitored call, which ``running`` knows by its sandbox's credentials meanwhile."""
+    def began(self, slot: "Slot[Sandbox]", call: Call) -> None:
+        """A call runs in the sandbox from now on, which ``running`` knows by the sandbox's credentials."""
         if call.context is not None:
             self._running[slot.access_key_id] = call.context
-        try:
-            return await sandbox.invoke(call)
-        finally:
-            self._running.pop(slot.access_key_id, None)
+
+    def ended(self, slot: "Slot[Sandbox]") -> None:
+        """It runs no more."""
+        self._running.pop(slot.access_key_id, None)
 
     def running(self, access_key_id: str) -> TraceContext | None:
         """See ``Host.running``."""

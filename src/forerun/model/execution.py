@@ -91,7 +91,8 @@ class Call(msgspec.Struct, kw_only=True):
     """One invocation as the sandbox sees it. ``deadline_ms`` is epoch milliseconds; ``trace_id`` is the X-Ray header.
 
     ``monitored``: the runtime is to report the calls it makes, and to add trace information to them: ``trace_id``, and
-    ``tracestate`` and ``baggage`` as they came. ``context`` is for the host, of monitored calls only.
+    ``tracestate`` and ``baggage`` as they came. ``context`` is for the host: what the sandbox asks the platform for while it
+    runs is of this execution.
     """
 
     request_id: str

@@ -9,7 +9,7 @@ from forerun.control.invoke import Invocation, Invoker
 from forerun.control.monitoring import Monitor
 from forerun.control.registry import Resolved
 from forerun.control.specs import Specs
-from forerun.errors import SetupFailed, Throttled
+from forerun.errors import RecursionDetected, SetupFailed, Throttled
 from forerun.events import Bus, ExecutionBegan, ExecutionEnded
 from forerun.host import Run
 from forerun.model import (
@@ -21,6 +21,7 @@ from forerun.model import (
     Outcome,
     OutgoingCall,
     StartType,
+    extended,
 )
 from forerun.scheduling import Admission
 from forerun.settings import MonitoringSettings
@@ -59,7 +60,7 @@ class FakeRecorder:
     def __init__(self):
         self.records = []
 
-    def add(self, record, *_rest):
+    def add(self, record, *_rest, **_named):
         self.records.append(record)
 
 
@@ -92,10 +93,17 @@ class Rig:
             clock=SystemClock(),
         )
 
-    async def run(self, *, runtime="python3.11", monitoring="auto", **changes):
+    async def run(
+        self, *, runtime="python3.11", monitoring="auto", recursion="Terminate", **changes
+    ):
         values = {"request_id": "r", "payload": b"{}", "received": 1.0}
         return await self.invoker.run(
-            Resolved(function=function(runtime, monitoring), qualifier=None, invoked_arn="arn"),
+            Resolved(
+                function=function(runtime, monitoring),
+                qualifier=None,
+                invoked_arn="arn",
+                recursion=recursion,
+            ),
             Invocation(**(values | changes)),
         )
 
@@ -139,7 +147,7 @@ async def test_a_run_that_is_not_monitored_is_told_when_it_ended():
     ran, ended = rig.bus.told
     assert (ran, ended.context.monitored) == ("run", False)
     [call] = rig.host.calls
-    assert (call.monitored, call.context) == (False, None)
+    assert (call.monitored, call.context.monitored) == (False, False)
 
 
 @pytest.mark.parametrize(
@@ -253,3 +261,38 @@ async def test_what_was_printed_stands_before_what_came_after_and_before_the_end
     assert texts[printed + 1 : printed + 3] == ["logged", "last"]
     assert [line.time_ms for line in lines[printed : printed + 3]] == [7_010, 7_010, 7_020]
     assert [line.time_ms for line in lines] == sorted(line.time_ms for line in lines)
+
+
+def chain_of(name, runs):
+    lineage = ""
+    for _ in range(runs):
+        lineage = extended(extended(lineage, ACCOUNT, name), ACCOUNT, "another")
+    return Origin(lineage=lineage)
+
+
+async def test_a_function_is_not_run_a_seventeenth_time_in_one_chain():
+    rig = Rig()
+    notices = []
+    rig.bus.note = notices.append
+    await rig.run(origin=chain_of("f", 15))
+    with pytest.raises(RecursionDetected, match=r"invoked 16 times.*put-function-recursion-config"):
+        await rig.run(origin=chain_of("f", 16), source="arn:aws:sqs:r:1:q", attempt=2)
+    assert len(rig.host.calls) == 1
+    refused = rig.recorder.records[-1]
+    assert (refused.status, refused.error_type) == ("error", "RecursionDetected")
+    assert (refused.attempt, refused.source) == (2, "arn:aws:sqs:r:1:q")
+    assert [(each.name, each.runs) for each in notices] == [("f", 16)]
+    assert rig.invoker.stopped_loops == 1
+
+
+async def test_a_loop_that_is_allowed_goes_on_and_other_functions_are_not_concerned():
+    rig = Rig()
+    await rig.run(origin=chain_of("f", 40), recursion="Allow")
+    await rig.run(origin=chain_of("g", 40))
+    assert len(rig.host.calls) == 2
+
+
+async def test_the_source_and_the_moment_it_was_taken_from_it_are_recorded():
+    rig = Rig()
+    reply = await rig.run(source="arn:aws:sqs:r:1:q", dequeued=2.5)
+    assert (reply.record.source, reply.record.timings.dequeued) == ("arn:aws:sqs:r:1:q", 2.5)

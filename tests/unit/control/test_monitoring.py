@@ -5,7 +5,15 @@ import random
 import pytest
 
 from forerun.control.monitoring import Monitor
-from forerun.model import Channel, FunctionVersion, LoggingConfig, Origin, TraceContext
+from forerun.model import (
+    Channel,
+    FunctionVersion,
+    LoggingConfig,
+    Origin,
+    TraceContext,
+    extended,
+    occurrences,
+)
 from forerun.settings import MonitoringSettings
 from forerun.traces import NOTHING
 
@@ -138,7 +146,7 @@ def test_nothing_links_executions_of_different_accounts():
     monitor = make({KEY: caller})
     by_credential = monitor.recognise({}, KEY, OTHER, trusted=True, caller=ACCOUNT)
     by_header = monitor.recognise(headers_of(caller), None, OTHER, trusted=True, caller=ACCOUNT)
-    assert by_credential == NOTHING
+    assert by_credential == Origin(lineage=extended("", ACCOUNT, "a"))
     assert (by_header.trace_id, by_header.execution) == (caller.trace_id, "")
     assert monitor.counts(OTHER)["foreign"] == 2
     queued = Origin(trace_id="ab" * 16, execution="cd" * 8, account=OTHER, depth=4, weight=77)
@@ -153,7 +161,28 @@ def test_a_destination_is_caused_by_the_attempt_that_ended():
     assert (origin.trace_id, origin.channel) == (context.trace_id, Channel.DESTINATION)
     assert (origin.baggage, origin.tracestate) == ("k=v", "a=1")
     unwatched = monitor.begin(function(monitoring="off"), NOTHING, NOW)
-    assert monitor.ended(unwatched, ACCOUNT) == Origin(trace_id=unwatched.trace_id)
+    assert monitor.ended(unwatched, ACCOUNT) == Origin(
+        trace_id=unwatched.trace_id, lineage=extended("", ACCOUNT, "f")
+    )
+
+
+@pytest.mark.parametrize("monitoring", ["on", "off"])
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_lineage_of_a_chain_counts_its_functions_whether_monitored_or_not(monitoring, enabled):
+    running: dict[str, TraceContext | None] = {"ASIAOTHER": None}
+    monitor = make(running, enabled=enabled)
+    origin = NOTHING
+    for name in ("a", "b", "a"):
+        running[KEY] = monitor.begin(function(name, monitoring=monitoring), origin, NOW)
+        origin = monitor.recognise({}, KEY, ACCOUNT, trusted=True, caller=ACCOUNT)
+    assert [occurrences(origin.lineage, ACCOUNT, name) for name in "abc"] == [2, 1, 0]
+    assert occurrences(origin.lineage, OTHER, "a") == 0
+
+
+def test_a_lineage_is_nothing_that_a_request_can_say():
+    context = make().begin(function("a"), Origin(lineage=extended("", ACCOUNT, "a")), NOW)
+    origin = make().recognise(headers_of(context), None, ACCOUNT, trusted=True, caller=ACCOUNT)
+    assert (origin.execution, origin.lineage) == (context.span_id, "")
 
 
 def test_all_attempts_of_an_event_are_of_one_trace_and_have_spans_of_their_own():
