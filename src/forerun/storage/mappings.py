@@ -8,7 +8,10 @@ from forerun.storage.db import Db, Row, Statement
 
 
 class Mapping(msgspec.Struct, frozen=True, kw_only=True):
-    """A mapping. ``config`` holds the further members as AWS names them; ``source`` is the source's ARN or ``""``."""
+    """A mapping. ``config`` holds the further members as AWS names them; ``source`` is the source's ARN or ``""``.
+
+    ``reason`` is why its state is what it is, as AWS's ``StateTransitionReason``; ``last_modified`` is epoch seconds.
+    """
 
     id: str
     account: str
@@ -19,6 +22,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
     config: dict[str, Any]
     tags: dict[str, str] = {}
     last_modified: float
+    reason: str = "USER_INITIATED"
 
 
 _MAPPING = msgspec.json.Decoder(Mapping)
@@ -87,6 +91,15 @@ class MappingStore:
         await self._db.write(
             Statement("DELETE FROM event_source_mappings WHERE id = $1", (mapping_id,))
         )
+
+    async def every(self, after: str, limit: int) -> list[Mapping]:
+        """Mappings of all accounts by id, later than ``after``."""
+        rows = await self._db.fetch(
+            "SELECT config, tags FROM event_source_mappings WHERE id > $1 ORDER BY id LIMIT $2",
+            after,
+            limit,
+        )
+        return [_mapping(row) for row in rows]
 
     async def page(
         self, account: str, after: str, limit: int, *, name: str | None, source: str | None

@@ -5,9 +5,8 @@ from typing import Any
 
 from forerun.api.caller import Caller
 from forerun.api.lambda_.shapes import Members, function_of, listing, plain
-from forerun.control.mappings import MappingChange, Mappings, Target
+from forerun.control.mappings import MappingChange, Mappings, Shown, Target
 from forerun.model import function_arn
-from forerun.storage.mappings import Mapping
 
 Handler = Callable[[Caller, Any], Awaitable[Members]]
 
@@ -64,10 +63,10 @@ class _Mappings:
             _change(request),
             request.Tags,
         )
-        return _shown(caller, mapping, "Creating")
+        return _shown(caller, self._mappings.shown(mapping, "Creating"))
 
     async def get(self, caller: Caller, request: Any) -> Members:
-        return _shown(caller, await self._mappings.get(caller.account, request.UUID))
+        return _shown(caller, await self._mappings.show(caller.account, request.UUID))
 
     async def update(self, caller: Caller, request: Any) -> Members:
         target = None
@@ -77,11 +76,11 @@ class _Mappings:
         mapping = await self._mappings.update(
             caller.account, request.UUID, target, _change(request)
         )
-        return _shown(caller, mapping, "Updating")
+        return _shown(caller, self._mappings.shown(mapping, "Updating"))
 
     async def delete(self, caller: Caller, request: Any) -> Members:
         mapping = await self._mappings.delete(caller.account, request.UUID)
-        return _shown(caller, mapping, "Deleting")
+        return _shown(caller, self._mappings.shown(mapping, "Deleting"))
 
     async def page(self, caller: Caller, request: Any) -> Members:
         name = function_of(caller, request).name if request.FunctionName else None
@@ -92,7 +91,11 @@ class _Mappings:
             name=name,
             source=request.EventSourceArn,
         )
-        return listing("EventSourceMappings", page, lambda mapping: _shown(caller, mapping))
+        return listing(
+            "EventSourceMappings",
+            page,
+            lambda mapping: _shown(caller, self._mappings.shown(mapping)),
+        )
 
 
 def _change(request: Any) -> MappingChange:
@@ -103,15 +106,16 @@ def _change(request: Any) -> MappingChange:
     )
 
 
-def _shown(caller: Caller, mapping: Mapping, state: str | None = None) -> Members:
+def _shown(caller: Caller, shown: Shown) -> Members:
+    mapping = shown.mapping
     arn = function_arn(caller.region, mapping.account, mapping.name, mapping.qualifier or None)
     return mapping.config | {
         "UUID": mapping.id,
         "EventSourceArn": mapping.source or None,
         "FunctionArn": arn,
         "LastModified": mapping.last_modified,
-        "LastProcessingResult": "No records processed",
-        "State": state or ("Enabled" if mapping.enabled else "Disabled"),
-        "StateTransitionReason": "USER_INITIATED",
+        "LastProcessingResult": shown.result,
+        "State": shown.state,
+        "StateTransitionReason": mapping.reason,
         "EventSourceMappingArn": f"arn:aws:lambda:{caller.region}:{mapping.account}:event-source-mapping:{mapping.id}",
     }

@@ -1,0 +1,133 @@
+"""One batch of an event source mapping: the synchronous invocation it becomes, and what comes of its messages."""
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from uuid import uuid4
+
+import msgspec
+
+from forerun.aio import Clock
+from forerun.control.delivery.batching import BatchLimits, payload_of
+from forerun.control.delivery.filtering import Wants
+from forerun.control.delivery.settling import Batch, FailureRules, Verdict, failed_items, settle
+from forerun.control.invoke import Invocation, Invoker, Reply
+from forerun.control.registry import Registry, Resolved
+from forerun.errors import ForerunError, NotFound, Throttled
+from forerun.model import FunctionVersion
+from forerun.scheduling import Admission
+from forerun.sources import Pulled
+
+OK = "OK"
+NOTHING_YET = "No records processed"
+FAILED = "PROBLEM: Function call failed"
+THROTTLED = "PROBLEM: Function call was throttled"
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """What the owner of a mapping wants: from which source to which function, and how.
+
+    ``at_once`` bounds the batches that run at the same time; ``report_items``: the function says which messages failed;
+    ``wants`` is the mapping's filter, ``None`` when everything is wanted.
+    """
+
+    account: str
+    name: str
+    qualifier: str | None
+    source: str
+    limits: BatchLimits
+    at_once: int
+    report_items: bool = False
+    wants: Wants | None = None
+    rules: FailureRules = FailureRules()
+
+
+class Around(msgspec.Struct, frozen=True, kw_only=True):
+    """What pollers stand on. ``require`` raises ``InvalidInput`` when a function may not take from a source."""
+
+    registry: Registry
+    invoker: Invoker
+    admission: Admission
+    require: Callable[[FunctionVersion, str], Awaitable[None]]
+    clock: Clock
+
+
+class Ran(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a batch. ``result`` in AWS's words; ``handler_s`` is how long the handler took.
+
+    ``refused``: it was never begun, for lack of room or because the platform failed. ``gone``: there is no such function.
+    """
+
+    verdict: Verdict
+    result: str
+    handler_s: float = 0.0
+    refused: bool = False
+    gone: bool = False
+
+    @property
+    def failed_groups(self) -> set[str]:
+        """The groups in which nothing may go on before what failed comes again."""
+        return {message.group for message in self.verdict.release if message.group}
+
+
+class BatchRuns:
+    """Runs the batches of one mapping; many at once."""
+
+    def __init__(self, wish: Wish, around: Around) -> None:
+        self._wish = wish
+        self._around = around
+        self._random = random.Random()  # noqa: S311 weights of aliases, not secrets
+
+    async def resolve(self) -> Resolved:
+        """What the mapping's function means now. Raises ``NotFound``, ``StorageFailed``."""
+        wish, registry = self._wish, self._around.registry
+        pick = self._random.random()
+        known = registry.peek(wish.account, wish.name, wish.qualifier, pick)
+        if known is not None:
+            return known
+        return await registry.resolve(wish.account, wish.name, wish.qualifier, pick)
+
+    async def run(self, batch: Sequence[Pulled]) -> Ran:
+        """Run it; raises nothing that the platform can explain."""
+        try:
+            resolved = await self.resolve()
+        except NotFound as error:
+            verdict = Verdict(release=list(batch))
+            return Ran(verdict=verdict, result=f"PROBLEM: {error.message}", refused=True, gone=True)
+        except ForerunError as error:
+            return _refused(batch, f"PROBLEM: {error.message}")
+        try:
+            reply = await self._around.invoker.run(resolved, self._invocation(batch))
+        except Throttled:
+            return _refused(batch, THROTTLED)
+        except ForerunError as error:
+            return _refused(batch, f"PROBLEM: {error.message}")
+        return self._ended(batch, reply)
+
+    def _invocation(self, batch: Sequence[Pulled]) -> Invocation:
+        first = batch[0]
+        return Invocation(
+            request_id=str(uuid4()),
+            payload=payload_of(batch),
+            received=first.taken_at,
+            dequeued=first.taken_at,
+            source=self._wish.source,
+            origin=first.origin,
+        )
+
+    def _ended(self, batch: Sequence[Pulled], reply: Reply) -> Ran:
+        failed: frozenset[str] | None = frozenset()
+        if reply.error is not None:
+            failed = None
+        elif self._wish.report_items:
+            failed = failed_items(reply.payload, {message.id for message in batch})
+        rules, now = self._wish.rules, self._around.clock.now()
+        timings = reply.record.timings
+        return Ran(
+            verdict=settle(Batch(batch), failed, rules, now=now),
+            result=OK if failed is not None and not failed else FAILED,
+            handler_s=max(0.0, timings.ended - timings.started),
+        )
+
+
+def _refused(batch: Sequence[Pulled], result: str) -> Ran:
+    return Ran(verdict=Verdict(release=list(batch)), result=result, refused=True)
