@@ -72,6 +72,8 @@ class Routes(NamedTuple):
     """Everything the application can answer; ``operations`` is service name to operation name to handler.
 
     ``origin_of`` tells the execution behind a caller and the headers of its request. ``console`` serves what is below ``/console``, ``otlp`` takes OpenTelemetry's spans.
+    ``doors`` serve what is not signed as on AWS, by the beginning of the path; ``linked`` are operations that links without a
+    signature may ask for. ``policies`` tell the resource policies of a service's resources, ``None`` or ``NotFound`` for none.
     """
 
     operations: Mapping[str, Mapping[str, Handler]]
@@ -82,6 +84,9 @@ class Routes(NamedTuple):
     origin_of: Callable[[Caller, Mapping[bytes, bytes]], Origin]
     console: App | None = None
     otlp: App | None = None
+    doors: Mapping[bytes, App] = {}
+    linked: Mapping[str, Mapping[str, Handler]] = {}
+    policies: Mapping[str, Callable[[str], Awaitable[str | None]]] = {}
 
 
 class Application:
@@ -106,12 +111,13 @@ class Application:
         self._parser = Parser()
         self._serializer = Serializer()
         self._random = Random()  # noqa: S311 names, not secrets
+        self._beside_paths = BESIDE + tuple(routes.doors)
         self._url_suffix = f".lambda-url.{authenticator.region}.".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         path: bytes = scope["raw_path"]
-        if path.startswith(BESIDE) and (app := self._beside(scope, path)) is not None:
+        if path.startswith(self._beside_paths) and (app := self._beside(scope, path)) is not None:
             await app(scope, receive, send)
             return
         request_id = self._new_request_id()
@@ -147,17 +153,21 @@ class Application:
                 await send_response(send, response)
 
     def _beside(self, scope: Scope, path: bytes) -> App | None:
-        """What serves a request that is not signed for a service: the health check, the console, spans."""
+        """What serves a request that is not signed for a service: the health check, the console, spans, other doors."""
         if path == HEALTH:
             return self._tell_health
+        headers = dict(scope["headers"])
         if path == OTLP:
             app = self._routes.otlp
         elif path == CONSOLE or path.startswith(CONSOLE + b"/"):
             app = self._routes.console
         else:
-            return None
-        host = dict(scope["headers"]).get(b"host", b"")
-        return None if self._is_function_url(path, host) else app
+            asked = HttpRequest(scope["method"], path, scope["query_string"], scope["headers"])
+            if scope_service(asked) is not None:
+                return None  # a bucket may be called as a door is
+            doors = self._routes.doors
+            app = next((doors[prefix] for prefix in doors if path.startswith(prefix)), None)
+        return None if self._is_function_url(path, headers.get(b"host", b"")) else app
 
     async def _tell_health(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         await send_response(send, Response(200, _JSON, self._health()))
@@ -188,6 +198,10 @@ class Application:
         if path.startswith(PACKAGES) and request.method == "GET":
             query = dict(request.query_pairs)
             return await self._routes.packages.serve(path[len(PACKAGES) :].decode(), query)
+        if path == b"/" and request.method == "GET" and request.query.startswith(b"Action="):
+            response = await self._by_link(scope, request, request_id)
+            if response is not None:
+                return response
         digest = None
         if len(request.body) > HASH_OFF_LOOP_BYTES:
             digest = await asyncio.to_thread(_sha256, request.body)
@@ -238,15 +252,55 @@ class Application:
             message = f"The operation {operation.name} of {service} is not served here yet"
             raise NoRoute("UnknownOperationException", message, 404, operation.model)
         parsed = self._parser.parse(route, request)
+        resource = resource_of(service, caller, parsed)
         self._authorizer.require(
             caller,
             f"{operation.model.signing_name}:{operation.name}",
-            resource_of(service, caller, parsed),
+            resource,
+            resource_policy=await self._policy(service, resource),
         )
         if service == "lambda" and (role := getattr(parsed, "Role", None)):
             self._authorizer.require_pass_role(caller, role, "lambda.amazonaws.com")
         values = await handler(caller, parsed)
         reply = self._serializer.reply(operation, values, caller.request_id)
+        return Response(reply.status, reply.headers, reply.body)
+
+    async def _policy(self, service: str, resource: str) -> str | None:
+        """What the resource's own policy says; who has no resource of that name learns nothing of it here."""
+        policy = self._routes.policies.get(service)
+        if policy is None or resource == "*":
+            return None
+        try:
+            return await policy(resource)
+        except ForerunError:
+            return None
+
+    async def _by_link(
+        self, scope: Scope, request: HttpRequest, request_id: str
+    ) -> Response | None:
+        """Answer a link that the platform sent to somebody, who signs nothing; ``None`` for what is no such link."""
+        if scope_service(request) is not None:
+            return None
+        route = self._router.route(request)
+        operation = route.operation
+        service = operation.model.name
+        handler = self._routes.linked.get(service, {}).get(operation.name)
+        if handler is None:
+            return None
+        client = scope["client"]
+        caller = Caller(
+            account="",
+            region=self._authenticator.region,
+            principal_arn="",
+            access_key_id="",
+            request_id=request_id,
+            source_ip=client[0] if client else "",
+        )
+        try:
+            values = await handler(caller, self._parser.parse(route, request))
+        except ForerunError as error:
+            raise api_error(service, error) from None
+        reply = self._serializer.reply(operation, values, request_id)
         return Response(reply.status, reply.headers, reply.body)
 
     async def _function_url(

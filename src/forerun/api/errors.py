@@ -30,6 +30,7 @@ from forerun.errors import (
     Throttled,
     Unsupported,
 )
+from forerun.sources import topics
 from forerun.sources.schedules import QuotaExceeded as SchedulesExceeded
 
 
@@ -139,6 +140,23 @@ _SCHEDULER: dict[type[ForerunError], tuple[str, int]] = {
     ForerunError: ("InternalServerException", 500),
 }
 
+_SNS: dict[type[ForerunError], tuple[str, int]] = {
+    topics.InvalidValue: ("ParameterValueInvalid", 400),
+    topics.TooManyTopics: ("TopicLimitExceeded", 403),
+    topics.TooManySubscriptions: ("SubscriptionLimitExceeded", 403),
+    topics.TooManyFilters: ("FilterPolicyLimitExceeded", 403),
+    topics.TooManyTags: ("TagLimitExceeded", 400),
+    topics.TaggedMissing: ("ResourceNotFound", 404),
+    InvalidInput: ("InvalidParameter", 400),
+    Unsupported: ("InvalidParameter", 400),
+    NotFound: ("NotFound", 404),
+    Conflict: ("ConcurrentAccess", 400),
+    ExpiredCredentials: ("ExpiredToken", 403),
+    AccessDenied: ("AuthorizationError", 403),
+    Throttled: ("Throttled", 429),
+    ForerunError: ("InternalError", 500),
+}
+
 TABLE: dict[str, Mapping[type[ForerunError], tuple[str, int]]] = {
     "application-autoscaling": _AUTOSCALING,
     "lambda": _LAMBDA,
@@ -146,6 +164,7 @@ TABLE: dict[str, Mapping[type[ForerunError], tuple[str, int]]] = {
     "sts": _STS,
     "logs": _LOGS,
     "scheduler": _SCHEDULER,
+    "sns": _SNS,
     "xray": _XRAY,
     # The platform's own pages under /forerun/ speak as the Lambda API does.
     "forerun": _LAMBDA,

@@ -41,6 +41,16 @@ def _scheduler(caller: Caller, request: Any) -> str:
     return f"{place}:schedule/{getattr(request, 'GroupName', None) or 'default'}/{name}"
 
 
+def _sns(caller: Caller, request: Any) -> str:
+    # Operations on subscriptions name no resource, as on AWS: who owns them is asked where they are kept.
+    if name := getattr(request, "Name", None):
+        return f"arn:aws:sns:{caller.region}:{caller.account}:{name}"
+    for member in ("TopicArn", "TargetArn", "ResourceArn"):
+        if arn := getattr(request, member, None):
+            return str(arn)
+    return "*"
+
+
 def _sts(_caller: Caller, request: Any) -> str:
     return getattr(request, "RoleArn", None) or "*"
 
@@ -77,5 +87,6 @@ _BY_SERVICE: Mapping[str, Callable[[Caller, Any], str]] = {
     "iam": _iam,
     "logs": _logs,
     "scheduler": _scheduler,
+    "sns": _sns,
     "sts": _sts,
 }

@@ -27,12 +27,20 @@ class InvalidParameter(InvalidInput):
         super().__init__(f"Invalid parameter: {what}")
 
 
-class TooMany(InvalidInput):
-    """The limit of topics, subscriptions, filter policies or tags is reached; ``kind`` says which."""
+class TooManyTopics(InvalidInput):
+    """Topic limit exceeded"""
 
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
+
+class TooManySubscriptions(InvalidInput):
+    """The topic has as many subscriptions as it may have."""
+
+
+class TooManyFilters(InvalidInput):
+    """The topic has as many filter policies as it may have."""
+
+
+class TooManyTags(InvalidInput):
+    """Could not complete request: tag quota of per resource exceeded"""
 
 
 class TopicName(NamedTuple):
@@ -171,9 +179,7 @@ _ENDPOINTS = {
 def require_tags(tags: Mapping[str, str], most: int = 50) -> None:
     """``InvalidInput`` for too many tags, or one that may not be."""
     if len(tags) > most:
-        raise TooMany(
-            "tags", f"Could not complete request: tag quota of per resource exceeded: {most}"
-        )
+        raise TooManyTags
     for key, value in tags.items():
         if not 1 <= len(key) <= 128 or len(value) > 256 or key.startswith("aws:"):
             raise InvalidParameter(f"Tags Reason: '{key[:128]}'")

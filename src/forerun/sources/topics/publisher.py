@@ -126,7 +126,7 @@ class Publisher:
     async def policy(self, arn: str) -> str | None:
         """The policy of a topic."""
         known = await self._catalog.find(parse_topic_arn(arn, self._place.region))
-        return known.topic.policy
+        return known.topic.policy or None
 
     async def take(self, messages: Sequence[Message]) -> Sequence[ForerunError | None]:
         """Publish what others send to topics; the same message twice has the same id twice."""

@@ -18,7 +18,8 @@ from forerun.sources.topics.naming import (
     HTTP,
     InvalidParameter,
     SubscriptionName,
-    TooMany,
+    TooManyFilters,
+    TooManySubscriptions,
     TopicName,
     require_endpoint,
 )
@@ -226,8 +227,8 @@ class Subscriptions:
 def _require_room(known: KnownTopic, attributes: Mapping[str, str]) -> None:
     most = MAX_FIFO_SUBSCRIPTIONS if known.topic.fifo else MAX_SUBSCRIPTIONS
     if len(known.subscribers) + known.pending >= most:
-        raise TooMany(
-            "subscriptions", f"Subscription limit of {most} exceeded for topic {known.topic.arn}"
+        raise TooManySubscriptions(
+            f"Subscription limit of {most} exceeded for topic {known.topic.arn}"
         )
     if "FilterPolicy" in attributes:
         _require_filtered(known)
@@ -235,6 +236,6 @@ def _require_room(known: KnownTopic, attributes: Mapping[str, str]) -> None:
 
 def _require_filtered(known: KnownTopic) -> None:
     if sum(each.wants is not None for each in known.subscribers) >= MAX_FILTERED:
-        raise TooMany(
-            "filters", f"Filter policy limit of {MAX_FILTERED} exceeded for topic {known.topic.arn}"
+        raise TooManyFilters(
+            f"Filter policy limit of {MAX_FILTERED} exceeded for topic {known.topic.arn}"
         )

@@ -11,7 +11,7 @@ from forerun.sources.topics.catalog import Catalog, KnownTopic, missing_topic
 from forerun.sources.topics.naming import (
     FIFO,
     InvalidParameter,
-    TooMany,
+    TooManyTopics,
     TopicName,
     require_tags,
     require_topic_name,
@@ -59,7 +59,7 @@ class Topics:
         found = await self._store.find(account, name)
         if found is None:
             if await self._store.count(account) >= MAX_TOPICS:
-                raise TooMany("topics", "Topic limit exceeded")
+                raise TooManyTopics
             try:
                 await self._store.add(topic)
             except AlreadyExists:
