@@ -5,13 +5,14 @@ The same way serves synchronous calls, function URLs and the attempts of asynchr
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from forerun.aio import Clock
 from forerun.control.ahead.foresight import Foresight
 from forerun.control.monitoring import Monitor
+from forerun.control.noticing import note_call, note_queued, start_noted, tell_end
 from forerun.control.recorder import Recorder
 from forerun.control.registry import Resolved
 from forerun.control.run_logs import log_of_failed_init, log_of_run
@@ -35,6 +36,7 @@ from forerun.model import (
     occurrences,
 )
 from forerun.scheduling import Admission
+from forerun.storage import QueuedEvent
 from forerun.traces import NOTHING, unsigned, w3c_fields
 
 log = logging.getLogger("forerun.invoke")
@@ -137,12 +139,13 @@ class Invoker:
             deferred_s=invocation.deferred_s,
             source=invocation.source,
         )
+        note_call(self._bus, record, now)
         try:
             with self._admission.admit(function.account, function.name, resolved.reserved):
                 timings.admitted = self._clock.now()
                 if context.monitored:
                     self._began(record, context, now)
-                run = await self._run(resolved, invocation, context, timings)
+                run = await self._run(resolved, invocation, context, record)
         except (Throttled, SandboxError) as error:
             record.status = "throttled" if isinstance(error, Throttled) else "error"
             record.error_type = type(error).__name__
@@ -155,16 +158,24 @@ class Invoker:
                 )
             timings.answered = self._clock.now()
             self._recorder.add(record)
-            self._bus.tell(ExecutionEnded(record=record, context=context, region=function.region))
+            tell_end(
+                self._bus,
+                ExecutionEnded(record=record, context=context, region=function.region),
+            )
             raise
         return self._finish(function, record, context, run, on_stored)
 
     async def _run(
-        self, resolved: Resolved, invocation: Invocation, context: TraceContext, timings: Timings
+        self,
+        resolved: Resolved,
+        invocation: Invocation,
+        context: TraceContext,
+        record: InvocationRecord,
     ) -> Run:
         """Have the host run it; who looks ahead is told."""
-        spec = self._specs.of(resolved.function)
+        spec, timings = self._specs.of(resolved.function), record.timings
         call = self._call(resolved, invocation, context)
+        call.began = start_noted(self._bus, record, context, self._clock)
         foresight, run = self._foresight, None
         if foresight is None:
             return await self._host.run(spec, call, timings)
@@ -182,6 +193,10 @@ class Invoker:
     def record(self, record: InvocationRecord, on_stored: Callable[[], None]) -> None:
         """Keep the record of an invocation that was never run."""
         self._recorder.add(record, on_stored=on_stored)
+
+    def queued(self, events: Iterable[QueuedEvent]) -> None:
+        """Events for functions are on disk: whoever watches those is told."""
+        note_queued(self._bus, events)
 
     def _stop_loop(
         self, resolved: Resolved, invocation: Invocation, on_stored: Callable[[], None] | None
@@ -268,7 +283,7 @@ class Invoker:
             )
         record.response_bytes = len(reply.payload)
         self._recorder.add(record, function.logging.group, run.log_stream, reply.log, on_stored)
-        self._bus.tell(ended)
+        tell_end(self._bus, ended, reply.payload)
         return reply
 
     def _began(self, record: InvocationRecord, context: TraceContext, now: float) -> None:

@@ -241,6 +241,8 @@ class HostAgent:
         timed_here = not call.deadline_ms
         if timed_here:
             call.deadline_ms = int((timings.loaded + spec.timeout_s) * 1000)
+        if call.began is not None:
+            call.began()
         self._personal.began(slot, call)
         try:
             outcome = await sandbox.invoke(call)

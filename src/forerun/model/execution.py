@@ -1,5 +1,6 @@
 """One invocation and the sandbox it runs in: what goes in, what comes out, what is kept of it."""
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Protocol
 
@@ -92,7 +93,8 @@ class Call(msgspec.Struct, kw_only=True):
 
     ``monitored``: the runtime is to report the calls it makes, and to add trace information to them: ``trace_id``, and
     ``tracestate`` and ``baggage`` as they came. ``context`` is for the host: what the sandbox asks the platform for while it
-    runs is of this execution.
+    runs is of this execution. ``began`` is called when the sandbox is there and the handler is about to run, again when it
+    died before it took the call.
     """
 
     request_id: str
@@ -106,6 +108,7 @@ class Call(msgspec.Struct, kw_only=True):
     baggage: str = ""
     context: TraceContext | None = None
     sink: ResponseSink | None = None
+    began: Callable[[], None] | None = None
 
 
 class LogLine(msgspec.Struct, frozen=True, array_like=True):
