@@ -7,12 +7,14 @@ import msgspec
 from forerun.aio import Clock
 from forerun.api.application import Handler
 from forerun.api.platform import Command, Route
+from forerun.api.sources import Rows
 from forerun.app.services import Services
 from forerun.app.state import State
 from forerun.control.asynchronous import EventInvoker
 from forerun.control.invoke import Invoker
 from forerun.control.monitoring import Monitor
 from forerun.events import Bus
+from forerun.scheduling import Admission
 from forerun.settings import Settings
 from forerun.sources import Pollable, Shelf, Sink
 
@@ -26,6 +28,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str
     services: Services
     invoker: Invoker
+    admission: Admission
     events: EventInvoker
     monitor: Monitor
     bus: Bus
@@ -35,8 +38,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     """What one source, or one consumer of them, adds to the platform.
 
     ``operations`` of AWS's services by service and name, ``routes`` and ``commands`` below ``/forerun/``; ``sinks``,
-    ``pollables`` and ``shelves`` for those that deliver. ``start`` runs when all parts are made, in their order,
-    ``close`` in the reverse one.
+    ``pollables`` and ``shelves`` for those that deliver. ``rows`` are the lines that ``GET /forerun/sources`` has of it.
+    ``start`` runs when all parts are made, in their order, ``close`` in the reverse one.
     """
 
     operations: Mapping[str, Mapping[str, Handler]] = {}
@@ -45,5 +48,6 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     sinks: Sequence[Sink] = ()
     pollables: Sequence[Pollable] = ()
     shelves: Sequence[Shelf] = ()
+    rows: Rows | None = None
     start: Callable[[], Awaitable[None]] | None = None
     close: Callable[[], Awaitable[None]] | None = None

@@ -8,6 +8,8 @@ from forerun.api.application import Handler
 from forerun.api.platform import Command, Route
 from forerun.app.delivery import make_delivery
 from forerun.app.ground import Ground, Part
+from forerun.app.mappings import make_mappings
+from forerun.app.queues import make_queues
 from forerun.app.schedules import make_schedules
 
 
@@ -48,9 +50,9 @@ class Sourcing:
 def make_sourcing(ground: Ground) -> Sourcing:
     """Make every part. Sources come first, each over the ``ground`` and with the outbox that takes what it sends."""
     delivery = make_delivery(ground)
-    sources: list[Part] = [make_schedules(ground, delivery.outbox)]
+    sources: list[Part] = [make_queues(ground), make_schedules(ground, delivery.outbox)]
     delivery.connect(sources)
-    return Sourcing([*sources, delivery.part])
+    return Sourcing([*sources, delivery.part, make_mappings(ground, sources)])
 
 
 def _merged(maps: Any) -> dict[str, Any]:

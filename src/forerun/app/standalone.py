@@ -167,6 +167,7 @@ class Standalone:
                 base_url=self.endpoint,
                 services=services,
                 invoker=invoker,
+                admission=self._admission,
                 events=self._events,
                 monitor=self._watching.monitor,
                 bus=self._watching.bus,
