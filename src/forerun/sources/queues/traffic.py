@@ -1,0 +1,312 @@
+"""Messages through queues: sent, received, finished, given up.
+
+A message is on disk when ``send`` returns. It is hidden while somebody has it and comes again unless it is finished:
+at least once. What was received more often than the queue allows goes to its dead-letter queue instead of to whoever
+asks; what is older than the queue keeps messages is given to nobody any more.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+
+from forerun.aio import Clock, TaskOwner
+from forerun.errors import ForerunError, Throttled
+from forerun.sources.contract import Backlog
+from forerun.sources.queues.faults import NoSuchQueue, TooManyInFlight
+from forerun.sources.queues.queue import Queue
+from forerun.sources.queues.registry import Queues
+from forerun.storage.queue_messages import NewMessage, QueueMessages, StoredMessage
+
+log = logging.getLogger("forerun.queues")
+
+T = TypeVar("T")
+MOST_WAITING = 20_000
+MOST_IN_FLIGHT = 120_000
+SWEEP_S = 30.0
+STALE_S = 1.0
+CHEAP = 2000
+ROUNDS = 100
+FULL_S = 0.5
+
+
+class Traffic:
+    """Moves messages. ``start`` begins to remove what is old; ``leave`` sends those away who wait, for good."""
+
+    def __init__(self, queues: Queues, messages: QueueMessages, clock: Clock) -> None:
+        self._queues = queues
+        self._messages = messages
+        self._clock = clock
+        self._waiting = 0
+        self._left = False
+        self._backlogs: dict[int, tuple[float, Backlog]] = {}
+        self._background = TaskOwner("queues")
+        # What must be done to its end although nobody waits for it any more; outlives ``close``, as functions do.
+        self._works = TaskOwner("queue-works")
+
+    def start(self) -> None:
+        """Begin to remove what queues have kept long enough."""
+        self._background.spawn(self._sweep(), name="sweep")
+
+    def leave(self) -> None:
+        """Whoever waits for a message gets none; nobody waits from now on."""
+        self._left = True
+        for queue in self._queues.all():
+            queue.line.wake_all()
+
+    async def close(self) -> None:
+        """Remove nothing any more."""
+        self.leave()
+        await self._background.close()
+        await self._works.drain(timeout_s=5.0)
+
+    async def send(
+        self, messages: Sequence[tuple[Queue, NewMessage]]
+    ) -> dict[int, tuple[int, str]]:
+        """Return when all are on disk; of those that had been sent before, by number, number and id of the first."""
+        if not messages:
+            return {}
+        return await self._whole(self._send(messages))
+
+    async def _send(
+        self, messages: Sequence[tuple[Queue, NewMessage]]
+    ) -> dict[int, tuple[int, str]]:
+        earlier = await self._messages.put([message for _, message in messages])
+        told: dict[Queue, tuple[float, int]] = {}
+        for queue, message in messages:
+            if message.seq not in earlier:
+                due, count = told.get(queue, (message.visible_at, 0))
+                told[queue] = min(due, message.visible_at), count + 1
+        for queue, (due, count) in told.items():
+            queue.total += count
+            queue.tally.sent += count
+            queue.line.tell(due, count)
+        return earlier
+
+    async def receive(
+        self, queue: Queue, *, most: int, wait_s: float, hide_s: float
+    ) -> list[StoredMessage]:
+        """Up to ``most`` messages, hidden for ``hide_s`` seconds; waits for the first one up to ``wait_s`` seconds.
+
+        Those who wait are served in the order they came. ``TooManyInFlight`` when the queue has that many, and nobody
+        waits; ``Throttled`` when too many wait at all queues together; ``NoSuchQueue`` when it is deleted meanwhile.
+        """
+        line = queue.line
+        got: list[StoredMessage] = []
+        if not line.waiters or wait_s <= 0:
+            got = await self._look(queue, most, hide_s, strict=wait_s <= 0)
+        if got or wait_s <= 0 or self._left:
+            return got
+        if self._waiting >= MOST_WAITING:
+            raise Throttled(
+                f"{MOST_WAITING} requests wait for messages already; try again later",
+                reason="CallerRateLimitExceeded",
+            )
+        return await self._wait(queue, most, wait_s, hide_s)
+
+    async def _wait(
+        self, queue: Queue, most: int, wait_s: float, hide_s: float
+    ) -> list[StoredMessage]:
+        deadline = self._clock.monotonic() + wait_s
+        line = queue.line
+        waiter = line.join(most)
+        self._waiting += 1
+        try:
+            while not self._left and (left := deadline - self._clock.monotonic()) > 0:
+                until = line.seconds_until(waiter, self._clock.now())
+                if until > 0 and not waiter.called:
+                    await waiter.sleep(min(left, until))
+                waiter.called = False
+                if queue.gone:
+                    raise NoSuchQueue
+                if got := await self._look(queue, most, hide_s, strict=False):
+                    return got
+                if queue.line.due <= self._clock.now() and not waiter.called:
+                    # As many are in flight as may be.
+                    await waiter.sleep(min(left, FULL_S))
+            return []
+        finally:
+            self._waiting -= 1
+            line.leave(waiter)
+
+    async def _look(
+        self, queue: Queue, most: int, hide_s: float, *, strict: bool
+    ) -> list[StoredMessage]:
+        for _ in range(ROUNDS):
+            if queue.line.due > self._clock.now():
+                return []
+            if queue.total >= MOST_IN_FLIGHT and await self._is_full(queue, strict=strict):
+                return []
+            taken, kept = await self._shielded(queue, most, hide_s)
+            if kept or not taken:
+                return kept
+        return []
+
+    async def _is_full(self, queue: Queue, *, strict: bool) -> bool:
+        full = (await self.backlog(queue)).hidden >= MOST_IN_FLIGHT
+        if full and strict:
+            raise TooManyInFlight
+        return full
+
+    async def _shielded(
+        self, queue: Queue, most: int, hide_s: float
+    ) -> tuple[int, list[StoredMessage]]:
+        """Take; who is cancelled meanwhile has its messages given back."""
+        task = self._works.spawn(_caught(self._take(queue, most, hide_s)), name="take")
+        try:
+            outcome = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._works.spawn(self._give_back(queue, task), name="give-back")
+            raise
+        if isinstance(outcome, ForerunError):
+            raise outcome
+        answer: tuple[int, list[StoredMessage]] = outcome
+        return answer
+
+    async def _give_back(self, queue: Queue, task: "asyncio.Task[Any]") -> None:
+        outcome = await task
+        if not isinstance(outcome, ForerunError) and outcome[1]:
+            marks = [message.mark for message in outcome[1]]
+            await self.release(queue, marks, delay_s=0.0, begun=False)
+
+    async def _take(
+        self, queue: Queue, most: int, hide_s: float
+    ) -> tuple[int, list[StoredMessage]]:
+        now = self._clock.now()
+        news = queue.line.news
+        taken, due = await self._messages.take(
+            queue.id, ordered=queue.settings.ordered, most=most, now=now, until=now + hide_s
+        )
+        if due is None and not taken and news == queue.line.news:
+            queue.total = 0
+        queue.line.looked(news, due)
+        kept = await self._sorted_out(queue, taken, now) if taken else taken
+        queue.tally.received += len(kept)
+        return len(taken), kept
+
+    async def _sorted_out(
+        self, queue: Queue, taken: list[StoredMessage], now: float
+    ) -> list[StoredMessage]:
+        """Without those that are too old, or were received too often."""
+        settings = queue.settings
+        oldest = now - settings.retention_s
+        kept = [message for message in taken if message.sent_at > oldest]
+        if len(kept) < len(taken):
+            old = [message.seq for message in taken if message.sent_at <= oldest]
+            gone = await self._messages.remove(queue.id, old)
+            queue.total -= gone
+            queue.tally.expired += gone
+        redrive = settings.redrive
+        if redrive is None or all(message.received <= redrive.most for message in kept):
+            return kept
+        try:
+            target = self._queues.by_arn(redrive.target)
+        except NoSuchQueue:
+            return kept
+        many = [message.seq for message in kept if message.received > redrive.most]
+        moved = await self._messages.move(queue.id, many, to=target.id, source=queue.arn, now=now)
+        queue.total -= moved
+        queue.tally.given_up += moved
+        target.total += moved
+        target.line.tell(now, moved)
+        return [message for message in kept if message.received <= redrive.most]
+
+    async def finish(
+        self, queue: Queue, marks: Sequence[int], *, in_flight: bool = False
+    ) -> set[int]:
+        """Remove messages; the marks of those that were there, with ``in_flight`` only of those that are hidden now."""
+        if not marks:
+            return set()
+        now = self._clock.now()
+        done = await self._whole(self._finish(queue, marks, now if in_flight else None))
+        return set(done)
+
+    async def _finish(
+        self, queue: Queue, marks: Sequence[int], in_flight_at: float | None
+    ) -> list[int]:
+        done = await self._messages.finish(queue.id, marks, in_flight_at=in_flight_at)
+        queue.total -= len(done)
+        queue.tally.deleted += len(done)
+        if queue.settings.ordered and done:
+            # Their groups have others that can be had now.
+            queue.line.tell(self._clock.now(), len(done))
+        return done
+
+    async def remove(self, queue: Queue, numbers: Sequence[int]) -> int:
+        """Remove messages by number, whoever has them; how many there were."""
+        gone = await self._messages.remove(queue.id, numbers)
+        queue.total -= gone
+        queue.tally.deleted += gone
+        return gone
+
+    async def release(
+        self, queue: Queue, marks: Sequence[int], *, delay_s: float, begun: bool = True
+    ) -> None:
+        """Let messages that are in flight be had after ``delay_s`` seconds; not ``begun``: as if never taken."""
+        if marks:
+            now = self._clock.now()
+            count = await self._messages.release(
+                queue.id, marks, now=now, until=now + delay_s, begun=begun
+            )
+            queue.line.tell(now + delay_s, count)
+
+    async def hide(self, queue: Queue, changes: Sequence[tuple[int, float]]) -> list[bool]:
+        """For each mark, hide it for so many seconds from now; whether it was in flight and may be hidden so long."""
+        now = self._clock.now()
+        untils = [(mark, now + seconds) for mark, seconds in changes]
+        done = await self._messages.hide(queue.id, untils, now=now)
+        for _, until in untils:
+            queue.line.tell(until, 1)
+        return done
+
+    async def backlog(self, queue: Queue) -> Backlog:
+        """What waits there; of a queue with many hidden messages as it was a second ago."""
+        now = self._clock.now()
+        kept = self._backlogs.get(queue.id)
+        if kept is not None and abs(now - kept[0]) < STALE_S:
+            return kept[1]
+        hidden, delayed, oldest_at = await self._messages.waiting(queue.id, now)
+        backlog = Backlog(
+            visible=max(0, queue.total - hidden - delayed),
+            hidden=hidden,
+            delayed=delayed,
+            oldest_s=max(0.0, now - oldest_at) if oldest_at is not None else 0.0,
+        )
+        self._backlogs.pop(queue.id, None)
+        if hidden + delayed > CHEAP:
+            self._backlogs[queue.id] = now, backlog
+        return backlog
+
+    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do ``work`` to its end, whether or not who asked for it still waits."""
+        outcome = await asyncio.shield(self._works.spawn(_caught(work), name="work"))
+        if isinstance(outcome, ForerunError):
+            raise outcome
+        answer: T = outcome
+        return answer
+
+    async def _sweep(self) -> None:
+        while True:
+            try:
+                await self.expire()
+                while await self._messages.sweep(self._clock.now()):
+                    await self._clock.sleep(0.0)
+            except ForerunError as error:
+                log.warning("old messages could not be removed: %s", error.message)
+            await self._clock.sleep(SWEEP_S)
+
+    async def expire(self) -> None:
+        """Remove what queues have kept long enough."""
+        for queue in self._queues.all():
+            before = self._clock.now() - queue.settings.retention_s
+            while queue.total > 0 and (gone := await self._messages.expire(queue.id, before)):
+                queue.total -= gone
+                queue.tally.expired += gone
+
+
+async def _caught(work: Coroutine[Any, Any, Any]) -> Any:
+    """Its result, or the error that it raised: a task's error would be reported although somebody hears of it."""
+    try:
+        return await work
+    except ForerunError as error:
+        return error
