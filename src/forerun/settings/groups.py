@@ -118,6 +118,9 @@ class LimitSettings:
     code_storage_bytes: int = 75 * 1024**3
     """All packages and layers of one account."""
 
+    bucket_bytes: int = 100 * 1024**3
+    """All objects in the buckets of one account, with uploads that are under way."""
+
     queued_events: int = 1_000_000
     """Accepted Event invocations that wait; beyond it, 429, so that the disk is never filled by a queue."""
 
