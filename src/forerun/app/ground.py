@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
-from forerun.aio import Clock
+from forerun.aio import App, Clock
 from forerun.api.application import Handler
 from forerun.api.platform import Command, Route
 from forerun.api.sources import Rows
@@ -37,12 +37,15 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
 class Part(msgspec.Struct, frozen=True, kw_only=True):
     """What one source, or one consumer of them, adds to the platform.
 
-    ``operations`` of AWS's services by service and name, ``routes`` and ``commands`` below ``/forerun/``; ``sinks``,
-    ``pollables`` and ``shelves`` for those that deliver. ``rows`` are the lines that ``GET /forerun/sources`` has of it.
+    ``operations`` of AWS's services by service and name, ``linked`` those that links without a signature may ask for;
+    ``routes`` and ``commands`` below ``/forerun/``; ``doors`` serve what is signed otherwise, by the beginning of the path;
+    ``sinks``, ``pollables`` and ``shelves`` for those that deliver. ``rows`` are the lines that ``GET /forerun/sources`` has of it.
     ``start`` runs when all parts are made, in their order, ``close`` in the reverse one.
     """
 
     operations: Mapping[str, Mapping[str, Handler]] = {}
+    linked: Mapping[str, Mapping[str, Handler]] = {}
+    doors: Mapping[bytes, App] = {}
     routes: Mapping[str, Route] = {}
     commands: Mapping[str, Command] = {}
     sinks: Sequence[Sink] = ()

@@ -1,9 +1,10 @@
 """All sources of events, and what brings what they send to its targets: made over one ground, started, closed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+from forerun.aio import App
 from forerun.api.application import Handler
 from forerun.api.platform import Command, Route
 from forerun.app.delivery import make_delivery
@@ -11,6 +12,7 @@ from forerun.app.ground import Ground, Part
 from forerun.app.mappings import make_mappings
 from forerun.app.queues import make_queues
 from forerun.app.schedules import make_schedules
+from forerun.app.topics import make_topics
 
 
 class Sourcing:
@@ -23,6 +25,21 @@ class Sourcing:
     def operations(self) -> dict[str, Mapping[str, Handler]]:
         """Handlers by service and operation."""
         return _merged(part.operations for part in self._parts)
+
+    @property
+    def linked(self) -> dict[str, Mapping[str, Handler]]:
+        """Operations that links without a signature may ask for."""
+        return _merged(part.linked for part in self._parts)
+
+    @property
+    def doors(self) -> dict[bytes, App]:
+        """What serves requests that are signed otherwise, by the beginning of the path."""
+        return {prefix: app for part in self._parts for prefix, app in part.doors.items()}
+
+    @property
+    def policies(self) -> dict[str, Callable[[str], Awaitable[str | None]]]:
+        """What tells the resource policies of queues, topics and buses, by service."""
+        return {sink.service: sink.policy for part in self._parts for sink in part.sinks}
 
     @property
     def routes(self) -> dict[str, Route]:
@@ -50,7 +67,11 @@ class Sourcing:
 def make_sourcing(ground: Ground) -> Sourcing:
     """Make every part. Sources come first, each over the ``ground`` and with the outbox that takes what it sends."""
     delivery = make_delivery(ground)
-    sources: list[Part] = [make_queues(ground), make_schedules(ground, delivery.outbox)]
+    sources: list[Part] = [
+        make_queues(ground),
+        make_schedules(ground, delivery.outbox),
+        make_topics(ground, delivery.outbox),
+    ]
     delivery.connect(sources)
     return Sourcing([*sources, delivery.part, make_mappings(ground, sources)])
 

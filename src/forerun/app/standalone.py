@@ -314,6 +314,9 @@ class Standalone:
             packages=services.packages,
             origin_of=self._origin_of,
             console=self._console,
+            doors=self._sourcing.doors,
+            linked=self._sourcing.linked,
+            policies=self._sourcing.policies,
             otlp=self._watching.exchange.door(authenticator, services.authorizer, limits.body_s),
         )
         return Application(
