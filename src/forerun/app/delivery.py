@@ -53,6 +53,7 @@ def make_delivery(ground: Ground) -> Delivery:
         backoff=Backoff(),
         clock=clock,
     )
+    ground.events.connect(outbox)
     return Delivery(outbox, permission, targets)
 
 

@@ -55,4 +55,5 @@ def make_events(  # noqa: PLR0913 the wiring of a service, mostly by keyword
         ),
         clock=clock,
         in_flight=settings.events.at_once,
+        region=settings.server.region,
     )

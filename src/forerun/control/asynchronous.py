@@ -10,17 +10,28 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-
-import msgspec
 
 from forerun.aio import Clock, TaskOwner
-from forerun.control.deferring import Deferring, patience_s
+from forerun.control.deferring import Deferring
+from forerun.control.destinations import (
+    SUCCESS,
+    Ended,
+    Outlet,
+    letter_of,
+    letter_of_event,
+    messages_of,
+)
 from forerun.control.invoke import Invocation, Invoker, Reply
 from forerun.control.monitoring import Monitor
+from forerun.control.overrides import as_asked, other_than_usual
 from forerun.control.registry import Registry, Resolved
-from forerun.errors import ForerunError, NotFound, SandboxError, Throttled
-from forerun.model import EventInvokeConfig, InvocationRecord, Origin, Timings, parse_function_ref
+from forerun.errors import ForerunError, NotFound, RecursionDetected, SandboxError, Throttled
+from forerun.model import (
+    EventInvokeConfig,
+    InvocationRecord,
+    Origin,
+    Timings,
+)
 from forerun.scheduling import Backoff, due_at
 from forerun.storage import EventQueue, QueuedEvent
 from forerun.traces import xray_header
@@ -38,8 +49,10 @@ WIDEN_EVERY_S = 0.1
 class EventInvoker:
     """Accepts events and runs them from the queue: a few at a time, up to ``in_flight`` where they take long.
 
-    Those that ``deferring`` takes in quiet moments run beside them, as many as it says.
+    Those that ``deferring`` takes in quiet moments run beside them, as many as it says. ``connect`` before ``start``.
     """
+
+    _outlet: Outlet
 
     def __init__(  # noqa: PLR0913 the wiring of a service, all by keyword
         self,
@@ -52,6 +65,7 @@ class EventInvoker:
         deferring: Deferring,
         clock: Clock,
         in_flight: int,
+        region: str,
     ) -> None:
         self._queue = queue
         self._registry = registry
@@ -60,6 +74,7 @@ class EventInvoker:
         self._backoff = backoff
         self._deferring = deferring
         self._clock = clock
+        self._region = region
         self._most = in_flight
         self._slots = min(FEWEST_AT_ONCE, in_flight)
         self._run_s = 0.0
@@ -69,6 +84,10 @@ class EventInvoker:
         self._finished: list[str] = []
         self._owner = TaskOwner("events")
         self._random = random.Random()  # noqa: S311 jitter, not secrets
+
+    def connect(self, outlet: Outlet) -> None:
+        """Tell it what became of events."""
+        self._outlet = outlet
 
     def start(self) -> None:
         """Begin to run what is queued, what an earlier server left included (after ``EventQueue.recover``)."""
@@ -200,6 +219,17 @@ class EventInvoker:
                     event.account, event.name, event.qualifier, self._random.random()
                 )
             except NotFound as error:
+                await self._outlet.keep(
+                    [
+                        letter_of_event(
+                            event,
+                            self._region,
+                            reason="NotFound",
+                            detail=error.message,
+                            at=self._clock.now(),
+                        )
+                    ]
+                )
                 self._give_up(event, "ResourceNotFound", error.message)
                 return
             await self._run_once(event, resolved, dequeued)
@@ -211,14 +241,14 @@ class EventInvoker:
                 event.attempt,
             )
 
-    async def _run_once(
-        self, event: QueuedEvent, resolved: Resolved, dequeued: float
-    ) -> None:
+    async def _run_once(self, event: QueuedEvent, resolved: Resolved, dequeued: float) -> None:
         config = resolved.event_config or EventInvokeConfig()
         if self._clock.now() - event.accepted_at > config.max_age_s:
-            await self._report(event, resolved, config, None, "EventAgeExceeded")
+            why = f"It waited longer than the {config.max_age_s} s that events of its function may live."
+            await self._report(event, resolved, None, "EventAgeExceeded", why)
             self._give_up(event, "EventAgeExceeded", "it is too old", status="expired")
             return
+        resolved = as_asked(event, resolved)
         settlement = _Settlement(lambda: self._finish(event))
         began = self._clock.monotonic()
         waited_s = max(0.001, self._clock.now() - event.accepted_at)
@@ -242,6 +272,14 @@ class EventInvoker:
         except (Throttled, SandboxError):
             await self._again(event, self._refused(event, config), event.attempt)
             return
+        except RecursionDetected as error:
+            await self._report(event, resolved, None, "RecursionDetected", error.message)
+            self._release(event)
+            settlement.ended()
+            return
+        if event.memory_mb or event.timeout_s:
+            # The record is written behind the answer.
+            reply.record.placement = f"{reply.record.placement}; {other_than_usual(event)}"
         self._run_s += 0.2 * (self._clock.monotonic() - began - self._run_s)
         await self._settle(event, resolved, config, reply, settlement)
 
@@ -265,15 +303,15 @@ class EventInvoker:
         settlement: "_Settlement",
     ) -> None:
         if reply.error is None:
-            await self._report(event, resolved, config, reply, "Success")
+            await self._report(event, resolved, reply, SUCCESS)
         elif event.attempt <= config.max_retries:
             delay = self._backoff.retry_delay(event.attempt, self._random.random())
             if self._clock.now() + delay - event.accepted_at <= config.max_age_s:
                 await self._again(event, delay, event.attempt + 1)
                 return
-            await self._report(event, resolved, config, reply, "EventAgeExceeded")
+            await self._report(event, resolved, reply, "EventAgeExceeded")
         else:
-            await self._report(event, resolved, config, reply, "RetriesExhausted")
+            await self._report(event, resolved, reply, "RetriesExhausted")
         self._release(event)
         settlement.ended()
 
@@ -305,44 +343,26 @@ class EventInvoker:
         self,
         event: QueuedEvent,
         resolved: Resolved,
-        config: EventInvokeConfig,
         reply: Reply | None,
         condition: str,
+        detail: str = "",
     ) -> None:
-        """Queue the invocation record for the destination of this condition, if it has one."""
-        destinations = config.destinations
-        arn = destinations.on_success if condition == "Success" else destinations.on_failure
-        if arn is None:
-            return
-        target = parse_function_ref(arn)
-        account, now = target.account or event.account, self._clock.now()
-        patience = await self._patience(account, target.name, target.qualifier)
-        await self._queue.put(
-            QueuedEvent(
-                id=f"{event.id}-{condition.lower()}",
-                account=account,
-                name=target.name,
-                qualifier=target.qualifier,
-                payload=_destination_record(event, resolved, reply, condition, now),
-                client_context=None,
-                origin=self._origin_of_destination(event, resolved, reply),
-                accepted_at=now,
-                due_at=due_at(now, patience),
-                latest_start=now + patience if patience else 0.0,
-            )
+        """Tell the destination and the dead-letter queue; a failure that neither hears of becomes a dead letter."""
+        ended = Ended(
+            event=event,
+            resolved=resolved,
+            condition=condition,
+            reply=reply,
+            origin=self._origin_afterwards(event, resolved, reply),
+            at=self._clock.now(),
+            detail=detail,
         )
-        if patience:
-            self._deferring.notice()
+        if messages := messages_of(ended):
+            await self._outlet.send(messages)
+        elif condition != SUCCESS:
+            await self._outlet.keep([letter_of(ended)])
 
-    async def _patience(self, account: str, name: str, qualifier: str | None) -> float:
-        """Seconds that events of a destination may wait, by its tag."""
-        try:
-            pick = self._random.random()
-            return patience_s(await self._registry.resolve(account, name, qualifier, pick), None)
-        except NotFound:
-            return 0.0
-
-    def _origin_of_destination(
+    def _origin_afterwards(
         self, event: QueuedEvent, resolved: Resolved, reply: Reply | None
     ) -> Origin:
         """The attempt that ended caused it; without an attempt, what caused the event did."""
@@ -375,35 +395,3 @@ def _trace_of(origin: Origin) -> str:
     if not origin.trace_id:
         return ""
     return xray_header(origin.trace_id, origin.parent_id, sampled=origin.sampled)
-
-
-def _destination_record(
-    event: QueuedEvent, resolved: Resolved, reply: Reply | None, condition: str, now: float
-) -> bytes:
-    """AWS's document for destinations: who was called with what, and what came of it."""
-    moment = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
-    document: dict[str, object] = {
-        "version": "1.0",
-        "timestamp": moment.replace("+00:00", "Z"),
-        "requestContext": {
-            "requestId": event.id,
-            "functionArn": resolved.function.qualified_arn,
-            "condition": condition,
-            "approximateInvokeCount": event.attempt if reply is not None else event.attempt - 1,
-        },
-        "requestPayload": msgspec.Raw(event.payload or b"{}"),
-    }
-    if reply is not None:
-        context: dict[str, object] = {
-            "statusCode": 200,
-            "executedVersion": resolved.function.version,
-        }
-        if reply.error is not None:
-            context["functionError"] = reply.error
-        document["responseContext"] = context
-        document["responsePayload"] = (
-            msgspec.Raw(reply.payload)
-            if reply.content_type == "application/json" and reply.payload
-            else reply.payload.decode("utf-8", "replace")
-        )
-    return msgspec.json.encode(document)

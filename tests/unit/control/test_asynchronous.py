@@ -3,7 +3,9 @@
 import asyncio
 import json
 
+import msgspec
 import pytest
+from tests.fakes.outbox import FakeOutbox
 
 from forerun.aio import SystemClock
 from forerun.control.asynchronous import EventInvoker
@@ -11,7 +13,7 @@ from forerun.control.deferring import Deferring, Surroundings
 from forerun.control.invoke import Invocation, Reply
 from forerun.control.monitoring import Monitor
 from forerun.control.registry import Resolved
-from forerun.errors import NotFound, Throttled
+from forerun.errors import NotFound, RecursionDetected, StorageFailed, Throttled
 from forerun.model import (
     DestinationConfig,
     EventInvokeConfig,
@@ -22,9 +24,10 @@ from forerun.model import (
 )
 from forerun.scheduling import Admission, Backoff, Deferral
 from forerun.settings import MonitoringSettings
-from forerun.storage import EventQueue, open_sqlite
+from forerun.storage import EventQueue, QueuedEvent, open_sqlite
 
 ACCOUNT = "1" * 12
+QUEUE = f"arn:aws:sqs:us-home-1:{ACCOUNT}:dead"
 TARGET = f"arn:aws:lambda:us-home-1:{ACCOUNT}:function:told"
 
 
@@ -58,17 +61,16 @@ class FakeRegistry:
     def __init__(self, config):
         self.config = config
         self.missing = False
-        self.deferrable_s = {}
+        self.dead_letter_arn = None
 
     async def resolve(self, account, name, qualifier, pick):
         if self.missing:
             raise NotFound("Function not found")
         return Resolved(
-            function=function(name),
+            function=msgspec.structs.replace(function(name), dead_letter_arn=self.dead_letter_arn),
             qualifier=qualifier,
             invoked_arn="arn",
             event_config=self.config if name == "work" else None,
-            deferrable_s=self.deferrable_s.get(name, 0),
         )
 
 
@@ -80,21 +82,26 @@ class FakeInvoker:
         self.contexts = []
         self.script = list(script)
         self.calls = []
+        self.functions = []
+        self.replies = []
         self.records = []
         self.called = asyncio.Event()
         self.store_records = True
 
     async def run(self, resolved, invocation, on_stored=None):
         self.calls.append((resolved.function.name, invocation))
+        self.functions.append(resolved.function)
         self.called.set()
         context = self.monitor.begin(resolved.function, invocation.origin, 1e9)
         self.contexts.append(context)
         step = self.script.pop(0) if self.script and resolved.function.name == "work" else None
         if isinstance(step, Exception):
+            if isinstance(step, RecursionDetected):
+                on_stored()
             raise step
         if self.store_records and on_stored is not None:
             on_stored()
-        return Reply(
+        reply = Reply(
             payload=b'{"v":1}',
             content_type="application/json",
             error="Unhandled" if step else None,
@@ -109,10 +116,27 @@ class FakeInvoker:
             context=context,
             log=list,
         )
+        self.replies.append(reply)
+        return reply
 
     def record(self, record, on_stored):
         self.records.append(record)
         on_stored()
+
+
+class FakeOutlet(FakeOutbox):
+    def __init__(self):
+        super().__init__()
+        self.letters = []
+
+    async def keep(self, letters):
+        if self.fails is not None:
+            raise self.fails
+        self.letters.extend(letters)
+
+    @property
+    def documents(self):
+        return [(message.target, json.loads(message.payload)) for message in self.sent]
 
 
 class Rig:
@@ -141,7 +165,10 @@ class Rig:
             ),
             clock=SystemClock(),
             in_flight=4,
+            region="us-home-1",
         )
+        self.outlet = FakeOutlet()
+        self.events.connect(self.outlet)
 
     async def accept(self, request_id="r1", patience_s=0.0, **changes):
         values = {"payload": b'{"a":1}', "received": SystemClock().now(), "request_id": request_id}
@@ -189,7 +216,9 @@ async def test_a_failing_event_is_tried_three_times_and_reported(rig):
     await made.accept()
     await made.emptied()
     assert [call.attempt for name, call in made.invoker.calls if name == "work"] == [1, 2, 3]
-    [report] = [json.loads(call.payload) for name, call in made.invoker.calls if name == "told"]
+    [(target, report)] = made.outlet.documents
+    assert target == TARGET
+    assert made.outlet.letters == []
     assert report["requestContext"]["condition"] == "RetriesExhausted"
     assert report["requestContext"]["approximateInvokeCount"] == 3
     assert report["requestPayload"] == {"a": 1}
@@ -201,7 +230,7 @@ async def test_success_is_reported_to_its_destination(rig):
     made = await rig("Boom", config=config)
     await made.accept()
     await made.emptied()
-    [report] = [json.loads(call.payload) for name, call in made.invoker.calls if name == "told"]
+    [(_, report)] = made.outlet.documents
     assert report["requestContext"]["condition"] == "Success"
     assert report["responsePayload"] == {"v": 1}
 
@@ -226,7 +255,10 @@ async def test_an_old_event_is_not_run_but_recorded_and_reported(rig):
     made = await rig(config=config)
     await made.accept(received=SystemClock().now() - 61)
     await made.emptied()
-    assert [name for name, _ in made.invoker.calls] == ["told"]
+    assert made.invoker.calls == []
+    [(_, report)] = made.outlet.documents
+    assert report["requestContext"]["condition"] == "EventAgeExceeded"
+    assert "responseContext" not in report
     [record] = made.invoker.records
     assert (record.status, record.error_type) == ("expired", "EventAgeExceeded")
 
@@ -237,6 +269,96 @@ async def test_an_event_for_a_deleted_function_ends_with_a_record(rig):
     await made.accept()
     await made.emptied()
     assert [record.error_type for record in made.invoker.records] == ["ResourceNotFound"]
+    [letter] = made.outlet.letters
+    assert (letter.id, letter.reason, letter.detail) == ("r1", "NotFound", "Function not found")
+    assert letter.message.target.endswith(f":{ACCOUNT}:function:work")
+
+
+async def test_a_failure_that_nobody_is_told_of_becomes_a_dead_letter_with_the_functions_error(rig):
+    made = await rig("Boom", config=EventInvokeConfig(max_retries=0))
+    await made.accept(client_context='{"custom":{}}')
+    await made.emptied()
+    assert made.outlet.sent == []
+    [letter] = made.outlet.letters
+    assert (letter.shelf, letter.reason, letter.attempts) == ("platform", "RetriesExhausted", 1)
+    assert (letter.detail, letter.message.payload) == ('{"v":1}', b'{"a":1}')
+    assert letter.message.attributes == {"ClientContext": '{"custom":{}}'}
+
+
+async def test_an_event_is_not_finished_before_its_dead_letter_is_kept(rig):
+    made = await rig("Boom", "Boom", config=EventInvokeConfig(max_retries=0))
+    made.outlet.fails = StorageFailed("disk full")
+    await made.accept()
+    await calls_of(made, 2)
+    assert made.queue.depth().events == 1
+    made.outlet.fails = None
+    await made.emptied()
+
+
+async def test_a_stopped_loop_is_over_at_once_and_told(rig):
+    made = await rig(RecursionDetected("it calls itself"))
+    await made.accept()
+    await made.emptied()
+    [letter] = made.outlet.letters
+    assert (letter.reason, letter.detail) == ("RecursionDetected", "it calls itself")
+    assert len(made.invoker.calls) == 1
+
+
+async def test_the_dead_letter_queue_gets_the_event_and_what_went_wrong(rig):
+    made = await rig("Boom", config=EventInvokeConfig(max_retries=0))
+    made.registry.dead_letter_arn = QUEUE
+    await made.accept()
+    await made.emptied()
+    [message] = made.outlet.sent
+    assert (message.target, message.payload) == (QUEUE, b'{"a":1}')
+    assert (message.principal, message.role) == ("lambda.amazonaws.com", "")
+    shown = json.loads(message.attributes["MessageAttributes"])
+    assert shown["RequestID"] == {"DataType": "String", "StringValue": "r1"}
+    assert shown["ErrorCode"] == {"DataType": "Number", "StringValue": "200"}
+    assert made.outlet.letters == []
+
+
+async def test_a_bus_is_told_in_the_form_of_an_event(rig):
+    bus = f"arn:aws:events:us-home-1:{ACCOUNT}:event-bus/default"
+    made = await rig(config=EventInvokeConfig(destinations=DestinationConfig(on_success=bus)))
+    await made.accept()
+    await made.emptied()
+    [message] = made.outlet.sent
+    assert message.attributes == {
+        "Source": "lambda",
+        "DetailType": "Lambda Function Invocation Result - Success",
+        "Resources": json.dumps(
+            [f"arn:aws:lambda:us-home-1:{ACCOUNT}:function:work:$LATEST", bus],
+            separators=(",", ":"),
+        ),
+    }
+
+
+async def test_an_event_can_be_run_with_another_memory_and_timeout(rig):
+    made = await rig()
+    now = SystemClock().now()
+    event = QueuedEvent(
+        id="r1",
+        account=ACCOUNT,
+        name="work",
+        payload=b"{}",
+        accepted_at=now,
+        source=QUEUE,
+        memory_mb=512,
+        timeout_s=9,
+    )
+    await made.events.enqueue([event])
+    await made.emptied()
+    [function_run] = made.invoker.functions
+    assert (function_run.memory_mb, function_run.timeout_s) == (512, 9)
+    assert function_run.sandbox_key == "work.512mb.9s"
+    [(_, call)] = made.invoker.calls
+    assert call.source == QUEUE
+    assert now <= call.dequeued <= SystemClock().now()
+    [reply] = made.invoker.replies
+    assert reply.record.placement.endswith(
+        "memory set to 512 MB and timeout set to 9 s for this run"
+    )
 
 
 async def test_an_event_stays_queued_until_its_record_is_stored(rig):
@@ -340,20 +462,3 @@ async def test_a_deferrable_event_that_fails_is_retried_like_any_other(rig):
         (3, False),
     ]
     await made.emptied()
-
-
-async def test_a_destination_that_may_wait_waits(rig):
-    config = EventInvokeConfig(destinations=DestinationConfig(on_success=TARGET))
-    made = await rig(config=config)
-    made.registry.deferrable_s["told"] = 600
-    made.booked_mb = 1024
-    await made.accept()
-    async with asyncio.timeout(10):
-        while made.events.deferrable()["waiting"] != 1 or made.queue.depth().events != 1:
-            await asyncio.sleep(0.005)
-    made.booked_mb = 0
-    await made.emptied()
-    assert [(name, call.deferred_s > 0) for name, call in made.invoker.calls] == [
-        ("work", False),
-        ("told", True),
-    ]

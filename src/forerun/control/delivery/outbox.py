@@ -114,6 +114,10 @@ class DurableOutbox:
                 if isinstance(result, BaseException):
                     raise result
 
+    async def keep(self, letters: Sequence[DeadLetter]) -> None:
+        """Put dead letters with the platform's others; they are on disk when this returns. ``StorageFailed``."""
+        await self._put([], letters)
+
     async def run_again(self, message: Message, *, memory_mb: int = 0, timeout_s: int = 0) -> None:
         """Send a message that was given up; to a function, with another memory and timeout where they are given.
 
