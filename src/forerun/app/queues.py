@@ -15,7 +15,7 @@ def make_queues(ground: Ground) -> Part:
     store = QueueStore(ground.state.messages)
     queues = Queues(store, messages, clock, ground.settings.server.region)
     traffic = Traffic(queues, messages, clock)
-    draw = random.Random().getrandbits
+    draw = random.Random().getrandbits  # noqa: S311 names, not secrets
 
     async def start() -> None:
         await queues.start()

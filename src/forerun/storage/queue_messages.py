@@ -64,9 +64,8 @@ _MARKED: Final = (
 )
 _FINISH: Final = "DELETE FROM queue_messages WHERE seq IN (" + _MARKED + ") RETURNING seq, received"  # noqa: S608 literals
 _RELEASE: Final = (
-    "UPDATE queue_messages SET visible_at = $4, received = received - $5 WHERE seq IN ("
-    + _MARKED
-    + ") RETURNING seq"  # noqa: S608 literals
+    "UPDATE queue_messages SET visible_at = $4, received = received - $5 "  # noqa: S608 literals
+    f"WHERE seq IN ({_MARKED}) RETURNING seq"
 )
 _HIDE: Final = (
     "UPDATE queue_messages SET visible_at = $4 WHERE seq = ($2 >> 10) AND queue = $1 "

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from forerun.aio import Clock
 from forerun.errors import ForerunError, InvalidInput
 from forerun.model import DeadLetter, Message
-from forerun.sources.contract import Backlog, Pulled
+from forerun.sources import Backlog, Pulled
 from forerun.sources.queues.contents import Envelopes, read_attributes, write_attributes
 from forerun.sources.queues.queue import Queue
 from forerun.sources.queues.receipts import from_receipt, to_receipt

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from forerun.aio import Clock, TaskOwner
 from forerun.errors import ForerunError, Throttled
-from forerun.sources.contract import Backlog
+from forerun.sources import Backlog
 from forerun.sources.queues.faults import NoSuchQueue, TooManyInFlight
 from forerun.sources.queues.queue import Queue
 from forerun.sources.queues.registry import Queues
