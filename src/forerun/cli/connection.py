@@ -47,17 +47,28 @@ class Connection:
 
     def get(self, path: str, **query: object) -> dict[str, Any]:
         """A signed ``GET`` of one of the platform's own endpoints; its JSON."""
+        given = {name: str(value) for name, value in query.items() if value is not None}
+        return self._ask("GET", path + (f"?{urlencode(given)}" if given else ""), b"")
+
+    def post(self, path: str, **members: object) -> dict[str, Any]:
+        """A signed ``POST`` of a JSON object to one of the platform's own endpoints; its JSON. ``None`` is left out."""
+        given = {name: value for name, value in members.items() if value is not None}
+        return self._ask("POST", path, json.dumps(given).encode())
+
+    def _ask(self, method: str, target: str, body: bytes) -> dict[str, Any]:
         import botocore.auth
         import botocore.awsrequest
         import botocore.exceptions
 
-        given = {name: str(value) for name, value in query.items() if value is not None}
-        url = f"{self.endpoint}{path}" + (f"?{urlencode(given)}" if given else "")
-        request = botocore.awsrequest.AWSRequest("GET", url, headers={"Accept": "application/json"})
+        headers = {"Accept": "application/json"}
+        if body:
+            headers["Content-Type"] = "application/json"
+        url = f"{self.endpoint}{target}"
+        request = botocore.awsrequest.AWSRequest(method, url, headers=headers, data=body)
         botocore.auth.SigV4Auth(self._credentials(), "forerun", self.region).add_auth(request)
-        status, body = self._send(request)
+        status, answer = self._send(request)
         try:
-            content = json.loads(body)
+            content = json.loads(answer)
         except ValueError:
             content = None
         if status != 200 or not isinstance(content, dict):
@@ -66,8 +77,9 @@ class Connection:
                 if isinstance(content, dict)
                 else None
             )
+            path = target.partition("?")[0]
             raise Failure(
-                f"GET {path} answered {status}: {said or 'not the JSON of a Forerun server'}"
+                f"{method} {path} answered {status}: {said or 'not the JSON of a Forerun server'}"
             )
         return content
 
