@@ -28,6 +28,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "versions": ("functions", "List the versions of a function."),
     "delete": ("functions", "Delete a function with its versions and aliases."),
     "sandboxes": ("sandboxes", "List the sandboxes of this server."),
+    "sources": (
+        "sources",
+        "List where events come from, what waits there, and how fast it is taken.",
+    ),
     "packaging": ("packaging", "Say how a function's packages come to a host, and why."),
     "zygotes": ("zygotes", "List what sandboxes are forked from, and why."),
     "console": ("console", "Print a link that signs a browser in to the console."),

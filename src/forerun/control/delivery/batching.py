@@ -58,6 +58,8 @@ class Batcher:
         self._count = 0
         self._ready_count = 0
         self._ready_bytes = 0
+        # Before that nothing is lost, so that nothing has to be looked through.
+        self._all_hidden_until = inf
 
     def __len__(self) -> int:
         """How many messages wait, for whatever reason."""
@@ -65,6 +67,7 @@ class Batcher:
 
     def add(self, messages: Iterable[Pulled], *, hidden_until: float) -> None:
         """These were taken, in this order; from ``hidden_until`` on somebody else may take them."""
+        self._all_hidden_until = min(self._all_hidden_until, hidden_until)
         for message in messages:
             group = message.group
             held = self._groups.get(group)
@@ -78,11 +81,17 @@ class Batcher:
                 self._account(message, 1)
 
     def due(self) -> float:
-        """When the window of the first message that may run has passed; infinity when none may run."""
-        oldest = min(
-            (self._groups[group][0].message.taken_at for group in self._ready), default=inf
+        """When the first message that may run has waited for its window; infinity when none may run.
+
+        Where a window is long for the time that the source hides what is taken, half of that time is left to run it.
+        """
+        return min(
+            (self._end_of_window(self._groups[group][0]) for group in self._ready), default=inf
         )
-        return oldest + self._limits.window_s
+
+    def _end_of_window(self, held: _Held) -> float:
+        taken = held.message.taken_at
+        return taken + min(self._limits.window_s, max(0.0, held.hidden_until - taken) / 2)
 
     def next(self, now: float) -> Cut:
         """The next batch, empty when none is to run now; its groups are busy until ``ended``."""
@@ -160,13 +169,33 @@ class Batcher:
         return message
 
     def _forget_lost(self, now: float) -> list[Pulled]:
+        if now < self._all_hidden_until:
+            return []
         lost: list[Pulled] = []
-        for group in [g for g in self._ready if self._groups[g][0].hidden_until <= now]:
-            if group:
+        for group in list(self._ready):
+            held = self._groups[group]
+            if group and any(item.hidden_until <= now for item in held):
                 lost += self._drop(group)
-                continue
-            while group in self._groups and self._groups[group][0].hidden_until <= now:
-                lost.append(self._take_first(group))
+            elif not group:
+                lost += self._without(held, now)
+        items = (item for held in self._groups.values() for item in held)
+        self._all_hidden_until = min((item.hidden_until for item in items), default=inf)
+        return lost
+
+    def _without(self, held: deque[_Held], now: float) -> list[Pulled]:
+        """Keep of what has no group what is hidden still."""
+        lost = []
+        for _ in range(len(held)):
+            item = held.popleft()
+            if item.hidden_until > now:
+                held.append(item)
+            else:
+                lost.append(item.message)
+                self._count -= 1
+                self._account(item.message, -1)
+        if not held:
+            del self._groups[""]
+            self._ready.remove("")
         return lost
 
     def _drop(self, group: str) -> list[Pulled]:
