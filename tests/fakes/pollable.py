@@ -5,7 +5,7 @@ import itertools
 
 import msgspec
 
-from forerun.errors import NotFound
+from forerun.errors import NotFound, StorageFailed
 from forerun.sources import Backlog, Pulled
 
 
@@ -22,7 +22,7 @@ class _Kept(msgspec.Struct):
 class FakePollable:
     """Stands in for ``forerun.sources.Pollable`` with one source, ``arn``.
 
-    ``fails`` is raised by ``receive`` while it is set; ``asked`` are the numbers of messages that were asked for, ``taken`` the
+    ``fails`` is raised by ``receive`` while it is set, ``finish_fails`` is how often ``finish`` fails; ``asked`` are the numbers of messages that were asked for, ``taken`` the
     ids in the order in which they were given, ``finished`` those that were finished; ``waiting`` counts who waits.
     """
 
@@ -81,7 +81,7 @@ class FakePollable:
     async def finish(self, arn, receipts):
         if self.finish_fails:
             self.finish_fails -= 1
-            raise self.fails
+            raise StorageFailed("the disk is full")
         for receipt in receipts:
             message_id = receipt.partition("/")[0]
             kept = self._kept.get(message_id)

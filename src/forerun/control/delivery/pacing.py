@@ -68,13 +68,20 @@ class Pace:
         self._handler_s += 0.2 * (handler_s - self._handler_s)
         self._refusals = 0
 
-    def widen(self, now: float, *, running: int, longest_s: float) -> None:
-        """Run more at once if all are busy, more waits, and it is the handlers that take long."""
+    def widen(self, now: float, *, running: int, longest_s: float) -> bool:
+        """Run more at once if all are busy, more waits, and it is the handlers that take long; whether it does.
+
+        ``longest_s`` is how long the first of those that run has been running.
+        """
         if running < self.slots or not self._full or now - self._widened_at < WIDEN_EVERY_S:
-            return
-        if self._handler_s >= LONG_RUN_S or longest_s >= UNSEEN_RUN_S:
-            self.slots = min(self.slots * 2, self._most)
-            self._widened_at = now
+            return False
+        if self.slots == self._most:
+            return False
+        if self._handler_s < LONG_RUN_S and longest_s < UNSEEN_RUN_S:
+            return False
+        self.slots = min(self.slots * 2, self._most)
+        self._widened_at = now
+        return True
 
     def refused(self, now: float, chance: float) -> float:
         """There was no room, or the source failed: take nothing for a while; until when. ``chance`` is in [0, 1)."""

@@ -155,10 +155,12 @@ class Poller:
         if free <= 0 and not self._running:
             await self._clock.sleep(FREE_AGAIN_S * (1.0 + self._random.random()))
             return
-        await self._wait_for_change(WIDEN_EVERY_S)
         now = self._clock.monotonic()
         longest = now - next((began for began, _ in self._running.values()), now)
-        self._pace.widen(now, running=len(self._running), longest_s=longest)
+        if self._pace.widen(now, running=len(self._running), longest_s=longest):
+            self._begin()
+        else:
+            await self._wait_for_change(WIDEN_EVERY_S)
 
     async def _wait_for_change(self, seconds: float) -> None:
         try:
