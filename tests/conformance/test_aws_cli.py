@@ -83,5 +83,5 @@ def test_identity_and_listing(server: Server, clients):
 
 
 def test_services_that_are_not_served(clients):
-    error = clients.run("aws", "sqs", "list-queues", fails=True)
+    error = clients.run("aws", "dynamodb", "list-tables", fails=True)
     assert "An error occurred (" in error

@@ -12,7 +12,6 @@ pytestmark = pytest.mark.conformance
     [
         ("lambda", "list_code_signing_configs", {}),
         ("lambda", "list_capacity_providers", {}),
-        ("sqs", "list_queues", {}),
         ("s3", "list_buckets", {}),
         ("dynamodb", "list_tables", {}),
         ("cloudformation", "list_stacks", {}),

@@ -7,11 +7,13 @@ from forerun.aio.http import (
     BodyTooLarge,
     BodyTooSlow,
     Bounds,
+    ClientLeft,
     HttpServer,
     Receive,
     Scope,
     Send,
     read_body,
+    while_connected,
 )
 from forerun.aio.tasks import TaskOwner
 
@@ -21,6 +23,7 @@ __all__ = [
     "BodyTooLarge",
     "BodyTooSlow",
     "Bounds",
+    "ClientLeft",
     "Clock",
     "HttpServer",
     "Receive",
@@ -29,4 +32,5 @@ __all__ = [
     "SystemClock",
     "TaskOwner",
     "read_body",
+    "while_connected",
 ]

@@ -8,8 +8,8 @@ sandbox brings its own).
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, cast
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NamedTuple, TypeVar, cast
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -23,6 +23,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+T = TypeVar("T")
 BACKLOG = 2048
 DRAINED = 4
 
@@ -260,6 +261,38 @@ class _GuardedProtocol(HttpToolsProtocol):
             + body
         )
         self.transport.close()
+
+
+class ClientLeft(Exception):
+    """The client closed its connection before it was answered."""
+
+
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """The result of ``work``, which is cancelled when the client leaves before; then raises ``ClientLeft``.
+
+    For work that mostly waits. The request's body must have been read.
+    """
+    owner = TaskOwner("client")
+    doing = owner.spawn(_kept(work), name="work")
+    leaving = owner.spawn(_kept(receive()), name="leaving")
+    try:
+        await asyncio.wait((doing, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            raise ClientLeft
+        result, error = doing.result()
+        if error is not None:
+            raise error
+        answer: T = result
+        return answer
+    finally:
+        await owner.close()
+
+
+async def _kept(work: Coroutine[Any, Any, Any] | Awaitable[Any]) -> tuple[Any, Exception | None]:
+    try:
+        return await work, None
+    except Exception as error:  # noqa: BLE001 it is raised where the task is awaited
+        return None, error
 
 
 async def read_body(receive: Receive, *, limit: int, timeout_s: float) -> bytes:

@@ -36,7 +36,7 @@ from forerun.api.protocol import (
     error_reply,
 )
 from forerun.api.protocol.router import NoRoute, scope_service
-from forerun.api.resources import resource_of
+from forerun.api.resources import action_of, resource_of
 from forerun.api.response import Response, send_response
 from forerun.api.url_events import HttpRequest as UrlRequest
 from forerun.control.authorization import Authorizer
@@ -137,7 +137,7 @@ class Application:
             return
         request = HttpRequest(scope["method"], path, scope["query_string"], scope["headers"], body)
         try:
-            response = await self._serve(scope, request, request_id, send)
+            response = await self._serve(scope, request, request_id, receive, send)
         except ApiError as error:
             await self._refuse(scope, request, error, request_id, send)
         except ForerunError as error:
@@ -190,7 +190,7 @@ class Application:
         return self._limits.body_bytes if self._authenticator.knows(scope) else STRANGERS_BYTES
 
     async def _serve(
-        self, scope: Scope, request: HttpRequest, request_id: str, send: Send
+        self, scope: Scope, request: HttpRequest, request_id: str, receive: Receive, send: Send
     ) -> Response | None:
         path = request.path
         if self._is_function_url(path, request.header.get(b"host", b"")):
@@ -212,7 +212,7 @@ class Application:
                 return await self._invoke(caller, name, tail, request, send)
         if path.startswith(PLATFORM):
             return await self._platform(caller, path[len(PLATFORM) :].decode(), request)
-        return await self._operation(caller, request)
+        return await self._operation(caller, request, receive)
 
     async def _invoke(
         self, caller: Caller, name: bytes, tail: bytes, request: HttpRequest, send: Send
@@ -236,17 +236,19 @@ class Application:
             return await platform.do(self._with_origin(caller, request), name, request.body)
         return await platform.serve(caller, name, dict(request.query_pairs))
 
-    def _with_origin(self, caller: Caller, request: HttpRequest) -> Caller:
+    def _with_origin(
+        self, caller: Caller, request: HttpRequest, receive: Receive | None = None
+    ) -> Caller:
         """The caller, with the execution that sent the request."""
         origin = self._routes.origin_of(caller, request.header)
-        return msgspec.structs.replace(caller, origin=origin)
+        return msgspec.structs.replace(caller, origin=origin, receive=receive)
 
-    async def _operation(self, caller: Caller, request: HttpRequest) -> Response:
+    async def _operation(self, caller: Caller, request: HttpRequest, receive: Receive) -> Response:
         route = self._router.route(request)
         operation = route.operation
         service = operation.model.name
         if service in CAUSING:
-            caller = self._with_origin(caller, request)
+            caller = self._with_origin(caller, request, receive)
         handler = self._routes.operations[service].get(operation.name)
         if handler is None:
             message = f"The operation {operation.name} of {service} is not served here yet"
@@ -255,7 +257,7 @@ class Application:
         resource = resource_of(service, caller, parsed)
         self._authorizer.require(
             caller,
-            f"{operation.model.signing_name}:{operation.name}",
+            f"{operation.model.signing_name}:{action_of(service, operation.name)}",
             resource,
             resource_policy=await self._policy(service, resource),
         )

@@ -2,13 +2,15 @@
 
 import msgspec
 
+from forerun.aio import Receive
 from forerun.model import Origin
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """An authenticated caller. ``principal_arn`` is the user's, root's or assumed role's ARN.
 
-    ``origin`` is the execution that sent it, as far as that is known; of requests that can cause executions only.
+    ``origin`` is the execution that sent it, as far as that is known; ``receive`` tells when the client leaves before it
+    is answered. Both of requests that can cause executions only.
     """
 
     account: str
@@ -19,3 +21,4 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     source_ip: str = ""
     user_agent: str = ""
     origin: Origin = Origin()
+    receive: Receive | None = None

@@ -31,6 +31,18 @@ from forerun.errors import (
     Unsupported,
 )
 from forerun.sources import topics
+from forerun.sources.queues import (
+    BadAttributeName,
+    BadAttributeValue,
+    BadContents,
+    BadReceipt,
+    MissingParameter,
+    NoSuchQueue,
+    NotInFlight,
+    PurgeRunning,
+    QueueExists,
+    TooManyInFlight,
+)
 from forerun.sources.schedules import QuotaExceeded as SchedulesExceeded
 
 
@@ -102,6 +114,25 @@ _LOGS: dict[type[ForerunError], tuple[str, int]] = {
     ForerunError: ("ServiceUnavailableException", 500),
 }
 
+_SQS: dict[type[ForerunError], tuple[str, int]] = {
+    NoSuchQueue: ("QueueDoesNotExist", 400),
+    QueueExists: ("QueueNameExists", 400),
+    BadAttributeName: ("InvalidAttributeName", 400),
+    BadAttributeValue: ("InvalidAttributeValue", 400),
+    BadContents: ("InvalidMessageContents", 400),
+    BadReceipt: ("ReceiptHandleIsInvalid", 400),
+    MissingParameter: ("MissingParameter", 400),
+    NotInFlight: ("MessageNotInflight", 400),
+    PurgeRunning: ("PurgeQueueInProgress", 403),
+    TooManyInFlight: ("OverLimit", 403),
+    InvalidInput: ("InvalidParameterValue", 400),
+    Unsupported: ("UnsupportedOperation", 400),
+    ExpiredCredentials: ("ExpiredToken", 403),
+    AccessDenied: ("AccessDenied", 403),
+    Throttled: ("RequestThrottled", 403),
+    ForerunError: ("InternalError", 500),
+}
+
 _XRAY: dict[type[ForerunError], tuple[str, int]] = {
     InvalidInput: ("InvalidRequestException", 400),
     Unsupported: ("InvalidRequestException", 400),
@@ -163,6 +194,7 @@ TABLE: dict[str, Mapping[type[ForerunError], tuple[str, int]]] = {
     "iam": _IAM,
     "sts": _STS,
     "logs": _LOGS,
+    "sqs": _SQS,
     "scheduler": _SCHEDULER,
     "sns": _SNS,
     "xray": _XRAY,

@@ -1,11 +1,21 @@
 """The ARN that an operation is about, for the question whether the caller may do it; ``*`` where it names none."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from forerun.api.caller import Caller
 from forerun.errors import InvalidInput
 from forerun.model import function_arn, layer_arn, parse_function_ref
+
+_QUEUE_PATH = re.compile(r"([0-9]{12})/([A-Za-z0-9_.-]{1,80})/?", re.ASCII)
+
+
+def action_of(service: str, operation: str) -> str:
+    """What policies call an operation: those on a batch are allowed like those on one (``sqs:SendMessage``)."""
+    if service in ("sqs", "sns"):
+        operation = operation.removesuffix("Batch")
+    return operation
 
 
 def resource_of(service: str, caller: Caller, request: Any) -> str:
@@ -51,6 +61,24 @@ def _sns(caller: Caller, request: Any) -> str:
     return "*"
 
 
+def _sqs(caller: Caller, request: Any) -> str:
+    if name := getattr(request, "QueueName", None):
+        owner = getattr(request, "QueueOwnerAWSAccountId", None) or caller.account
+        return f"arn:aws:sqs:{caller.region}:{owner}:{name}"
+    if url := getattr(request, "QueueUrl", None):
+        owner, name = queue_path(url)
+        if name:
+            return f"arn:aws:sqs:{caller.region}:{owner}:{name}"
+    return getattr(request, "SourceArn", None) or "*"
+
+
+def queue_path(url: str) -> tuple[str, str]:
+    """Account and name of a queue's URL, whose host means nothing; empty parts when it is none."""
+    path = url.partition("://")[2].partition("/")[2] if "://" in url else url.lstrip("/")
+    found = _QUEUE_PATH.fullmatch(path)
+    return (found[1], found[2]) if found else ("", "")
+
+
 def _sts(_caller: Caller, request: Any) -> str:
     return getattr(request, "RoleArn", None) or "*"
 
@@ -88,5 +116,6 @@ _BY_SERVICE: Mapping[str, Callable[[Caller, Any], str]] = {
     "logs": _logs,
     "scheduler": _scheduler,
     "sns": _sns,
+    "sqs": _sqs,
     "sts": _sts,
 }

@@ -2,7 +2,9 @@
 
 import random
 
+from forerun.api.sqs import MessageRoutes, QueueRoutes
 from forerun.app.ground import Ground, Part
+from forerun.model import Origin
 from forerun.sources.queues import QueuePollable, Queues, QueueShelf, QueueSink, Traffic
 from forerun.storage.queue_messages import QueueMessages
 from forerun.storage.queues import QueueStore
@@ -21,7 +23,24 @@ def make_queues(ground: Ground) -> Part:
         await queues.start()
         traffic.start()
 
+    def origin_of(header: str, account: str) -> Origin:
+        headers = {b"x-amzn-trace-id": header.encode()}
+        return ground.monitor.recognise(headers, None, account, trusted=True, caller=account)
+
+    messages_routes = MessageRoutes(
+        queues,
+        traffic,
+        clock,
+        draw=draw,
+        sender_of=ground.services.identities.user_id,
+        origin_of=origin_of,
+    )
+    operations = {
+        **QueueRoutes(queues, traffic, ground.base_url).routes(),
+        **messages_routes.routes(),
+    }
     return Part(
+        operations={"sqs": operations},
         sinks=[QueueSink(queues, traffic, clock, draw)],
         pollables=[QueuePollable(queues, traffic)],
         shelves=[QueueShelf(queues, messages, traffic)],

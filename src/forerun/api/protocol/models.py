@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from forerun.api.protocol.sqs_query import as_query
+from forerun.api.protocol.sqs_query import as_query, with_free_names
 
 PROTOCOLS = ("rest-json", "json", "query", "rest-xml")
 
@@ -175,6 +175,8 @@ class Models:
         found = self._loaded.get((service, protocol))
         if found is None:
             document = self._read(service)
+            if service == "sqs":
+                document = with_free_names(document)
             if protocol == "query" and document["metadata"]["protocol"] != "query":
                 document = as_query(document)
             if document["metadata"]["protocol"] not in PROTOCOLS:

@@ -113,6 +113,9 @@ def _form(operation: Operation, plan: InputPlan, request: HttpRequest) -> Any:
         raise malformed(operation.model, "The request has too many parameters")
     try:
         values = read_form(plan.shape, request.query_pairs + form_pairs(request.body))
+        if "QueueUrl" in plan.shape.required:
+            # Who speaks this dialect to a queue's own address need not name the queue again.
+            values.setdefault("QueueUrl", request.path.decode("latin-1"))
     except BadForm as error:
         raise malformed(operation.model, str(error)) from None
     return _convert(operation.model, plan, values)

@@ -1,4 +1,4 @@
-"""The query dialect of SQS, whose present model describes JSON only.
+"""What is special about the model of SQS: it describes JSON only, and not what its clients also say.
 
 Older clients still send ``Action=...`` and read XML. The names that dialect uses on the wire are not in the model
 any more; this puts them back. Other JSON services get the plain dialect, unchanged names.
@@ -29,6 +29,16 @@ _MEMBER_NAMES = {
     "tags": "Tag",
 }
 _NAMED_BY_ELEMENT = frozenset({"Entries", "Successful", "Failed"})
+
+
+# Checked by the service, which has words of its own for a name that is none; the model even forgets some that clients use.
+_NAMES_OF_ATTRIBUTES = ("QueueAttributeName", "MessageSystemAttributeName")
+
+
+def with_free_names(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The model of SQS with any text as the name of an attribute; ``document`` is not changed."""
+    free = {name: {"type": "string"} for name in _NAMES_OF_ATTRIBUTES}
+    return {**document, "shapes": {**document["shapes"], **free}}
 
 
 def as_query(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ earlier one is in flight, and a name is accepted once in five minutes. Who waits
 what the rest of the platform sees.
 """
 
-from forerun.sources.queues.attributes import OBSERVED, SETTABLE, shown
+from forerun.sources.queues.attributes import MOST_BYTES, OBSERVED, SETTABLE, shown
 from forerun.sources.queues.contents import (
     TRACE_HEADER,
     Attribute,
@@ -39,6 +39,7 @@ from forerun.sources.queues.sending import Outgoing, Sent, prepare, to_sequence
 from forerun.sources.queues.traffic import Traffic
 
 __all__ = [
+    "MOST_BYTES",
     "OBSERVED",
     "SETTABLE",
     "TRACE_HEADER",

@@ -57,7 +57,10 @@ class QueueSink:
             else:
                 answers.append(None)
                 ready.append((queue, new))
-        await self._traffic.send(ready)
+        try:
+            await self._traffic.send(ready)
+        except ForerunError as error:
+            return [answer or error for answer in answers]
         return answers
 
 

@@ -259,6 +259,10 @@ class Traffic:
             queue.line.tell(until, 1)
         return done
 
+    async def find(self, queue: Queue, mark: int) -> tuple[float, float] | None:
+        """Until when what was taken under this mark is hidden, and when it was taken; ``None`` when it is gone."""
+        return await self._messages.find(queue.id, mark)
+
     async def backlog(self, queue: Queue) -> Backlog:
         """What waits there; of a queue with many hidden messages as it was a second ago."""
         now = self._clock.now()
