@@ -2,31 +2,59 @@
 
 from collections.abc import Sequence
 
+from forerun.api.dead_letters import DeadLetterRoutes
 from forerun.app.ground import Ground, Part
+from forerun.control.delivery.dead_letters import Bounds, DeadLetters
 from forerun.control.delivery.functions import FunctionTargets
 from forerun.control.delivery.outbox import DurableOutbox
 from forerun.control.delivery.permission import Permission
-from forerun.control.delivery.targets import SinkTarget, Targets
+from forerun.control.delivery.targets import URL, SinkTarget, Targets
+from forerun.control.delivery.urls import UrlTarget
 from forerun.control.principals import Principals
 from forerun.errors import NotFound
 from forerun.scheduling import Backoff
+from forerun.storage.dead_letters import DeadLetterStore
 from forerun.storage.outbox import OutboxStore
+
+DAY_S = 86_400.0
 
 
 class Delivery:
     """``outbox`` takes messages at once; ``connect`` is told of the sources before ``part`` is started."""
 
-    def __init__(self, outbox: DurableOutbox, permission: Permission, targets: Targets) -> None:
+    def __init__(
+        self,
+        outbox: DurableOutbox,
+        permission: Permission,
+        targets: Targets,
+        letters: DeadLetters,
+    ) -> None:
         self.outbox = outbox
         self.permission = permission
-        self.part = Part(start=outbox.start, close=outbox.close)
+        self._letters = letters
         self._targets = targets
+        routes = DeadLetterRoutes(letters)
+        self.part = Part(
+            routes=routes.routes(),
+            commands=routes.commands(),
+            start=self._start,
+            close=self._close,
+        )
 
     def connect(self, sources: Sequence[Part]) -> None:
         """Deliver to their sinks, and find the dead letters on their shelves."""
         for part in sources:
             for sink in part.sinks:
                 self._targets.add(sink.service, SinkTarget(sink, self.permission))
+            self._letters.add(part.shelves)
+
+    async def _start(self) -> None:
+        await self.outbox.start()
+        self._letters.start()
+
+    async def _close(self) -> None:
+        await self._letters.close()
+        await self.outbox.close()
 
 
 def make_delivery(ground: Ground) -> Delivery:
@@ -41,7 +69,9 @@ def make_delivery(ground: Ground) -> Delivery:
     functions = FunctionTargets(
         permission=permission, events=ground.events, monitor=ground.monitor, clock=clock
     )
-    targets = Targets({functions.service: functions})
+    events = settings.events
+    urls = UrlTarget(timeout_s=events.url_timeout_s, private=events.private_urls)
+    targets = Targets({functions.service: functions, URL: urls})
     outbox = DurableOutbox(
         store=OutboxStore(
             ground.state.messages,
@@ -52,9 +82,18 @@ def make_delivery(ground: Ground) -> Delivery:
         targets=targets,
         backoff=Backoff(),
         clock=clock,
+        bus=ground.bus,
+    )
+    letters = DeadLetters(
+        store=DeadLetterStore(ground.state.messages),
+        again=outbox,
+        bounds=Bounds(
+            events.dead_letters, events.dead_letter_bytes, events.dead_letter_days * DAY_S
+        ),
+        clock=clock,
     )
     ground.events.connect(outbox)
-    return Delivery(outbox, permission, targets)
+    return Delivery(outbox, permission, targets, letters)
 
 
 class _Roles:

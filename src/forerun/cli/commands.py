@@ -32,6 +32,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "sources",
         "List where events come from, what waits there, and how fast it is taken.",
     ),
+    "dead-letters": ("dead_letters", "What nobody could process: list it, or send it again."),
     "packaging": ("packaging", "Say how a function's packages come to a host, and why."),
     "zygotes": ("zygotes", "List what sandboxes are forked from, and why."),
     "console": ("console", "Print a link that signs a browser in to the console."),
@@ -39,7 +40,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "key": ("identities", "Create, list, disable and delete access keys."),
 }
 # Names that Python has other uses for.
-_ATTRIBUTES = {"map": "map_"}
+_ATTRIBUTES = {"dead-letters": "dead_letters", "map": "map_"}
 
 
 class _Commands(click.Group):

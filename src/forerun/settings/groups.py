@@ -263,7 +263,7 @@ class SandboxSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EventSettings:
-    """How asynchronous invocations are run."""
+    """How asynchronous invocations are run, and messages delivered."""
 
     retry_s: float = 60.0
     """Seconds until an event whose function failed is tried again, and twice that until the last try; AWS's."""
@@ -275,6 +275,22 @@ class EventSettings:
     """Directories in and below which accounts may have folders watched, as ``/srv/inbox``, or ``ACCOUNT:/srv/inbox`` for one
     account alone. None by default: names and sizes of files are told to functions."""
 
+    url_timeout_s: float = 15.0
+    """Seconds that a URL which messages are posted to has for its answer."""
+
+    private_urls: bool = True
+    """Whether messages may be posted to addresses that are not public: this machine, the local network. What a machine's
+    provider tells it of itself (169.254.169.254 and the like) is refused in any case."""
+
+    dead_letters: int = 100_000
+    """Dead letters that the platform keeps of an account; the oldest goes first."""
+
+    dead_letter_bytes: int = 1024**3
+    """Bytes of an account's dead letters."""
+
+    dead_letter_days: float = 14.0
+    """Days that dead letters are kept."""
+
     def __post_init__(self) -> None:
         for root in self.folders:
             if _FOLDER_ROOT.fullmatch(root) is None:
@@ -283,6 +299,10 @@ class EventSettings:
                 )
         in_range("events.retry_s", self.retry_s, 0.01, 3600)
         in_range("events.at_once", self.at_once, 1, 10_000)
+        in_range("events.url_timeout_s", self.url_timeout_s, 0.1, 900)
+        in_range("events.dead_letters", self.dead_letters, 1, 1 << 40)
+        in_range("events.dead_letter_bytes", self.dead_letter_bytes, 1 << 20, 1 << 50)
+        in_range("events.dead_letter_days", self.dead_letter_days, 0.001, 3653)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,6 +24,7 @@ from forerun.control.delivery.undeliverable import (
     refused_for_good,
 )
 from forerun.errors import ForerunError, StorageFailed
+from forerun.events import Bus, DeadLetterKept
 from forerun.model import DeadLetter, Message
 from forerun.scheduling import Backoff
 from forerun.storage import QueuedEvent
@@ -57,7 +58,7 @@ class _Sorted(NamedTuple):
 class DurableOutbox:
     """``sources.Outbox``. ``start`` after all sinks are known, then ``close``, once each."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 the wiring of a service, all by keyword
         self,
         *,
         store: OutboxStore,
@@ -65,6 +66,7 @@ class DurableOutbox:
         targets: Targets,
         backoff: Backoff,
         clock: Clock,
+        bus: Bus,
         workers: Workers | None = None,
     ) -> None:
         self._store = store
@@ -72,6 +74,7 @@ class DurableOutbox:
         self._targets = targets
         self._backoff = backoff
         self._clock = clock
+        self._bus = bus
         self._free = workers or Workers()
         self._lanes = Lanes()
         self._working = {True: 0, False: 0}
@@ -196,6 +199,7 @@ class DurableOutbox:
 
     async def _put(self, waiting: Sequence[Waiting], letters: Sequence[DeadLetter]) -> None:
         self._notice(await self._store.put(waiting, letters))
+        self._tell(letters)
 
     def _notice(self, lanes: dict[str, int]) -> None:
         now = self._clock.now()
@@ -279,7 +283,24 @@ class DurableOutbox:
                 log.warning("what became of messages to %s waits: %s", lane, error.message)
                 await asyncio.sleep(_FAILED_S)
             else:
+                self._tell(settlement.letters)
                 return
+
+    def _tell(self, letters: Sequence[DeadLetter]) -> None:
+        for letter in letters:
+            target = letter.message.target
+            parts = target.split(":") if target.startswith("arn:") else []
+            self._bus.note(
+                DeadLetterKept(
+                    account=letter.message.account,
+                    target=target,
+                    reason=letter.reason,
+                    at=letter.failed_at,
+                    function=parts[6] if parts[5:6] == ["function"] and len(parts) > 6 else "",
+                    source=letter.message.source,
+                    attempts=letter.attempts,
+                )
+            )
 
     async def _answers(
         self, lane: str, messages: Sequence[Message]
