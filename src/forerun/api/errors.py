@@ -30,7 +30,10 @@ from forerun.errors import (
     Throttled,
     Unsupported,
 )
+from forerun.patterns import InvalidPattern
 from forerun.sources import topics
+from forerun.sources.buses import LimitExceeded as BusLimitExceeded
+from forerun.sources.buses import ManagedRule
 from forerun.sources.queues import (
     BadAttributeName,
     BadAttributeValue,
@@ -158,6 +161,22 @@ _AUTOSCALING: dict[type[ForerunError], tuple[str, int]] = {
     ForerunError: ("InternalServiceException", 500),
 }
 
+_EVENTS: dict[type[ForerunError], tuple[str, int]] = {
+    InvalidPattern: ("InvalidEventPatternException", 400),
+    InvalidInput: ("ValidationException", 400),
+    Unsupported: ("ValidationException", 400),
+    NotFound: ("ResourceNotFoundException", 400),
+    AlreadyExists: ("ResourceAlreadyExistsException", 400),
+    BusLimitExceeded: ("LimitExceededException", 400),
+    ManagedRule: ("ManagedRuleException", 400),
+    Conflict: ("ConcurrentModificationException", 400),
+    PolicyTooLong: ("PolicyLengthExceededException", 400),
+    ExpiredCredentials: ("ExpiredTokenException", 400),
+    AccessDenied: ("AccessDeniedException", 400),
+    Throttled: ("ThrottlingException", 400),
+    ForerunError: ("InternalException", 500),
+}
+
 _SCHEDULER: dict[type[ForerunError], tuple[str, int]] = {
     InvalidInput: ("ValidationException", 400),
     Unsupported: ("ValidationException", 400),
@@ -190,6 +209,7 @@ _SNS: dict[type[ForerunError], tuple[str, int]] = {
 
 TABLE: dict[str, Mapping[type[ForerunError], tuple[str, int]]] = {
     "application-autoscaling": _AUTOSCALING,
+    "events": _EVENTS,
     "lambda": _LAMBDA,
     "iam": _IAM,
     "sts": _STS,

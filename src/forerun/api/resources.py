@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from forerun.api.caller import Caller
-from forerun.errors import InvalidInput
+from forerun.errors import ForerunError, InvalidInput
 from forerun.model import function_arn, layer_arn, parse_function_ref
+from forerun.sources.buses import Place
 
 _QUEUE_PATH = re.compile(r"([0-9]{12})/([A-Za-z0-9_.-]{1,80})/?", re.ASCII)
 
@@ -29,6 +30,34 @@ def _iam(caller: Caller, request: Any) -> str:
         if name := getattr(request, member, None):
             return f"arn:aws:iam::{caller.account}:{kind}/{name}"
     return getattr(request, "PolicyArn", None) or "*"
+
+
+def _events(caller: Caller, request: Any) -> str:
+    if arn := getattr(request, "ResourceARN", None):
+        return str(arn)
+    place = Place(caller.region, caller.account)
+    if hasattr(request, "Event"):
+        return "*"
+    entries = getattr(request, "Entries", None)
+    named = entries[0].EventBusName if entries else getattr(request, "EventBusName", None)
+    if entries or hasattr(request, "StatementId"):
+        return _event_bus(place, named)
+    if hasattr(request, "EventBusName"):
+        rule = getattr(request, "Rule", None) or getattr(request, "Name", None)
+        return _event_bus(place, named, rule or "*")
+    if hasattr(request, "NamePrefix"):
+        return place.bus_arn("*")
+    return _event_bus(place, getattr(request, "Name", None))
+
+
+def _event_bus(place: Place, named: str | None, rule: str = "") -> str:
+    """A bus that a client named, or a rule of it."""
+    try:
+        owner, bus = place.bus(named)
+    except ForerunError:
+        return "*"
+    owned = Place(place.region, owner)
+    return owned.rule_arn(bus, rule) if rule else owned.bus_arn(bus)
 
 
 def _logs(caller: Caller, request: Any) -> str:
@@ -111,6 +140,7 @@ def _lambda(caller: Caller, request: Any) -> str:
 
 _BY_SERVICE: Mapping[str, Callable[[Caller, Any], str]] = {
     "application-autoscaling": _autoscaling,
+    "events": _events,
     "lambda": _lambda,
     "iam": _iam,
     "logs": _logs,

@@ -11,7 +11,7 @@ from forerun.sources.buses.firing import Firer, coming, first_due
 from forerun.sources.buses.limits import RULES, TARGETS, LimitExceeded, ManagedRule
 from forerun.sources.buses.matching import Books
 from forerun.sources.buses.names import BusName, Place, RuleName
-from forerun.sources.buses.rules import Rules, RuleWish
+from forerun.sources.buses.rules import Refused, Rules, RuleWish
 from forerun.sources.buses.sending import Answer, BusSink, Entry, Sender
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "LimitExceeded",
     "ManagedRule",
     "Place",
+    "Refused",
     "RuleName",
     "RuleWish",
     "Rules",

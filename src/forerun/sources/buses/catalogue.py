@@ -56,6 +56,7 @@ class Buses:
             if await self._store.bus(account, name) is not None:
                 raise AlreadyExists(f"Event bus {name} already exists.") from None
             raise LimitExceeded from None
+        self._books.changed(BusName(account, name))
         return bus
 
     async def update(self, account: str, name: str, wish: BusWish) -> EventBus:
@@ -138,6 +139,7 @@ class Buses:
             await self._store.save_bus(changed)
         except Conflict:
             raise no_bus(bus.name) from None
+        self._books.changed(BusName(bus.account, bus.name))
         return changed
 
 

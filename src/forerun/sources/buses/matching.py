@@ -8,17 +8,19 @@ import msgspec
 from forerun.model import Message
 from forerun.patterns import PatternIndex, parse_pattern
 from forerun.sources.buses.envelope import Event
-from forerun.sources.buses.names import BusName, Place
+from forerun.sources.buses.names import BusName, Place, no_bus
 from forerun.sources.buses.targets import Aim, Occurrence, aim_of, message_to
-from forerun.storage.buses import BusStore, StoredRule, StoredTarget
+from forerun.storage.buses import DEFAULT, BusStore, EventBus, StoredRule, StoredTarget
 
 MOST_BUSES = 1000
 MOST_RULES = 5000
 
 
 class Book(msgspec.Struct, frozen=True):
-    """The rules of one bus that act on events."""
+    """What is kept of one bus, and its rules that act on events."""
 
+    exists: bool
+    policy: str
     index: PatternIndex[int]
     rules: Mapping[int, tuple[str, str, tuple[Aim, ...]]]
     """ARN, name and targets by id."""
@@ -47,7 +49,13 @@ class Books:
         self._changes = 0
 
     async def of(self, bus: BusName) -> Book:
-        """The rules of a bus as they are now."""
+        """The rules of a bus as they are now. ``NotFound`` when there is no such bus."""
+        book = await self._read(bus)
+        if not book.exists and bus.name != DEFAULT:
+            raise no_bus(bus.name)
+        return book
+
+    async def _read(self, bus: BusName) -> Book:
         book = self._books.get(bus)
         if book is not None:
             self._books.move_to_end(bus)
@@ -57,7 +65,8 @@ class Books:
         targets: dict[int, list[StoredTarget]] = {}
         for rule_id, target in await self._store.targets_of_bus(*bus):
             targets.setdefault(rule_id, []).append(target)
-        book = compile_book(rules, targets, Place(self._region, bus.account))
+        kept = await self._store.bus(*bus)
+        book = compile_book(kept, rules, targets, Place(self._region, bus.account))
         if changes == self._changes:
             self._keep(bus, book)
         return book
@@ -80,9 +89,12 @@ class Books:
 
 
 def compile_book(
-    rules: Sequence[StoredRule], targets: Mapping[int, Sequence[StoredTarget]], place: Place
+    kept: EventBus | None,
+    rules: Sequence[StoredRule],
+    targets: Mapping[int, Sequence[StoredTarget]],
+    place: Place,
 ) -> Book:
-    """Those that are enabled, have a pattern and have targets."""
+    """Of the rules, those that are enabled, have a pattern and have targets; ``None`` for a bus without a row."""
     index: PatternIndex[int] = PatternIndex()
     compiled: dict[int, tuple[str, str, tuple[Aim, ...]]] = {}
     for rule in rules:
@@ -91,7 +103,7 @@ def compile_book(
             index.add(rule.id, parse_pattern(rule.config.pattern))
             arn = place.rule_arn(rule.bus, rule.name)
             compiled[rule.id] = arn, rule.name, tuple(aim_of(each) for each in aims)
-    return Book(index, compiled)
+    return Book(kept is not None, kept.policy if kept is not None else "", index, compiled)
 
 
 async def _all_rules(store: BusStore, bus: BusName) -> AsyncIterator[StoredRule]:

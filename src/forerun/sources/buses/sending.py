@@ -11,13 +11,12 @@ from typing import Any
 import msgspec
 
 from forerun.aio import Clock
-from forerun.errors import ForerunError, InvalidInput
+from forerun.errors import ForerunError, InvalidInput, NotFound
 from forerun.model import Arn, Message, Origin
 from forerun.sources import Outbox
 from forerun.sources.buses.envelope import Event, event_of, iso_time, read_detail
-from forerun.sources.buses.matching import Books
-from forerun.sources.buses.names import SERVICE, BusName, Place, no_bus
-from forerun.storage.buses import DEFAULT, BusStore
+from forerun.sources.buses.matching import Book, Books
+from forerun.sources.buses.names import SERVICE, BusName, Place
 
 ENTRIES_BYTES = 1024 * 1024
 TIME_BYTES = 14
@@ -59,47 +58,39 @@ class Answer(msgspec.Struct, frozen=True):
 class Sender:
     """Puts events on buses."""
 
-    def __init__(
-        self, store: BusStore, books: Books, outbox: Outbox, clock: Clock, *, region: str
-    ) -> None:
-        self._store = store
+    def __init__(self, books: Books, outbox: Outbox, clock: Clock, *, region: str) -> None:
         self._books = books
         self._outbox = outbox
         self._clock = clock
         self._region = region
 
     async def put(self, entries: Sequence[Entry]) -> list[Answer]:
-        """Accept the entries that are sound; an answer for each.
+        """Accept the entries that are sound and for a bus that there is; an answer for each.
 
         ``InvalidInput`` when they are too large together; ``Throttled`` and ``StorageFailed`` when none is accepted.
         """
         if sum(entry.size for entry in entries) > ENTRIES_BYTES:
             raise InvalidInput("Total size of the entries in the request is over the limit.")
         answers: list[Answer] = []
-        accepted: list[tuple[BusName, Event]] = []
+        accepted: list[tuple[BusName, Book, Event]] = []
         for entry in entries:
             answer = _fault(entry)
-            if answer is None and not await self._exists(entry.bus):
-                answer = _invalid(no_bus(entry.bus.name).message)
             if answer is None:
-                event = self._event(entry)
-                accepted.append((entry.bus, event))
-                answer = Answer(event.id)
+                try:
+                    book = await self._books.of(entry.bus)
+                except NotFound as error:
+                    answer = _invalid(error.message)
+                else:
+                    event = self._event(entry)
+                    accepted.append((entry.bus, book, event))
+                    answer = Answer(event.id)
             answers.append(answer)
         await self._send(accepted)
         return answers
 
-    async def take(self, bus: BusName, events: Sequence[Event]) -> None:
+    async def take(self, bus: BusName, book: Book, events: Sequence[Event]) -> None:
         """Accept events of the platform's own; their details must be sound."""
-        await self._send([(bus, event) for event in events])
-
-    async def require_bus(self, bus: BusName) -> None:
-        """``NotFound`` when there is no such bus."""
-        if not await self._exists(bus):
-            raise no_bus(bus.name)
-
-    async def _exists(self, bus: BusName) -> bool:
-        return bus.name == DEFAULT or await self._store.bus(*bus) is not None
+        await self._send([(bus, book, event) for event in events])
 
     def _event(self, entry: Entry) -> Event:
         now = self._clock.now()
@@ -115,12 +106,9 @@ class Sender:
             origin=entry.origin,
         )
 
-    async def _send(self, events: Sequence[tuple[BusName, Event]]) -> None:
+    async def _send(self, events: Sequence[tuple[BusName, Book, Event]]) -> None:
         now = self._clock.now()
-        found = [
-            (await self._books.of(bus)).messages(event, account=bus.account, now=now)
-            for bus, event in events
-        ]
+        found = [book.messages(event, account=bus.account, now=now) for bus, book, event in events]
         await send_in_chunks(self._outbox, chain.from_iterable(found))
 
 
@@ -146,28 +134,24 @@ class BusSink:
 
     service = SERVICE
 
-    def __init__(self, sender: Sender, store: BusStore, clock: Clock, *, region: str) -> None:
+    def __init__(self, sender: Sender, books: Books, clock: Clock, *, region: str) -> None:
         self._sender = sender
-        self._store = store
+        self._books = books
         self._clock = clock
         self._region = region
 
     async def policy(self, arn: str) -> str | None:
         """See ``Sink``."""
-        bus = self._bus(arn)
-        found = await self._store.bus(*bus)
-        if found is None and bus.name != DEFAULT:
-            raise no_bus(bus.name)
-        return (found.policy or None) if found is not None else None
+        return (await self._books.of(self._bus(arn))).policy or None
 
     async def take(self, messages: Sequence[Message]) -> Sequence[ForerunError | None]:
         """See ``Sink``. An event that went over too many buses is refused, so that no circle lasts."""
         answers: list[ForerunError | None] = []
-        accepted: dict[BusName, list[Event]] = {}
+        accepted: dict[BusName, tuple[Book, list[Event]]] = {}
         for message in messages:
             try:
                 bus = self._bus(message.target)
-                await self._sender.require_bus(bus)
+                book = await self._books.of(bus)
                 event = event_of(message, Place(self._region, bus.account), self._clock.now())
                 read_detail(event.detail)
                 if event.hops > MOST_HOPS:
@@ -175,11 +159,11 @@ class BusSink:
             except ForerunError as error:
                 answers.append(error)
             else:
-                accepted.setdefault(bus, []).append(event)
+                accepted.setdefault(bus, (book, []))[1].append(event)
                 answers.append(None)
         try:
-            for bus, events in accepted.items():
-                await self._sender.take(bus, events)
+            for bus, (book, events) in accepted.items():
+                await self._sender.take(bus, book, events)
         except ForerunError as error:
             return [error if answer is None else answer for answer in answers]
         return answers

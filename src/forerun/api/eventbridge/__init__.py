@@ -1,0 +1,6 @@
+"""EventBridge, as AWS's clients ask for it: ``BusRoutes`` for buses and events, ``RuleRoutes`` for rules and targets."""
+
+from forerun.api.eventbridge.buses import BusRoutes
+from forerun.api.eventbridge.rules import RuleRoutes
+
+__all__ = ["BusRoutes", "RuleRoutes"]
