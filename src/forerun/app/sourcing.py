@@ -7,6 +7,7 @@ from typing import Any
 from forerun.aio import App
 from forerun.api.application import Handler
 from forerun.api.platform import Command, Route
+from forerun.app.buses import make_buses
 from forerun.app.delivery import make_delivery
 from forerun.app.ground import Ground, Part
 from forerun.app.mappings import make_mappings
@@ -67,9 +68,11 @@ class Sourcing:
 def make_sourcing(ground: Ground) -> Sourcing:
     """Make every part. Sources come first, each over the ``ground`` and with the outbox that takes what it sends."""
     delivery = make_delivery(ground)
+    buses = make_buses(ground, delivery.outbox)
     sources: list[Part] = [
         make_queues(ground),
-        make_schedules(ground, delivery.outbox),
+        buses.part,
+        make_schedules(ground, delivery.outbox, others=[buses.firings]),
         make_topics(ground, delivery.outbox),
     ]
     delivery.connect(sources)
