@@ -12,7 +12,8 @@ Rows = Callable[[str], Awaitable[Sequence[Mapping[str, Any]]]]
 ``Source`` and ``Target`` are ARNs, ``Kind`` and ``Id`` say what connects them, ``State`` is AWS's word, or empty where there
 is none, ``Reason`` why it is so. ``Waiting``, ``Hidden`` and ``Delayed`` count messages, ``OldestSeconds`` is the age of the
 oldest that waits, ``InFlight`` messages are being run, in ``Running`` calls of at most ``AtOnce``. ``PerSecond`` were taken or
-sent of late, ``FailuresPerMinute`` calls or deliveries failed; ``LastResult`` is a sentence. What a source has not is left out.
+sent of late, ``FailuresPerMinute`` calls or deliveries failed; ``LastResult`` is a sentence. ``Sent``, ``Received``,
+``Deleted``, ``Expired`` and ``GivenUp`` count messages since the server started. What a source has not is left out.
 """
 
 

@@ -40,7 +40,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     ``operations`` of AWS's services by service and name, ``linked`` those that links without a signature may ask for;
     ``routes`` and ``commands`` below ``/forerun/``; ``doors`` serve what is signed otherwise, by the beginning of the path;
     ``sinks``, ``pollables`` and ``shelves`` for those that deliver. ``rows`` are the lines that ``GET /forerun/sources`` has of it.
-    ``start`` runs when all parts are made, in their order, ``close`` in the reverse one.
+    ``start`` runs when all parts are made, in their order, ``close`` in the reverse one; ``dismiss`` before all of them, when
+    the server is about to stop: no client waits for anything any more.
     """
 
     operations: Mapping[str, Mapping[str, Handler]] = {}
@@ -53,4 +54,5 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     shelves: Sequence[Shelf] = ()
     rows: Rows | None = None
     start: Callable[[], Awaitable[None]] | None = None
+    dismiss: Callable[[], None] | None = None
     close: Callable[[], Awaitable[None]] | None = None

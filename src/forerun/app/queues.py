@@ -2,7 +2,7 @@
 
 import random
 
-from forerun.api.sqs import MessageRoutes, QueueRoutes
+from forerun.api.sqs import MessageRoutes, QueueRoutes, QueueRows
 from forerun.app.ground import Ground, Part
 from forerun.model import Origin
 from forerun.sources.queues import QueuePollable, Queues, QueueShelf, QueueSink, Traffic
@@ -44,6 +44,8 @@ def make_queues(ground: Ground) -> Part:
         sinks=[QueueSink(queues, traffic, clock, draw)],
         pollables=[QueuePollable(queues, traffic)],
         shelves=[QueueShelf(queues, messages, traffic)],
+        rows=QueueRows(queues, traffic, clock).rows,
         start=start,
+        dismiss=traffic.dismiss,
         close=traffic.close,
     )

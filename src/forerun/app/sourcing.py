@@ -58,6 +58,12 @@ class Sourcing:
             if part.start is not None:
                 await part.start()
 
+    def dismiss(self) -> None:
+        """Send clients away who wait: the server is about to stop."""
+        for part in self._parts:
+            if part.dismiss is not None:
+                part.dismiss()
+
     async def close(self) -> None:
         """Send and take nothing any more."""
         for part in reversed(self._parts):

@@ -252,6 +252,7 @@ class Standalone:
 
     async def _close_outside(self) -> None:
         self._console.close()
+        self._sourcing.dismiss()
         await self._outside.close(grace_s=self._left())
 
     def _left(self) -> float:

@@ -2,5 +2,6 @@
 
 from forerun.api.sqs.definitions import QueueRoutes
 from forerun.api.sqs.messages import MessageRoutes
+from forerun.api.sqs.rows import QueueRows
 
-__all__ = ["MessageRoutes", "QueueRoutes"]
+__all__ = ["MessageRoutes", "QueueRoutes", "QueueRows"]

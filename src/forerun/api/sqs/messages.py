@@ -150,12 +150,16 @@ class MessageRoutes:
                 taken = await self._traffic.receive(queue, most=most, wait_s=0.0, hide_s=hide_s)
                 if taken:
                     return taken
-            waiting = self._traffic.receive(queue, most=most, wait_s=wait_s, hide_s=hide_s)
+            waiting = self._traffic.receive(
+                queue, most=most, wait_s=wait_s, hide_s=hide_s, guest=True
+            )
             try:
                 return await while_connected(caller.receive, waiting)
             except ClientLeft:
                 return []
-        return await self._traffic.receive(queue, most=most, wait_s=wait_s, hide_s=hide_s)
+        return await self._traffic.receive(
+            queue, most=most, wait_s=wait_s, hide_s=hide_s, guest=True
+        )
 
     async def delete(self, _caller: Caller, request: Any) -> Members:
         """DeleteMessage: also of one that is gone; in a queue with order only while it is in flight."""

@@ -12,10 +12,11 @@ from itertools import islice
 
 
 class Waiter:
-    """One in line; ``most`` is what it takes."""
+    """One in line; ``most`` is what it takes, ``guest`` whether it is somebody outside of the platform."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, *, guest: bool) -> None:
         self.most = most
+        self.guest = guest
         self.called = False
         self._sleep: asyncio.Future[None] | None = None
 
@@ -62,9 +63,9 @@ class Line:
         found = math.inf if due is None else due
         self.due = found if news == self._news else min(self.due, found)
 
-    def join(self, most: int) -> Waiter:
+    def join(self, most: int, *, guest: bool = False) -> Waiter:
         """Stand at the end."""
-        waiter = Waiter(most)
+        waiter = Waiter(most, guest=guest)
         self.waiters.append(waiter)
         return waiter
 

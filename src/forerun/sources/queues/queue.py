@@ -1,5 +1,6 @@
 """One queue as it lives in memory: its settings, who waits at it, and its counters."""
 
+import math
 from collections.abc import Callable
 
 import msgspec
@@ -9,11 +10,33 @@ from forerun.sources.queues.attributes import QueueSettings, settings_of
 from forerun.sources.queues.line import Line
 from forerun.storage.queues import QueueRecord
 
+FADE_S = 10.0
+
+
+class Rate:
+    """How many a second, of late: what happened fades within half a minute. Seconds of a clock that never goes back."""
+
+    def __init__(self) -> None:
+        self._weight = 0.0
+        self._at = 0.0
+
+    def count(self, now: float, amount: int) -> None:
+        """So many happened."""
+        self._weight = self._faded(now) + amount
+        self._at = now
+
+    def per_second(self, now: float) -> float:
+        """The rate now."""
+        return self._faded(now) / FADE_S
+
+    def _faded(self, now: float) -> float:
+        return self._weight * math.exp((self._at - now) / FADE_S) if self._weight else 0.0
+
 
 class Tally(msgspec.Struct):
     """What became of messages since the server started; ``received`` counts each taking.
 
-    ``expired``: kept for as long as the queue keeps messages, and removed. ``given_up``: moved to the dead-letter queue.
+    ``rate`` is that of ``received``. ``expired``: kept for as long as the queue keeps messages, and removed. ``given_up``: moved to the dead-letter queue.
     """
 
     sent: int = 0
@@ -21,6 +44,7 @@ class Tally(msgspec.Struct):
     deleted: int = 0
     expired: int = 0
     given_up: int = 0
+    rate: Rate = msgspec.field(default_factory=Rate)
 
 
 class Queue:

@@ -14,6 +14,7 @@ from forerun.aio import Clock, TaskOwner
 from forerun.errors import ForerunError, Throttled
 from forerun.sources import Backlog
 from forerun.sources.queues.faults import NoSuchQueue, TooManyInFlight
+from forerun.sources.queues.line import Waiter
 from forerun.sources.queues.queue import Queue
 from forerun.sources.queues.registry import Queues
 from forerun.storage.queue_messages import NewMessage, QueueMessages, StoredMessage
@@ -31,14 +32,15 @@ FULL_S = 0.5
 
 
 class Traffic:
-    """Moves messages. ``start`` begins to remove what is old; ``leave`` sends those away who wait, for good."""
+    """Moves messages. ``start`` begins to remove what is old; ``dismiss`` sends guests away who wait, for good."""
 
     def __init__(self, queues: Queues, messages: QueueMessages, clock: Clock) -> None:
         self._queues = queues
         self._messages = messages
         self._clock = clock
         self._waiting = 0
-        self._left = False
+        self._dismissed = False
+        self._closed = False
         self._backlogs: dict[int, tuple[float, Backlog]] = {}
         self._background = TaskOwner("queues")
         # What must be done to its end although nobody waits for it any more; outlives ``close``, as functions do.
@@ -48,15 +50,16 @@ class Traffic:
         """Begin to remove what queues have kept long enough."""
         self._background.spawn(self._sweep(), name="sweep")
 
-    def leave(self) -> None:
-        """Whoever waits for a message gets none; nobody waits from now on."""
-        self._left = True
+    def dismiss(self) -> None:
+        """Guests who wait for a message get none, and no guest waits from now on: the server is about to stop."""
+        self._dismissed = True
         for queue in self._queues.all():
             queue.line.wake_all()
 
     async def close(self) -> None:
-        """Remove nothing any more."""
-        self.leave()
+        """Remove nothing any more, and let nobody wait."""
+        self._closed = True
+        self.dismiss()
         await self._background.close()
         await self._works.drain(timeout_s=5.0)
 
@@ -84,50 +87,52 @@ class Traffic:
         return earlier
 
     async def receive(
-        self, queue: Queue, *, most: int, wait_s: float, hide_s: float
+        self, queue: Queue, *, most: int, wait_s: float, hide_s: float, guest: bool = False
     ) -> list[StoredMessage]:
         """Up to ``most`` messages, hidden for ``hide_s`` seconds; waits for the first one up to ``wait_s`` seconds.
 
-        Those who wait are served in the order they came. ``TooManyInFlight`` when the queue has that many, and nobody
+        ``guest``: for somebody outside of the platform. Those who wait are served in the order they came. ``TooManyInFlight`` when the queue has that many, and nobody
         waits; ``Throttled`` when too many wait at all queues together; ``NoSuchQueue`` when it is deleted meanwhile.
         """
         line = queue.line
         got: list[StoredMessage] = []
         if not line.waiters or wait_s <= 0:
             got = await self._look(queue, most, hide_s, strict=wait_s <= 0)
-        if got or wait_s <= 0 or self._left:
+        if got or wait_s <= 0 or self._closed or (guest and self._dismissed):
             return got
         if self._waiting >= MOST_WAITING:
             raise Throttled(
                 f"{MOST_WAITING} requests wait for messages already; try again later",
                 reason="CallerRateLimitExceeded",
             )
-        return await self._wait(queue, most, wait_s, hide_s)
-
-    async def _wait(
-        self, queue: Queue, most: int, wait_s: float, hide_s: float
-    ) -> list[StoredMessage]:
-        deadline = self._clock.monotonic() + wait_s
-        line = queue.line
-        waiter = line.join(most)
+        waiter = line.join(most, guest=guest)
         self._waiting += 1
         try:
-            while not self._left and (left := deadline - self._clock.monotonic()) > 0:
-                until = line.seconds_until(waiter, self._clock.now())
-                if until > 0 and not waiter.called:
-                    await waiter.sleep(min(left, until))
-                waiter.called = False
-                if queue.gone:
-                    raise NoSuchQueue
-                if got := await self._look(queue, most, hide_s, strict=False):
-                    return got
-                if queue.line.due <= self._clock.now() and not waiter.called:
-                    # As many are in flight as may be.
-                    await waiter.sleep(min(left, FULL_S))
-            return []
+            return await self._wait(queue, waiter, wait_s, hide_s)
         finally:
             self._waiting -= 1
             line.leave(waiter)
+
+    async def _wait(
+        self, queue: Queue, waiter: Waiter, wait_s: float, hide_s: float
+    ) -> list[StoredMessage]:
+        deadline = self._clock.monotonic() + wait_s
+        line = queue.line
+        while (left := deadline - self._clock.monotonic()) > 0:
+            until = line.seconds_until(waiter, self._clock.now())
+            if until > 0 and not waiter.called:
+                await waiter.sleep(min(left, until))
+            waiter.called = False
+            if self._closed or (waiter.guest and self._dismissed):
+                break
+            if queue.gone:
+                raise NoSuchQueue
+            if got := await self._look(queue, waiter.most, hide_s, strict=False):
+                return got
+            if line.due <= self._clock.now() and not waiter.called:
+                # As many are in flight as may be.
+                await waiter.sleep(min(left, FULL_S))
+        return []
 
     async def _look(
         self, queue: Queue, most: int, hide_s: float, *, strict: bool
@@ -182,6 +187,7 @@ class Traffic:
         queue.line.looked(news, due)
         kept = await self._sorted_out(queue, taken, now) if taken else taken
         queue.tally.received += len(kept)
+        queue.tally.rate.count(self._clock.monotonic(), len(kept))
         return len(taken), kept
 
     async def _sorted_out(
