@@ -25,6 +25,7 @@ _HANDLER = re.compile(r"[^\s]+")
 _ROLE = re.compile(r"arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+")
 _VARIABLE = re.compile(r"[a-zA-Z]([a-zA-Z0-9_])+")
 _TARGET = re.compile(r"(arn:(aws[a-zA-Z-]*)?:[a-z0-9-.]+:.*)|()")
+_DEAD_LETTERS = re.compile(r"arn:aws[a-zA-Z-]*:(sqs|sns):[a-z0-9-]+:\d{12}:[a-zA-Z0-9_-]{1,256}")
 _LOG_GROUP = re.compile(r"[\.\-_/#A-Za-z0-9]+")
 _APPLICATION_LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
 _SYSTEM_LEVELS = ("DEBUG", "INFO", "WARN")
@@ -159,6 +160,11 @@ def _check_texts(change: Change, account: str) -> None:
         require_one_of("snapStart.applyOn", change.snap_start, ("PublishedVersions", "None"))
     if change.dead_letter_arn is not None:
         require_match("deadLetterConfig.targetArn", change.dead_letter_arn, _TARGET)
+        if change.dead_letter_arn and not _DEAD_LETTERS.fullmatch(change.dead_letter_arn):
+            raise InvalidInput(
+                "The provided dead letter config TargetArn is not the ARN of a standard SQS queue or SNS topic: "
+                f"{change.dead_letter_arn}"
+            )
     if change.kms_key_arn is not None:
         require_match("kMSKeyArn", change.kms_key_arn, _TARGET)
 

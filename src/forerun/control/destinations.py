@@ -132,11 +132,6 @@ def _message(
     ended: Ended, what: str, target: str, payload: bytes, attributes: dict[str, str]
 ) -> Message:
     function, event = ended.resolved.function, ended.event
-    if target.endswith(".fifo"):
-        attributes = attributes | {
-            "MessageGroupId": function.name,
-            "MessageDeduplicationId": f"{event.id}-{what}",
-        }
     return Message(
         id=f"{event.id}-{what}",
         account=function.account,

@@ -9,13 +9,19 @@ from forerun.control.changes import Changes
 from forerun.control.lookup import Lookup
 from forerun.control.paging import Page, from_marker, page_size, to_page
 from forerun.control.rules import require_range
-from forerun.errors import InvalidInput, NotFound
+from forerun.errors import InvalidInput, NotFound, Unsupported
 from forerun.model import Arn, DestinationConfig, EventInvokeConfig
 from forerun.storage.event_invoke import EventInvokeStore
 from forerun.storage.functions import LATEST
 
-SERVICES = ("sqs", "sns", "lambda", "events", "s3")
-_FUNCTION = re.compile(r"function:[a-zA-Z0-9-_]{1,64}(:(\$LATEST|[a-zA-Z0-9-_]{1,128}))?")
+_RESOURCES = {
+    "lambda": re.compile(r"function:[a-zA-Z0-9-_]{1,64}(:(\$LATEST|[a-zA-Z0-9-_]{1,128}))?"),
+    "sqs": re.compile(r"[a-zA-Z0-9_-]{1,80}"),
+    "sns": re.compile(r"[a-zA-Z0-9_-]{1,256}"),
+    "events": re.compile(r"event-bus/[/.\-_A-Za-z0-9]{1,256}"),
+}
+"""What a destination's ARN names, by its service: functions, buses, and queues and topics that are not FIFO."""
+_ACCOUNT = re.compile(r"[0-9]{12}")
 
 
 class EventInvokeChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,17 +136,23 @@ class EventInvokes:
         self, account: str, name: str, qualifier: str | None, text: str
     ) -> None:
         arn = Arn.parse(text)
-        if arn.service not in SERVICES:
+        if arn.service == "s3":
+            raise Unsupported(f"Buckets are not served as destinations yet: {text}")
+        resource = _RESOURCES.get(arn.service)
+        if (
+            resource is None
+            or not resource.fullmatch(arn.resource)
+            or not _ACCOUNT.fullmatch(arn.account)
+            or arn.region != self._lookup.region
+        ):
             raise InvalidInput(
-                f"The provided destination config DestinationConfig is invalid: {text} is of none of "
-                f"{', '.join(SERVICES)}."
+                f"The provided destination config DestinationConfig is invalid: {text} is not the ARN of a function, an "
+                f"event bus, or a standard queue or topic in {self._lookup.region}."
             )
         if arn.service != "lambda":
             return
-        if not _FUNCTION.fullmatch(arn.resource):
-            raise InvalidInput(f"The destination {text} is not a function's ARN.")
         target = arn.resource.split(":")
-        if arn.account != account or arn.region != self._lookup.region:
+        if arn.account != account:
             return
         of_target = target[2] if len(target) == 3 else LATEST
         if target[1] == name and of_target == (qualifier or LATEST):
