@@ -1,4 +1,4 @@
-"""What belongs to functions: policies, URLs, event configurations, concurrency, tags, mappings, behaviour."""
+"""What belongs to functions: policies, URLs, event configurations, concurrency, tags, behaviour."""
 
 import json
 
@@ -8,7 +8,6 @@ from tests.unit.control.owned import ACCOUNT, OTHER, arn
 from forerun.errors import NotFound
 
 QUEUE = f"arn:aws:sqs:us-home-1:{ACCOUNT}:queue"
-STREAM = f"arn:aws:kinesis:us-home-1:{ACCOUNT}:stream/s"
 
 
 def permission(**changes):
@@ -287,66 +286,6 @@ async def test_tags(aws, refused):
     await refused(
         aws.list_tags(Resource=arn("fn").replace(ACCOUNT, OTHER)), "ResourceNotFoundException"
     )
-
-
-async def test_mappings_are_kept_and_shown(aws, refused):
-    await aws.create()
-    made = await aws.create_event_source_mapping(
-        FunctionName="fn",
-        EventSourceArn=QUEUE,
-        FilterCriteria={"Filters": [{"Pattern": '{"body": {"a": [1]}}'}]},
-        Tags={"k": "v"},
-    )
-    assert (made["State"], made["StateTransitionReason"]) == ("Creating", "USER_INITIATED")
-    assert (made["BatchSize"], made["FunctionArn"]) == (10, arn("fn"))
-    shown = await aws.get_event_source_mapping(UUID=made["UUID"])
-    assert shown["State"] == "Enabled"
-    assert shown["FilterCriteria"] == {"Filters": [{"Pattern": '{"body": {"a": [1]}}'}]}
-    await refused(
-        aws.create_event_source_mapping(FunctionName="fn", EventSourceArn=QUEUE),
-        "ResourceConflictException",
-        made["UUID"],
-    )
-    updated = await aws.update_event_source_mapping(UUID=made["UUID"], Enabled=False, BatchSize=5)
-    assert (updated["State"], updated["BatchSize"]) == ("Updating", 5)
-    assert (await aws.get_event_source_mapping(UUID=made["UUID"]))["State"] == "Disabled"
-    resource = f"arn:aws:lambda:us-home-1:{ACCOUNT}:event-source-mapping:{made['UUID']}"
-    await aws.tag_resource(Resource=resource, Tags={"x": "y"})
-    assert (await aws.list_tags(Resource=resource))["Tags"] == {"k": "v", "x": "y"}
-    other = await aws.create_event_source_mapping(
-        FunctionName="fn", EventSourceArn=STREAM, StartingPosition="LATEST"
-    )
-    assert other["ParallelizationFactor"] == 1
-
-    async def ids(**values):
-        page = await aws.list_event_source_mappings(**values)
-        return {mapping["UUID"] for mapping in page["EventSourceMappings"]}
-
-    assert await ids() == await ids(FunctionName="fn") == {made["UUID"], other["UUID"]}
-    assert await ids(EventSourceArn=QUEUE) == {made["UUID"]}
-    assert await ids(FunctionName="fn", EventSourceArn=STREAM) == {other["UUID"]}
-    assert await ids(FunctionName="another") == set()
-    deleted = await aws.delete_event_source_mapping(UUID=made["UUID"])
-    assert deleted["State"] == "Deleting"
-    await refused(aws.get_event_source_mapping(UUID=made["UUID"]), "ResourceNotFoundException")
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"EventSourceArn": STREAM},
-        {"EventSourceArn": f"arn:aws:ec2:us-home-1:{ACCOUNT}:x"},
-        {},
-        {"EventSourceArn": QUEUE, "BatchSize": 11},
-        {"EventSourceArn": QUEUE, "FilterCriteria": {"Filters": [{"Pattern": "no json"}]}},
-        {"EventSourceArn": QUEUE, "FunctionName": "none"},
-    ],
-)
-async def test_mappings_that_are_refused(aws, values):
-    await aws.create()
-    with pytest.raises(aws.boto.exceptions.ClientError):
-        await aws.create_event_source_mapping(**({"FunctionName": "fn"} | values))
-    assert (await aws.list_event_source_mappings())["EventSourceMappings"] == []
 
 
 async def test_behaviour_is_kept(aws, refused):

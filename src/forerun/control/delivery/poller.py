@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from forerun.aio import TaskOwner
 from forerun.control.delivery.batch_runs import NOTHING_YET, Around, BatchRuns, Ran, Wish
 from forerun.control.delivery.batching import Batcher
-from forerun.control.delivery.finishing import Finisher
+from forerun.control.delivery.finishing import GATHER_S, Finisher
 from forerun.control.delivery.metering import Meter
 from forerun.control.delivery.pacing import WIDEN_EVERY_S, Pace
 from forerun.errors import ForerunError, NotFound
@@ -274,9 +274,12 @@ class Poller:
             await asyncio.wait(self._takers)
         if waiting := self._batcher.clear():
             await self._release(waiting, begun=False)
-        while self._running or not self._finisher.idle:
+        while self._running:
             self._changed.clear()
             await self._wait_for_change(WIDEN_EVERY_S)
+        await self._finisher.flush()
+        while not self._finisher.idle:
+            await self._clock.sleep(GATHER_S)
         for other in self._others[:-1]:
             other.cancel()
         self._drained()
