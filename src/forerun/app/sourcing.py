@@ -10,6 +10,7 @@ from forerun.api.platform import Command, Route
 from forerun.app.buses import make_buses
 from forerun.app.delivery import make_delivery
 from forerun.app.ground import Ground, Part
+from forerun.app.hooks import make_hooks
 from forerun.app.mappings import make_mappings
 from forerun.app.queues import make_queues
 from forerun.app.schedules import make_schedules
@@ -80,6 +81,7 @@ def make_sourcing(ground: Ground) -> Sourcing:
         buses.part,
         make_schedules(ground, delivery.outbox, others=[buses.firings]),
         make_topics(ground, delivery.outbox),
+        make_hooks(ground, delivery.outbox),
     ]
     delivery.connect(sources)
     return Sourcing([*sources, delivery.part, make_mappings(ground, sources)])

@@ -34,6 +34,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "dead-letters": ("dead_letters", "What nobody could process: list it, or send it again."),
     "packaging": ("packaging", "Say how a function's packages come to a host, and why."),
+    "hooks": ("hooks", "Make and list URLs for signed webhooks."),
     "zygotes": ("zygotes", "List what sandboxes are forked from, and why."),
     "console": ("console", "Print a link that signs a browser in to the console."),
     "account": ("identities", "Create and list accounts."),
