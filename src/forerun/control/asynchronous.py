@@ -101,23 +101,19 @@ class EventInvoker:
         """Return when the event is on disk. It starts within ``patience_s`` seconds; at once where that is 0."""
         function = resolved.function
         accepted = invocation.received
-        await self._queue.put(
-            QueuedEvent(
-                id=invocation.request_id,
-                account=function.account,
-                name=function.name,
-                qualifier=resolved.qualifier,
-                payload=invocation.payload,
-                client_context=invocation.client_context,
-                origin=self._monitor.rooted(invocation.origin, invocation.received),
-                accepted_at=accepted,
-                due_at=due_at(accepted, patience_s),
-                latest_start=accepted + patience_s if patience_s else 0.0,
-            )
+        event = QueuedEvent(
+            id=invocation.request_id,
+            account=function.account,
+            name=function.name,
+            qualifier=resolved.qualifier,
+            payload=invocation.payload,
+            client_context=invocation.client_context,
+            origin=self._monitor.rooted(invocation.origin, invocation.received),
+            accepted_at=accepted,
+            due_at=due_at(accepted, patience_s),
+            latest_start=accepted + patience_s if patience_s else 0.0,
         )
-        self._wake.set()
-        if patience_s:
-            self._deferring.notice()
+        await self.enqueue([event])
 
     async def enqueue(self, events: Sequence[QueuedEvent]) -> None:
         """Return when all of them are on disk; an id that is queued already changes nothing.
@@ -125,6 +121,7 @@ class EventInvoker:
         Raises ``Throttled`` when the queue is full, ``StorageFailed``.
         """
         await self._queue.put(*events)
+        self._invoker.queued(events)
         self._wake.set()
         if any(event.latest_start for event in events):
             self._deferring.notice()

@@ -15,11 +15,9 @@ from forerun.events import (
     ExecutionStarted,
     Watch,
 )
+from forerun.metaevents import MOST_OUTPUT
 from forerun.model import InvocationRecord, TraceContext
 from forerun.storage import QueuedEvent
-
-MOST_OUTPUT = 64 * 1024
-"""Bytes of an answer that are told."""
 
 
 def note_call(bus: Bus, record: InvocationRecord, now: float) -> None:

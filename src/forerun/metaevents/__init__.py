@@ -12,12 +12,24 @@ from forerun.metaevents.evaluating import (
     Part,
     State,
     advance,
+    catch_up,
     judge,
+    looks_ahead,
+    looks_back,
     next_moment,
     observe,
 )
 from forerun.metaevents.expressions import Bound, bind
-from forerun.metaevents.facts import COMMON, KINDS, MOST_OUTPUT, OUTPUT, Fact, bindings, fields_of
+from forerun.metaevents.facts import (
+    COMMON,
+    KINDS,
+    MOST_OUTPUT,
+    OUTPUT,
+    Fact,
+    Value,
+    bindings,
+    fields_of,
+)
 from forerun.metaevents.firing import Allowance, Limits, refusal
 from forerun.metaevents.reading import parse_criteria, parse_span
 from forerun.metaevents.rehearsal import Step, rehearse
@@ -39,14 +51,18 @@ __all__ = [
     "Part",
     "State",
     "Step",
+    "Value",
     "advance",
     "bind",
     "bindings",
+    "catch_up",
     "criteria_schema",
     "explain",
     "fields_of",
     "judge",
     "label",
+    "looks_ahead",
+    "looks_back",
     "next_moment",
     "observe",
     "parse_criteria",

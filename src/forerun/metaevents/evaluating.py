@@ -88,6 +88,47 @@ def judge(criteria: Criteria, state: State, now: float) -> Judgement:
     return _judge(criteria, state, now, {})
 
 
+def catch_up(criteria: Criteria, state: State, fact: Fact, bound: Callable[[], Bound]) -> bool:
+    """An event of the past comes to light: absences end by it, windows do not count it. Whether it was news."""
+    news = False
+    for node in criteria.nodes:
+        if not isinstance(node, Absent) or not node.of.concerns(fact):
+            continue
+        if fact.at <= state.seen.get(node.number, state.since):
+            continue
+        if node.of.where is None or node.of.where.holds(bound()) is True:
+            state.seen[node.number] = fact.at
+            # It was over for a moment at least; whether it holds again is found at the next look.
+            state.held = False
+            news = True
+    return news
+
+
+def looks_back(criteria: Criteria, state: State, now: float) -> float:
+    """Since when what is judged ``now`` can have happened: the earliest of what windows, absences and sequences look at."""
+    return min((_since(node, state, now) for node in criteria.nodes), default=now)
+
+
+def looks_ahead(criteria: Criteria) -> float:
+    """Seconds after an event until time alone changes nothing more of what it led to."""
+    lengths = [_length(node) for node in criteria.nodes]
+    return max(lengths, default=0.0)
+
+
+def _length(node: Node) -> float:
+    if isinstance(node, Measured):
+        return node.over
+    return node.within if isinstance(node, Absent | InOrder) else 0.0
+
+
+def _since(node: Node, state: State, now: float) -> float:
+    if isinstance(node, Absent):
+        return max(state.since, state.seen.get(node.number, 0.0))
+    if isinstance(node, Measured):
+        return max(state.since, now - node.over)
+    return max(state.since, now - node.within) if isinstance(node, InOrder) else now
+
+
 def _risen(state: State, judgement: Judgement, now: float) -> Judgement:
     rose = judgement.held and not state.held
     if rose:

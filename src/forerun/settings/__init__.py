@@ -14,7 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from forerun.settings.ahead import ForesightSettings, PackagingSettings, ScalingSettings
+from forerun.settings.ahead import (
+    ForesightSettings,
+    MetaeventSettings,
+    PackagingSettings,
+    ScalingSettings,
+)
 from forerun.settings.groups import (
     AccountPool,
     EgressPolicy,
@@ -38,6 +43,7 @@ __all__ = [
     "ForesightSettings",
     "HostSettings",
     "LimitSettings",
+    "MetaeventSettings",
     "MonitoringSettings",
     "PackagingSettings",
     "RetentionSettings",
@@ -63,6 +69,7 @@ class Settings:
     monitoring: MonitoringSettings = field(default_factory=MonitoringSettings)
     foresight: ForesightSettings = field(default_factory=ForesightSettings)
     scaling: ScalingSettings = field(default_factory=ScalingSettings)
+    metaevents: MetaeventSettings = field(default_factory=MetaeventSettings)
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **overrides: object) -> Self:

@@ -99,3 +99,26 @@ class PackagingSettings:
         in_range("packaging.file_ms", self.file_ms, 0.001, 60_000)
         in_range("packaging.cached_by_one", self.cached_by_one, 0.001, 0.999)
         in_range("packaging.grace_s", self.grace_s, 0, 1e7)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetaeventSettings:
+    """Bounds of the rules over what the platform knows of itself, so that no rule runs jobs without end."""
+
+    max_depth: int = 8
+    """Metaevents in one chain, each raised because of the job of the one before; the next one's job is not run."""
+
+    rule_per_minute: float = 10.0
+    """Jobs of one rule in a minute, all at once if need be."""
+
+    account_per_minute: float = 100.0
+    """Jobs of all rules of an account in a minute."""
+
+    max_rules: int = 1000
+    """Rules of one account."""
+
+    def __post_init__(self) -> None:
+        in_range("metaevents.max_depth", self.max_depth, 1, 32)
+        in_range("metaevents.rule_per_minute", self.rule_per_minute, 1, 1e6)
+        in_range("metaevents.account_per_minute", self.account_per_minute, 1, 1e6)
+        in_range("metaevents.max_rules", self.max_rules, 0, 100_000)

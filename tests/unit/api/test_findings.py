@@ -7,8 +7,9 @@ import pytest
 from tests.unit.profiles.findings.profiles import always, callee, profile, spread
 
 from forerun.api.caller import Caller
-from forerun.api.findings import FindingRoutes, turned
+from forerun.api.findings import FindingRoutes
 from forerun.errors import InvalidInput, NotFound
+from forerun.profiles.findings import turned
 
 MINE = Caller(
     account="000000000001",

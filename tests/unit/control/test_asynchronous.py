@@ -82,6 +82,7 @@ class FakeInvoker:
         self.contexts = []
         self.script = list(script)
         self.calls = []
+        self.told = []
         self.functions = []
         self.replies = []
         self.records = []
@@ -122,6 +123,9 @@ class FakeInvoker:
     def record(self, record, on_stored):
         self.records.append(record)
         on_stored()
+
+    def queued(self, events):
+        self.told += [event.id for event in events]
 
 
 class FakeOutlet(FakeOutbox):
@@ -208,6 +212,7 @@ async def test_an_accepted_event_runs_once_and_leaves_the_queue(rig):
     assert [(name, call.payload, call.attempt) for name, call in made.invoker.calls] == [
         ("work", b'{"a":1}', 1)
     ]
+    assert made.invoker.told == [call.request_id for _, call in made.invoker.calls]
 
 
 async def test_a_failing_event_is_tried_three_times_and_reported(rig):

@@ -38,9 +38,11 @@ __all__ = [
     "Gain",
     "Kind",
     "Measure",
+    "all_findings",
     "cycles_in",
     "findings",
     "rank",
+    "turned",
 ]
 
 RULES: tuple[Rule, ...] = (
@@ -73,3 +75,20 @@ def findings(
     """
     known = Known(profile=profile, callees=callees or {}, cycles=cycles, at_least=at_least)
     return sorted((found for rule in RULES for found in rule(known)), key=rank)
+
+
+def all_findings(profiles: Sequence[Profile], known: Mapping[str, Profile]) -> list[Finding]:
+    """Findings of all of them, surest and largest first; ``known`` are the profiles of the account by function."""
+    cycles = cycles_in(known)
+    found = [
+        each
+        for profile in profiles
+        for each in findings(profile, known, turned(cycles, profile.function))
+    ]
+    return sorted(found, key=rank)
+
+
+def turned(cycles: Sequence[Sequence[str]], name: str) -> list[list[str]]:
+    """The cycles that ``name`` is part of, told so that they begin with it."""
+    there = ((list(chain), list(chain).index(name)) for chain in cycles if name in chain)
+    return [[*chain[place:], *chain[:place]] for chain, place in there]
