@@ -38,6 +38,8 @@ from forerun.api.protocol import (
 from forerun.api.protocol.router import NoRoute, scope_service
 from forerun.api.resources import action_of, resource_of
 from forerun.api.response import Response, send_response
+from forerun.api.s3.addressing import is_signed
+from forerun.api.s3.door import S3Door, S3Service
 from forerun.api.url_events import HttpRequest as UrlRequest
 from forerun.control.authorization import Authorizer
 from forerun.errors import ForerunError
@@ -87,6 +89,7 @@ class Routes(NamedTuple):
     doors: Mapping[bytes, App] = {}
     linked: Mapping[str, Mapping[str, Handler]] = {}
     policies: Mapping[str, Callable[[str], Awaitable[str | None]]] = {}
+    s3: S3Service | None = None
 
 
 class Application:
@@ -111,13 +114,24 @@ class Application:
         self._parser = Parser()
         self._serializer = Serializer()
         self._random = Random()  # noqa: S311 names, not secrets
+        self._s3 = (
+            S3Door(
+                routes.s3,
+                models=self._models,
+                authenticator=authenticator,
+                origin_of=routes.origin_of,
+            )
+            if routes.s3 is not None
+            else None
+        )
         self._beside_paths = BESIDE + tuple(routes.doors)
         self._url_suffix = f".lambda-url.{authenticator.region}.".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         path: bytes = scope["raw_path"]
-        if path.startswith(self._beside_paths) and (app := self._beside(scope, path)) is not None:
+        app = await self._door(scope, path)
+        if app is not None:
             await app(scope, receive, send)
             return
         request_id = self._new_request_id()
@@ -151,6 +165,28 @@ class Application:
         else:
             if response is not None:
                 await send_response(send, response)
+
+    async def _door(self, scope: Scope, path: bytes) -> App | None:
+        """What serves a request that goes another way from the beginning."""
+        signed_for_s3 = is_signed(scope)
+        if signed_for_s3 and self._s3 is not None:
+            return self._serve_s3
+        if path.startswith(self._beside_paths) and (app := self._beside(scope, path)) is not None:
+            return app
+        if signed_for_s3 is None and self._s3 is not None and await self._is_public(scope, path):
+            return self._serve_s3
+        return None
+
+    async def _is_public(self, scope: Scope, path: bytes) -> bool:
+        """Whether an unsigned request is for a bucket that may be open to everybody."""
+        host = dict(scope["headers"]).get(b"host", b"")
+        if path.startswith((PLATFORM, PACKAGES)) or self._is_function_url(path, host):
+            return False
+        return self._s3 is not None and await self._s3.public(scope)
+
+    async def _serve_s3(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self._s3 is not None
+        await self._s3.serve(scope, receive, send, self._new_request_id())
 
     def _beside(self, scope: Scope, path: bytes) -> App | None:
         """What serves a request that is not signed for a service: the health check, the console, spans, other doors."""

@@ -6,7 +6,7 @@ from typing import Protocol
 from forerun.aio import Scope
 from forerun.api.caller import Caller
 from forerun.api.protocol import HttpRequest
-from forerun.api.sigv2 import Unchecked, is_old_link, verify_old_link
+from forerun.api.sigv2 import is_old_link, verify_old_link
 from forerun.api.sigv4 import Head, SecretKey, SignatureError, Verifier
 
 _CREDENTIAL = re.compile(rb"Credential=([A-Z0-9]{16,128})(?:/|%2F)")
@@ -75,15 +75,17 @@ class Authenticator:
         )
 
     def head(
-        self, scope: Scope, request: HttpRequest, request_id: str
-    ) -> tuple[Caller, Head | Unchecked]:
+        self, scope: Scope, request: HttpRequest, bucket_path: bytes, request_id: str
+    ) -> tuple[Caller, Head | None]:
         """Who sent a request to S3, of which the head alone was read. Raises ``SignatureError``.
 
-        Of links signed in S3's older way the body is not told about (``Unchecked``).
+        ``bucket_path`` is the path with the bucket in front, also where the host names it. Of links signed in S3's older
+        way there is no head: they say nothing of the body.
         """
         if is_old_link(request.query):
-            key_id, token = verify_old_link(request, self._keys.secret, self._verifier.now)
-            return self._caller(scope, request, request_id, (key_id, token)), Unchecked()
+            asked = HttpRequest(request.method, bucket_path, request.query, request.headers)
+            key = verify_old_link(asked, self._keys.secret, self._verifier.now)
+            return self._caller(scope, request, request_id, key), None
         head = self._verifier.verify_head(
             request.method, request.path, request.query, request.headers
         )

@@ -32,6 +32,7 @@ from forerun.errors import (
 )
 from forerun.patterns import InvalidPattern
 from forerun.sources import topics
+from forerun.sources.buckets import errors as bucket_errors
 from forerun.sources.buses import LimitExceeded as BusLimitExceeded
 from forerun.sources.buses import ManagedRule
 from forerun.sources.queues import (
@@ -207,6 +208,40 @@ _SNS: dict[type[ForerunError], tuple[str, int]] = {
     ForerunError: ("InternalError", 500),
 }
 
+_S3: dict[type[ForerunError], tuple[str, int]] = {
+    bucket_errors.NoSuchBucket: ("NoSuchBucket", 404),
+    bucket_errors.NoSuchKey: ("NoSuchKey", 404),
+    bucket_errors.NoSuchUpload: ("NoSuchUpload", 404),
+    bucket_errors.BucketTaken: ("BucketAlreadyExists", 409),
+    bucket_errors.BucketOwned: ("BucketAlreadyOwnedByYou", 409),
+    bucket_errors.BucketNotEmpty: ("BucketNotEmpty", 409),
+    bucket_errors.TooManyBuckets: ("TooManyBuckets", 400),
+    bucket_errors.BadName: ("InvalidBucketName", 400),
+    bucket_errors.KeyTooLong: ("KeyTooLongError", 400),
+    bucket_errors.MetadataTooLarge: ("MetadataTooLarge", 400),
+    bucket_errors.BadTag: ("InvalidTag", 400),
+    bucket_errors.BadDigest: ("BadDigest", 400),
+    bucket_errors.WrongHash: ("XAmzContentSHA256Mismatch", 400),
+    bucket_errors.ObjectTooLarge: ("EntityTooLarge", 400),
+    bucket_errors.BodyIncomplete: ("IncompleteBody", 400),
+    bucket_errors.BucketsFull: ("QuotaExceeded", 403),
+    bucket_errors.BadPart: ("InvalidPart", 400),
+    bucket_errors.BadPartOrder: ("InvalidPartOrder", 400),
+    bucket_errors.PartTooSmall: ("EntityTooSmall", 400),
+    bucket_errors.Contended: ("ConditionalRequestConflict", 409),
+    MalformedPolicy: ("MalformedPolicy", 400),
+    InvalidInput: ("InvalidArgument", 400),
+    Unsupported: ("NotImplemented", 501),
+    NotFound: ("NoSuchKey", 404),
+    PreconditionFailed: ("PreconditionFailed", 412),
+    Conflict: ("OperationAborted", 409),
+    RequestTooLarge: ("EntityTooLarge", 400),
+    ExpiredCredentials: ("ExpiredToken", 400),
+    AccessDenied: ("AccessDenied", 403),
+    Throttled: ("SlowDown", 503),
+    ForerunError: ("InternalError", 500),
+}
+
 TABLE: dict[str, Mapping[type[ForerunError], tuple[str, int]]] = {
     "application-autoscaling": _AUTOSCALING,
     "events": _EVENTS,
@@ -215,6 +250,7 @@ TABLE: dict[str, Mapping[type[ForerunError], tuple[str, int]]] = {
     "sts": _STS,
     "logs": _LOGS,
     "sqs": _SQS,
+    "s3": _S3,
     "scheduler": _SCHEDULER,
     "sns": _SNS,
     "xray": _XRAY,

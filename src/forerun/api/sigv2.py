@@ -7,7 +7,6 @@ body. Nothing else is taken that is signed this way.
 import hmac
 from base64 import b64encode
 from collections.abc import Callable
-from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from forerun.api.protocol import HttpRequest
@@ -45,10 +44,6 @@ _SUBRESOURCES = frozenset(
         "website",
     }
 )
-
-
-class Unchecked(NamedTuple):
-    """A request whose signature says nothing of its body."""
 
 
 def is_old_link(query: bytes) -> bool:

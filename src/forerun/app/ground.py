@@ -7,6 +7,7 @@ import msgspec
 from forerun.aio import App, Clock
 from forerun.api.application import Handler
 from forerun.api.platform import Command, Route
+from forerun.api.s3.door import S3Service
 from forerun.api.sources import Rows
 from forerun.app.services import Services
 from forerun.app.state import State
@@ -14,13 +15,16 @@ from forerun.control.asynchronous import EventInvoker
 from forerun.control.invoke import Invoker
 from forerun.control.monitoring import Monitor
 from forerun.events import Bus
+from forerun.host import HostStats
+from forerun.profiles import Profile
 from forerun.scheduling import Admission
 from forerun.settings import Settings
 from forerun.sources import Pollable, Shelf, Sink
 
 
 class Ground(msgspec.Struct, frozen=True, kw_only=True):
-    """What every part stands on. ``base_url`` is where clients reach the server."""
+    """What every part stands on. ``base_url`` is where clients reach the server; ``stats`` are the host's numbers,
+    ``profiles`` those of an account."""
 
     settings: Settings
     state: State
@@ -32,6 +36,8 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     events: EventInvoker
     monitor: Monitor
     bus: Bus
+    stats: Callable[[], HostStats]
+    profiles: Callable[[str], Awaitable[Sequence[Profile]]]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +59,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     pollables: Sequence[Pollable] = ()
     shelves: Sequence[Shelf] = ()
     rows: Rows | None = None
+    s3: S3Service | None = None
     start: Callable[[], Awaitable[None]] | None = None
     dismiss: Callable[[], None] | None = None
     close: Callable[[], Awaitable[None]] | None = None

@@ -8,6 +8,7 @@ from forerun.aio import Clock
 from forerun.api.application import Handler
 from forerun.api.autoscaling import AutoscalingRoutes
 from forerun.api.iam import iam_routes
+from forerun.api.lambda_.packages import PackageSource
 from forerun.api.lambda_.routes import lambda_routes
 from forerun.api.logs import LogRoutes
 from forerun.api.packages import PackageLinks
@@ -38,6 +39,7 @@ class Services(NamedTuple):
     authorizer: Authorizer
     logs: LogService
     packages: PackageLinks
+    package_source: PackageSource
     operations: Mapping[str, Mapping[str, Handler]]
 
 
@@ -75,12 +77,15 @@ def make_services(
     authorizer = Authorizer(directory, clock)
     logs = LogService(state.log_groups, state.logs, clock, cap_bytes=settings.retention.log_bytes)
     packages = PackageLinks(state.sealer.derive(b"package-links"), base_url, estate.code, clock)
+    package_source = PackageSource()
     operations = {
         "application-autoscaling": AutoscalingRoutes(estate.autoscaling, authorizer).routes(),
-        "lambda": lambda_routes(estate, settings.limits, packages.url),
+        "lambda": lambda_routes(estate, settings.limits, packages.url, package_source),
         "iam": iam_routes(identities, principals),
         "sts": SecurityTokens(identities, principals, authorizer).routes(),
         "logs": LogRoutes(logs, LogReader(state.logs)).routes(),
         "xray": XRayRoutes(state.traces, keep, clock).routes(),
     }
-    return Services(estate, identities, principals, authorizer, logs, packages, operations)
+    return Services(
+        estate, identities, principals, authorizer, logs, packages, package_source, operations
+    )

@@ -7,11 +7,14 @@ from typing import Any
 from forerun.aio import App
 from forerun.api.application import Handler
 from forerun.api.platform import Command, Route
+from forerun.api.s3.door import S3Service
+from forerun.app.buckets import make_buckets
 from forerun.app.buses import make_buses
 from forerun.app.delivery import make_delivery
 from forerun.app.ground import Ground, Part
 from forerun.app.hooks import make_hooks
 from forerun.app.mappings import make_mappings
+from forerun.app.metaevents import make_metaevents
 from forerun.app.queues import make_queues
 from forerun.app.schedules import make_schedules
 from forerun.app.topics import make_topics
@@ -42,6 +45,11 @@ class Sourcing:
     def policies(self) -> dict[str, Callable[[str], Awaitable[str | None]]]:
         """What tells the resource policies of queues, topics and buses, by service."""
         return {sink.service: sink.policy for part in self._parts for sink in part.sinks}
+
+    @property
+    def s3(self) -> S3Service | None:
+        """What is behind S3's door."""
+        return next((part.s3 for part in self._parts if part.s3 is not None), None)
 
     @property
     def routes(self) -> dict[str, Route]:
@@ -83,8 +91,16 @@ def make_sourcing(ground: Ground) -> Sourcing:
         make_topics(ground, delivery.outbox),
         make_hooks(ground, delivery.outbox),
     ]
+    sources.append(make_buckets(ground, delivery, sources))
     delivery.connect(sources)
-    return Sourcing([*sources, delivery.part, make_mappings(ground, sources)])
+    return Sourcing(
+        [
+            make_metaevents(ground, delivery.outbox),
+            *sources,
+            delivery.part,
+            make_mappings(ground, sources),
+        ]
+    )
 
 
 def _merged(maps: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from forerun.api.keys import IdentityKeys
 from forerun.api.lambda_.invoke import Invocations
 from forerun.api.packaging import PackagingRoutes
 from forerun.api.platform import PlatformRoutes
+from forerun.api.s3.addressing import is_long
 from forerun.api.sigv4 import Verifier
 from forerun.api.zygotes import ZygoteRoutes
 from forerun.app.ahead import make_ahead
@@ -49,6 +50,8 @@ log = logging.getLogger("forerun")
 SESSION_S = 12 * 3600.0
 # A body that comes in small pieces may take so many times as long as one piece may.
 BODY_GAPS = 10
+# An object, with what its framing adds.
+LONG_BODY_BYTES = 6 * 1024**3
 
 
 class Standalone:
@@ -125,8 +128,10 @@ class Standalone:
         application = self._make_application(services, state, invoker, events, recorder)
         # Functions that are finishing may still call the platform when nobody from outside may any more.
         self._application = application
-        self._outside = HttpServer(application, name="api", bounds=_bounds(self._settings.server))
-        self._inside = HttpServer(application, name="api-inside")
+        bounds = _bounds(self._settings.server)
+        self._outside = HttpServer(application, name="api", bounds=bounds, long=is_long)
+        inside = Bounds(long_body_bytes=LONG_BODY_BYTES)
+        self._inside = HttpServer(application, name="api-inside", bounds=inside, long=is_long)
         self._closers.append(lambda: self._inside.close(grace_s=0.0))
         key = await services.identities.start()
         write_credentials(settings.server, self.endpoint, key)
@@ -148,9 +153,10 @@ class Standalone:
     async def _begin(self, state: State, services: Services) -> None:
         """Everything is there: run what was accepted, take what comes."""
         events = self._events
+        # Who watches executions is there before the first one.
+        await self._sourcing.start()
         events.start()
         self._closers.append(lambda: events.close(grace_s=self._left()))
-        await self._sourcing.start()
         self._closers.append(self._sourcing.close)
         retention = self._settings.retention
         maintenance = Maintenance(retention, state, services, self._clock, sweep=self._sweep)
@@ -171,6 +177,8 @@ class Standalone:
                 events=self._events,
                 monitor=self._watching.monitor,
                 bus=self._watching.bus,
+                stats=self._agent.stats,
+                profiles=self._watching.profiler.list,
             )
         )
 
@@ -314,6 +322,7 @@ class Standalone:
             ),
             packages=services.packages,
             origin_of=self._origin_of,
+            s3=self._sourcing.s3,
             console=self._console,
             doors=self._sourcing.doors,
             linked=self._sourcing.linked,
@@ -393,6 +402,7 @@ def _bounds(settings: ServerSettings) -> Bounds:
         body_gap_s=settings.body_timeout_s,
         keep_alive_s=settings.idle_timeout_s,
         connections=settings.max_connections,
+        long_body_bytes=LONG_BODY_BYTES,
     )
 
 

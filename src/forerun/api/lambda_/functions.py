@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from forerun.api.caller import Caller
+from forerun.api.lambda_.packages import PackageSource
 from forerun.api.lambda_.shapes import (
     Members,
     configuration,
@@ -14,7 +15,7 @@ from forerun.api.lambda_.shapes import (
 )
 from forerun.control.configuration import Change
 from forerun.control.functions import CodeUpdate, Functions
-from forerun.errors import InvalidInput, Unsupported
+from forerun.errors import Unsupported
 from forerun.model import FunctionVersion
 
 Handler = Callable[[Caller, Any], Awaitable[Members]]
@@ -35,10 +36,12 @@ _UNSERVED = {
 
 
 def routes(
-    functions: Functions, code_location: Callable[[FunctionVersion], str]
+    functions: Functions,
+    code_location: Callable[[FunctionVersion], str],
+    packages: PackageSource,
 ) -> dict[str, Handler]:
     """Handlers by operation; ``code_location`` gives the URL where a version's package can be fetched."""
-    resource = _Functions(functions, code_location)
+    resource = _Functions(functions, code_location, packages)
     return {
         "CreateFunction": resource.create,
         "GetFunction": resource.get,
@@ -52,9 +55,13 @@ def routes(
 
 class _Functions:
     def __init__(
-        self, functions: Functions, code_location: Callable[[FunctionVersion], str]
+        self,
+        functions: Functions,
+        code_location: Callable[[FunctionVersion], str],
+        packages: PackageSource,
     ) -> None:
         self._functions = functions
+        self._packages = packages
         self._code_location = code_location
 
     async def create(self, caller: Caller, request: Any) -> Members:
@@ -69,7 +76,7 @@ class _Functions:
             function.account,
             function.name,
             _change(request),
-            package_of(request.Code),
+            await self._packages.read(caller, request.Code),
             publish=bool(request.Publish),
             tags=request.Tags or {},
         )
@@ -96,7 +103,7 @@ class _Functions:
         _require_served(request)
         account, name, _ = unqualified(caller, request)
         update = CodeUpdate(
-            package=package_of(request),
+            package=await self._packages.read(caller, request),
             architectures=tuple(request.Architectures) if request.Architectures else None,
             publish=bool(request.Publish),
             dry_run=bool(request.DryRun),
@@ -129,16 +136,6 @@ class _Functions:
             page,
             lambda function: configuration(function, function.version if every else None),
         )
-
-
-def package_of(source: Any) -> bytes:
-    """The zip in a request's code or content; ``Unsupported`` for packages in buckets."""
-    if source.S3Bucket is not None or source.S3Key is not None:
-        raise Unsupported("Packages cannot be taken from S3Bucket and S3Key yet; give ZipFile")
-    if source.ZipFile is None:
-        raise InvalidInput("Please provide a source for function code.")
-    package: bytes = source.ZipFile
-    return package
 
 
 def _require_served(request: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from forerun.api.caller import Caller
-from forerun.api.lambda_.functions import package_of
+from forerun.api.lambda_.packages import PackageSource
 from forerun.api.lambda_.shapes import Members, listing, moment
 from forerun.control.layers import LayerDescription, LayerGrant, Layers
 from forerun.storage.layers import LayerVersion
@@ -15,9 +15,11 @@ Handler = Callable[[Caller, Any], Awaitable[Members]]
 Location = Callable[[LayerVersion], str]
 
 
-def routes(layers: Layers, content_location: Location) -> dict[str, Handler]:
+def routes(
+    layers: Layers, content_location: Location, packages: PackageSource
+) -> dict[str, Handler]:
     """Handlers by operation; ``content_location`` gives the URL where a layer's package can be fetched."""
-    resource = _Layers(layers, content_location)
+    resource = _Layers(layers, content_location, packages)
     return {
         "PublishLayerVersion": resource.publish,
         "GetLayerVersion": resource.get,
@@ -32,15 +34,16 @@ def routes(layers: Layers, content_location: Location) -> dict[str, Handler]:
 
 
 class _Layers:
-    def __init__(self, layers: Layers, content_location: Location) -> None:
+    def __init__(self, layers: Layers, content_location: Location, packages: PackageSource) -> None:
         self._layers = layers
+        self._packages = packages
         self._content_location = content_location
 
     async def publish(self, caller: Caller, request: Any) -> Members:
         layer = await self._layers.publish(
             caller.account,
             request.LayerName,
-            package_of(request.Content),
+            await self._packages.read(caller, request.Content),
             LayerDescription(
                 description=request.Description or "",
                 license=request.LicenseInfo or "",

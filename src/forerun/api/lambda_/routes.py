@@ -18,6 +18,7 @@ from forerun.api.lambda_ import (
     urls,
     versions,
 )
+from forerun.api.lambda_.packages import PackageSource
 from forerun.api.lambda_.shapes import Members
 from forerun.control.estate import Estate
 from forerun.settings import LimitSettings
@@ -26,14 +27,22 @@ Handler = Callable[[Caller, Any], Awaitable[Members]]
 
 
 def lambda_routes(
-    estate: Estate, limits: LimitSettings, package_url: Callable[[str], str]
+    estate: Estate,
+    limits: LimitSettings,
+    package_url: Callable[[str], str],
+    packages: PackageSource,
 ) -> dict[str, Handler]:
-    """Handlers by operation; ``package_url`` makes the URL where the package with a digest can be fetched."""
+    """Handlers by operation; ``package_url`` makes the URL where the package with a digest can be fetched.
+
+    ``packages`` reads those that are deployed.
+    """
     return {
-        **functions.routes(estate.functions, lambda function: package_url(function.code_digest)),
+        **functions.routes(
+            estate.functions, lambda function: package_url(function.code_digest), packages
+        ),
         **versions.routes(estate.versions),
         **aliases.routes(estate.aliases),
-        **layers.routes(estate.layers, lambda layer: package_url(layer.code_digest)),
+        **layers.routes(estate.layers, lambda layer: package_url(layer.code_digest), packages),
         **permissions.routes(estate.permissions),
         **concurrency.routes(estate.concurrency),
         **provisioned.routes(estate.provisioned, estate.provisioning),

@@ -196,6 +196,10 @@ class Router:
             return self._by_action(names, action)
         return self._by_path(names, request, known=scope is not None)
 
+    def route_in(self, service: str, request: HttpRequest) -> Route:
+        """The operation of a service whose operations are told by path alone. Raises ``NoRoute``."""
+        return self._by_path((service,), request, known=True)
+
     def _has_action(self, names: Sequence[str]) -> bool:
         return any(_speaks_query(self._models.load(name)) for name in names)
 

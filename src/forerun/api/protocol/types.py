@@ -16,6 +16,8 @@ from forerun.api.protocol.patterns import to_python
 from forerun.api.protocol.timestamps import Epoch, hook
 
 _NUMBERS: dict[str, Any] = {"integer": int, "long": int, "float": float, "double": float}
+# Enumerations of what is not AWS's to say: how regions are called.
+_OPEN = frozenset({"BucketLocationConstraint"})
 # The wire name of fields that travel elsewhere; whatever a body says under it is overwritten.
 _NOT_IN_BODY = "not in the body: "
 
@@ -111,7 +113,7 @@ def scalar_type(shape: Shape) -> Any:
 
 
 def _string(shape: Shape) -> Any:
-    if shape.traits.get("enum"):
+    if shape.traits.get("enum") and shape.name not in _OPEN:
         return Literal[tuple(shape.traits["enum"])]
     pattern = to_python(shape.traits["pattern"]) if "pattern" in shape.traits else None
     low, high = shape.traits.get("min"), shape.traits.get("max")

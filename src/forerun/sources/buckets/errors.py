@@ -97,3 +97,7 @@ class BadNotification(InvalidInput):
 
 class Contended(Conflict):
     """A conflicting conditional operation is currently in progress against this resource. Try again."""
+
+
+class WrongHash(InvalidInput):
+    """The provided 'x-amz-content-sha256' header does not match what was computed."""

@@ -17,6 +17,7 @@ from forerun.sources.buckets.errors import (
     NoSuchBucket,
     NoSuchKey,
     ObjectTooLarge,
+    WrongHash,
 )
 from forerun.sources.buckets.listing import Listed, list_page
 from forerun.sources.buckets.naming import OBJECT_TAGS, check_key, check_metadata, check_tags
@@ -30,13 +31,14 @@ TRIES = 4
 
 
 class Wanted(NamedTuple):
-    """What a body must come to: its MD5 (hex, empty for any), and checksums by algorithm, empty ones being only taken.
+    """What a body must come to: its SHA-256 and MD5 (hex, empty for any), and checksums by algorithm, empty ones being only taken.
 
     ``size`` is the announced one, ``None`` for none. A checksum that is empty here may come after the body.
     """
 
     size: int | None = None
     md5: str = ""
+    sha256: str = ""
     checksums: Mapping[str, str] = {}
 
 
@@ -322,6 +324,8 @@ def _exact(guard: Guard) -> Guard:
 
 
 def _compare(received: Received, wanted: Wanted) -> None:
+    if wanted.sha256 and wanted.sha256 != received.piece.blob:
+        raise WrongHash
     if wanted.md5 and wanted.md5 != received.etag:
         raise BadDigest("The Content-MD5 you specified did not match what we received.")
     for algorithm, value in wanted.checksums.items():
