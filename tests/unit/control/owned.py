@@ -12,6 +12,7 @@ from botocore.config import Config
 
 from forerun.api.caller import Caller
 from forerun.api.errors import api_error
+from forerun.api.lambda_.packages import PackageSource
 from forerun.api.lambda_.routes import lambda_routes
 from forerun.api.protocol import (
     ApiError,
@@ -80,7 +81,9 @@ class Owned:
         self.estate = estate
         self.account = account
         self._limits = limits or LimitSettings()
-        self._routes = lambda_routes(estate, self._limits, lambda digest: f"http://code/{digest}")
+        self._routes = lambda_routes(
+            estate, self._limits, lambda digest: f"http://code/{digest}", PackageSource()
+        )
         self._router = Router(Models(), ("lambda",))
         self._parser = Parser()
         self._serializer = Serializer()
