@@ -1,6 +1,8 @@
 """Sends the jobs of metaevents, and tells that they were raised: one after the other, tried until the disk takes them."""
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +19,8 @@ from forerun.metaevents import Fact, Judgement, label, looks_back
 from forerun.model import Message, Origin, parse_function_ref
 from forerun.patterns import About
 from forerun.sources import Outbox
+
+log = logging.getLogger("forerun.metaevents")
 
 PRINCIPAL = "metaevents.forerun"
 BOUND = 1_000
@@ -62,11 +66,9 @@ class Jobs:
 
     async def close(self) -> None:
         """Send what waits, as far as that can be done within ``CLOSE_S`` seconds."""
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S):
                 await self._waiting.join()
-        except TimeoutError:
-            pass
         await self._owner.close()
 
     @property
@@ -86,10 +88,12 @@ class Jobs:
             raised, message = await self._waiting.get()
             try:
                 await self._send(raised, message)
-            finally:
                 raised.rule.unsent -= 1
+                await self._sent(raised)
+            except Exception:
+                log.exception("the job of %s/%s was not sent", *raised.rule.key)
+            finally:
                 self._waiting.task_done()
-            await self._sent(raised)
 
     async def _send(self, raised: Raised, message: Message) -> None:
         while True:

@@ -1,6 +1,5 @@
 """A rule: what its owner wrote, compiled, and what it remembers."""
 
-from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -75,10 +74,8 @@ class Memory(msgspec.Struct, kw_only=True):
     fired: int = 0
     refused: int = 0
     fired_at: float = 0.0
-    jobs: deque[Job] = msgspec.field(default_factory=lambda: deque(maxlen=JOBS))
-    evaluations: deque[Evaluation] = msgspec.field(
-        default_factory=lambda: deque(maxlen=EVALUATIONS)
-    )
+    jobs: list[Job] = []
+    evaluations: list[Evaluation] = []
     last: dict[str, Any] | None = None
 
 
@@ -99,8 +96,6 @@ class Rule:
 
     def restore(self, memory: Memory) -> None:
         """Take over what was remembered."""
-        memory.jobs = deque(memory.jobs, maxlen=JOBS)
-        memory.evaluations = deque(memory.evaluations, maxlen=EVALUATIONS)
         self.memory = memory
 
     def note(self, now: float, event: str, judgement: Judgement) -> Evaluation:
@@ -116,7 +111,13 @@ class Rule:
                 return last
         made = Evaluation(now, now, 1, event, judgement.held, judgement.parts)
         evaluations.append(made)
+        del evaluations[:-EVALUATIONS]
         return made
+
+    def ran(self, job: Job) -> None:
+        """Remember a job."""
+        self.memory.jobs.append(job)
+        del self.memory.jobs[:-JOBS]
 
     def saw(self, fact: Fact) -> None:
         """Remember the last event that has to do with it."""

@@ -203,7 +203,7 @@ class Watcher:
         )
         request_id = self._jobs.take(raised)
         evaluation.job = raised.id
-        memory.jobs.append(Job(raised.id, request_id, now, raised.chain))
+        rule.ran(Job(raised.id, request_id, now, raised.chain))
         self._chains.job(request_id, raised.chain)
 
     def _refused(self, rule: Rule, chain: Chain, now: float) -> str:
