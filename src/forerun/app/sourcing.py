@@ -11,6 +11,7 @@ from forerun.api.s3.door import S3Service
 from forerun.app.buckets import make_buckets
 from forerun.app.buses import make_buses
 from forerun.app.delivery import make_delivery
+from forerun.app.folders import make_folders
 from forerun.app.ground import Ground, Part
 from forerun.app.hooks import make_hooks
 from forerun.app.mappings import make_mappings
@@ -90,6 +91,7 @@ def make_sourcing(ground: Ground) -> Sourcing:
         make_schedules(ground, delivery.outbox, others=[buses.firings]),
         make_topics(ground, delivery.outbox),
         make_hooks(ground, delivery.outbox),
+        make_folders(ground, delivery.outbox),
     ]
     sources.append(make_buckets(ground, delivery, sources))
     delivery.connect(sources)
