@@ -223,32 +223,32 @@ class Rules:
         return found
 
     async def _save(self, rule: StoredRule, old: StoredRule | None) -> StoredRule:
-        """Store it with its next firing, which stays as it is when nothing about its times has changed."""
-        config, due = rule.config, None
-        if config.schedule and config.enabled:
-            if old is not None and old.due is not None and old.config.schedule == config.schedule:
-                due = old.due
-                config = msgspec.structs.replace(config, anchor=old.config.anchor)
-            else:
-                config = msgspec.structs.replace(config, anchor=self._clock.now())
-                due = first_due(config)
-        elif config.schedule:
-            first_due(msgspec.structs.replace(config, anchor=self._clock.now()))
+        """Store it with its next firing."""
+        rule = self._timed(rule, old)
         if old is None:
-            rule = msgspec.structs.replace(rule, config=config, due=due)
             rule_id = await self._store.add_rule(rule, most=RULES)
+            rule = msgspec.structs.replace(rule, id=rule_id)
         else:
-            rule_id = old.id
             rule = msgspec.structs.replace(
-                rule,
-                id=rule_id,
-                revision=old.revision,
-                config=config,
-                due=due,
-                last=old.last,
-                last_at=old.last_at,
+                rule, id=old.id, revision=old.revision, last=old.last, last_at=old.last_at
             )
             await self._store.save_rule(rule)
-        self._firer.set(rule_id, due)
+        self._firer.set(rule.id, rule.due)
         self._books.changed(BusName(rule.account, rule.bus))
         return rule
+
+    def _timed(self, rule: StoredRule, old: StoredRule | None) -> StoredRule:
+        """With its next firing, which stays as it is when nothing about its times has changed."""
+        config = rule.config
+        if not config.schedule:
+            return msgspec.structs.replace(rule, due=None)
+        if (
+            old is not None
+            and old.due is not None
+            and (old.config.schedule, config.enabled) == (config.schedule, True)
+        ):
+            config = msgspec.structs.replace(config, anchor=old.config.anchor)
+            return msgspec.structs.replace(rule, config=config, due=old.due)
+        config = msgspec.structs.replace(config, anchor=self._clock.now())
+        due = first_due(config)
+        return msgspec.structs.replace(rule, config=config, due=due if config.enabled else None)
