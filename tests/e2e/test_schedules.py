@@ -132,7 +132,7 @@ def test_a_server_that_is_killed_around_the_moment_fires_once(tmp_path: Path, di
         server.process.wait(10)
         eventually(lambda: time.time() > moment, what="the moment to be past")
     with running(tmp_path / "data") as server:
-        eventually(lambda: fired(server, "once"), what="the firing after the restart")
+        eventually(lambda: fired(server, "once"), within=20, what="the firing after the restart")
         eventually(lambda: last(server, "once")["Last"], what="what came of it")
         assert last(server, "once")["Next"] == []
         # A run that was cut may be run again: an execution is at least once, its event is one.
