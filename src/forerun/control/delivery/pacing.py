@@ -13,7 +13,7 @@ LONG_RUN_S = 0.02
 # The first runs are slow because of their starts; only when they stay away is it the handler.
 UNSEEN_RUN_S = 1.0
 # What runs within so many seconds from now may be taken ahead, so that nobody waits for the source.
-AHEAD_S = 0.004
+AHEAD_S = 0.002
 MOST_AHEAD = 64
 MOST_TAKEN = 1000
 # Bytes of records that may be held; until their size is known so many of the largest.
