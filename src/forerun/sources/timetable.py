@@ -65,6 +65,11 @@ class Timetable(Generic[Key]):
     def __len__(self) -> int:
         return len(self._moments)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a call runs."""
+        return bool(self._running)
+
     def start(self) -> None:
         """Begin to call; before, moments can be set."""
         self._owner.spawn(self._run(), name="clock")

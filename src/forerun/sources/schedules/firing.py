@@ -51,6 +51,11 @@ class Firer:
         await self._timetable.close()
         await self._owner.close()
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is being fired now."""
+        return self._timetable.busy
+
     def listen(self, completed: Callable[[str], None]) -> None:
         """Tell of each schedule that was deleted because it has done all: its account."""
         self._completed.append(completed)
