@@ -13,7 +13,7 @@ Rows = Callable[[str], Awaitable[Sequence[Mapping[str, Any]]]]
 is none, ``Reason`` why it is so. ``Waiting``, ``Hidden`` and ``Delayed`` count messages, ``OldestSeconds`` is the age of the
 oldest that waits, ``InFlight`` messages are being run, in ``Running`` calls of at most ``AtOnce``. ``PerSecond`` were taken or
 sent of late, ``FailuresPerMinute`` calls or deliveries failed; ``LastResult`` is a sentence. ``Sent``, ``Received``,
-``Deleted``, ``Expired`` and ``GivenUp`` count messages since the server started. What a source has not is left out.
+``Deleted``, ``Expired`` and ``GivenUp`` count messages since the server started; ``Clients`` wait there now. What a source has not is left out.
 """
 
 

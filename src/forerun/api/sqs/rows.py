@@ -33,6 +33,7 @@ class QueueRows:
                     "Delayed": backlog.delayed,
                     "OldestSeconds": round(backlog.oldest_s, 3),
                     "PerSecond": round(tally.rate.per_second(self._clock.monotonic()), 3),
+                    "Clients": sum(waiter.guest for waiter in queue.line.waiters),
                     "Sent": tally.sent,
                     "Received": tally.received,
                     "Deleted": tally.deleted,

@@ -34,6 +34,8 @@ def _read(receipt: str) -> tuple[int, int] | None:
         raw = base64.b64decode(receipt, altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         return None
+    if len(raw) != _FORM.size + 1:
+        return None
     version, queue, mark = _FORM.unpack(raw[:-1])
     if version != _VERSION or raw[-1] or queue > _LARGEST or mark > _LARGEST:
         return None
