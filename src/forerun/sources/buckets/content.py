@@ -76,7 +76,8 @@ class _Writing:
                 return
             for piece in pieces:
                 for part in self._source.decode(piece):
-                    self._write(part)
+                    if part:
+                        self._write(part)
 
     def finish(self, pieces: Sequence[bytes]) -> Received:
         self.feed(pieces)
