@@ -33,6 +33,8 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "List where events come from, what waits there, and how fast it is taken.",
     ),
     "dead-letters": ("dead_letters", "What nobody could process: list it, or send it again."),
+    "schedules": ("schedules", "List what is called by the clock, and when it is next."),
+    "folders": ("folders", "Watch directories for files: list, put, delete."),
     "packaging": ("packaging", "Say how a function's packages come to a host, and why."),
     "hooks": ("hooks", "Make and list URLs for signed webhooks."),
     "zygotes": ("zygotes", "List what sandboxes are forked from, and why."),
