@@ -270,7 +270,9 @@ def test_what_works_later_is_refused_by_name(server: Server):
 def test_mappings_are_kept(server: Server, refused):
     lam = server.lambda_
     name = server.function(HELLO)
-    queue = f"arn:aws:sqs:{server.region}:{server.account}:jobs"
+    sqs = server.client("sqs")
+    url = sqs.create_queue(QueueName="mapped-jobs")["QueueUrl"]
+    queue = f"arn:aws:sqs:{server.region}:{server.account}:mapped-jobs"
     made = lam.create_event_source_mapping(FunctionName=name, EventSourceArn=queue, BatchSize=5)
     got = lam.get_event_source_mapping(UUID=made["UUID"])
     assert (got["BatchSize"], got["EventSourceArn"]) == (5, queue)
@@ -281,3 +283,4 @@ def test_mappings_are_kept(server: Server, refused):
     assert lam.get_event_source_mapping(UUID=made["UUID"])["BatchSize"] == 6
     lam.delete_event_source_mapping(UUID=made["UUID"])
     assert not lam.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
+    sqs.delete_queue(QueueUrl=url)

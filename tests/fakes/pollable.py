@@ -6,7 +6,10 @@ import itertools
 import msgspec
 
 from forerun.errors import NotFound, StorageFailed
+from forerun.model import Origin
 from forerun.sources import Backlog, Pulled
+
+NOTHING = Origin()
 
 
 class _Kept(msgspec.Struct):
@@ -15,6 +18,7 @@ class _Kept(msgspec.Struct):
     group: str
     sent_at: float
     shown_at: float
+    origin: Origin = NOTHING
     received: int = 0
     receipt: str = ""
 
@@ -45,14 +49,14 @@ class FakePollable:
     def __len__(self):
         return len(self._kept)
 
-    def send(self, *bodies, group=""):
+    def send(self, *bodies, group="", origin=NOTHING):
         """Put messages there; their ids."""
         ids = []
         now = self._clock.now()
         for body in bodies:
             number = f"m{next(self._numbers)}"
             text = body if isinstance(body, bytes) else msgspec.json.encode(body)
-            self._kept[number] = _Kept(number, text, group, now, now)
+            self._kept[number] = _Kept(number, text, group, now, now, origin)
             ids.append(number)
         self._sent.set()
         return ids
@@ -143,4 +147,5 @@ class FakePollable:
             received=kept.received,
             sent_at=kept.sent_at,
             taken_at=now,
+            origin=kept.origin,
         )

@@ -1,6 +1,6 @@
 """Makes the part that carries event source mappings out: pollers over everything that can be polled."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from forerun.aio import TaskOwner
 from forerun.api.sources import SourceRoutes
@@ -8,11 +8,20 @@ from forerun.app.ground import Ground, Part
 from forerun.control.delivery.batch_runs import Around
 from forerun.control.delivery.mapping_runs import MappingRuns
 from forerun.control.delivery.taking import TakingRights
+from forerun.model import DeadLetter
 from forerun.storage.mappings import Mapping, MappingStore
 
 
-def make_mappings(ground: Ground, sources: Sequence[Part]) -> Part:
-    """Construct it; what the ``sources`` can be polled for is, and their rows are shown beside those of the mappings."""
+def make_mappings(
+    ground: Ground,
+    sources: Sequence[Part],
+    *,
+    keep: Callable[[Sequence[DeadLetter]], Awaitable[None]],
+) -> Part:
+    """Construct it; what the ``sources`` can be polled for is, and their rows are shown beside those of the mappings.
+
+    ``keep`` puts dead letters with the platform's others.
+    """
     estate, clock = ground.services.estate, ground.clock
     rights = TakingRights(
         ground.services.authorizer,
@@ -34,6 +43,7 @@ def make_mappings(ground: Ground, sources: Sequence[Part]) -> Part:
             invoker=ground.invoker,
             admission=ground.admission,
             require=rights.require,
+            put_away=keep,
             clock=clock,
         ),
         at_once=ground.settings.events.at_once,

@@ -100,7 +100,7 @@ def make_sourcing(ground: Ground) -> Sourcing:
             make_metaevents(ground, delivery.outbox),
             *sources,
             delivery.part,
-            make_mappings(ground, sources),
+            make_mappings(ground, sources, keep=delivery.outbox.keep),
         ]
     )
 

@@ -110,6 +110,10 @@ class Bench:
         self.pollers = []
         self.orphaned = self.drained = 0
         self.refused = None
+        self.letters = []
+
+    async def put_away(self, letters):
+        self.letters.extend(letters)
 
     async def require(self, function, source):
         if self.refused is not None:
@@ -136,6 +140,7 @@ class Bench:
             invoker=self.invoker,
             admission=self.admission,
             require=self.require,
+            put_away=self.put_away,
             clock=self.clock,
         )
         poller = Poller(wish, self.source, around, orphaned=self._orphan, drained=self._drain)

@@ -28,8 +28,12 @@ class Mapped:
         self.source = FakePollable(clock, QUEUE)
         self.invoker = FakeInvoker(clock, Admission(100))
         self.refused = None
+        self.letters = []
         self.orphans = []
         self._aws = aws
+
+    async def put_away(self, letters):
+        self.letters.extend(letters)
 
     async def require(self, function, source):
         if self.refused is not None:
@@ -44,6 +48,7 @@ class Mapped:
                 invoker=self.invoker,
                 admission=self.invoker.admission,
                 require=self.require,
+                put_away=self.put_away,
                 clock=self.clock,
             ),
             at_once=20,

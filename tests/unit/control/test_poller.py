@@ -1,6 +1,7 @@
 """Pollers over a source in memory and a clock that stands still: what they take, when they stop, what they give back."""
 
 import asyncio
+import json
 
 import pytest
 from tests.fakes.clock import settle
@@ -8,7 +9,8 @@ from tests.unit.control.polled import ACCOUNT, QUEUE, Bench
 
 from forerun.control.delivery.batch_runs import FAILED, NOTHING_YET, OK, THROTTLED
 from forerun.control.delivery.filtering import compile_filters
-from forerun.errors import InvalidInput, StorageFailed, Throttled
+from forerun.errors import InvalidInput, RecursionDetected, StorageFailed, Throttled
+from forerun.model import RECURSION_LIMIT, Origin, extended
 
 
 @pytest.fixture
@@ -255,3 +257,33 @@ async def test_a_role_that_may_no_longer_take_stops_it(bench):
     bench.refused = None
     await bench.pass_time(16.0)
     assert not len(bench.source)
+
+
+async def test_what_a_function_caused_itself_too_often_is_put_away_and_the_rest_runs(bench):
+    lineage = ""
+    for _ in range(RECURSION_LIMIT):
+        lineage = extended(lineage, ACCOUNT, "work")
+    loop = Origin(lineage=lineage)
+    stopped = RecursionDetected("it was invoked 16 times in one chain")
+    bench.invoker.answers = lambda bodies: stopped if b"loop" in "".join(bodies).encode() else None
+    bench.source.send(b"a")
+    [looping] = bench.source.send(b"loop", origin=loop)
+    bench.source.send(b"b")
+    poller = bench.begin(batch=10)
+    await bench.pass_time(0.5)
+    assert bench.invoker.batches == [["a", "b"]]
+    assert not len(bench.source)
+    [letter] = bench.letters
+    assert (letter.reason, letter.message.id) == ("RecursionDetected", looping)
+    assert letter.message.source == QUEUE
+    assert json.loads(letter.message.payload)["Records"][0]["body"] == "loop"
+    assert "16 times" in poller.result
+
+
+async def test_the_longest_lineage_of_a_batch_is_that_of_its_run(bench):
+    first, second = Origin(lineage="a:1"), Origin(lineage="a:1|b:2")
+    bench.source.send(b"x", origin=first)
+    bench.source.send(b"y", origin=second)
+    bench.begin(batch=10)
+    await bench.pass_time(0.1)
+    assert [each.origin for each in bench.invoker.invocations] == [second]

@@ -9,11 +9,13 @@ import msgspec
 from forerun.aio import Clock
 from forerun.control.delivery.batching import BatchLimits, payload_of
 from forerun.control.delivery.filtering import Wants
+from forerun.control.delivery.permission import OWN
 from forerun.control.delivery.settling import Batch, FailureRules, Verdict, failed_items, settle
+from forerun.control.delivery.undeliverable import Refusal, letter_of
 from forerun.control.invoke import Invocation, Invoker, Reply
 from forerun.control.registry import Registry, Resolved
-from forerun.errors import ForerunError, NotFound, Throttled
-from forerun.model import FunctionVersion
+from forerun.errors import ForerunError, NotFound, RecursionDetected, Throttled
+from forerun.model import RECURSION_LIMIT, DeadLetter, FunctionVersion, Message, occurrences
 from forerun.scheduling import Admission
 from forerun.sources import Pulled
 
@@ -21,6 +23,7 @@ OK = "OK"
 NOTHING_YET = "No records processed"
 FAILED = "PROBLEM: Function call failed"
 THROTTLED = "PROBLEM: Function call was throttled"
+PRINCIPAL = f"mappings{OWN}"
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,12 +45,15 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Around(msgspec.Struct, frozen=True, kw_only=True):
-    """What pollers stand on. ``require`` raises ``InvalidInput`` when a function may not take from a source."""
+    """What pollers stand on. ``require`` raises ``InvalidInput`` when a function may not take from a source; ``put_away`` keeps
+    dead letters, which are on disk when it returns.
+    """
 
     registry: Registry
     invoker: Invoker
     admission: Admission
     require: Callable[[FunctionVersion, str], Awaitable[None]]
+    put_away: Callable[[Sequence[DeadLetter]], Awaitable[None]]
     clock: Clock
 
 
@@ -99,19 +105,65 @@ class BatchRuns:
             reply = await self._around.invoker.run(resolved, self._invocation(batch))
         except Throttled:
             return _refused(batch, THROTTLED)
+        except RecursionDetected as error:
+            return await self._without_loops(resolved, batch, error)
         except ForerunError as error:
             return _refused(batch, f"PROBLEM: {error.message}")
         return self._ended(batch, reply)
 
+    async def _without_loops(
+        self, resolved: Resolved, batch: Sequence[Pulled], error: RecursionDetected
+    ) -> Ran:
+        """Put away what the function has caused itself too often; the rest runs without it."""
+        function = resolved.function
+        loops: list[Pulled] = []
+        rest: list[Pulled] = []
+        for message in batch:
+            runs = occurrences(message.origin.lineage, function.account, function.name)
+            (loops if runs >= RECURSION_LIMIT else rest).append(message)
+        try:
+            await self._around.put_away([self._letter(resolved, each, error) for each in loops])
+        except ForerunError as failure:
+            return _refused(batch, f"PROBLEM: {failure.message}")
+        result = f"PROBLEM: {error.message}"
+        if not loops or not rest:
+            return Ran(verdict=Verdict(finish=loops, release=rest), result=result)
+        ran = await self.run(rest)
+        verdict = msgspec.structs.replace(ran.verdict, finish=[*loops, *ran.verdict.finish])
+        return msgspec.structs.replace(ran, verdict=verdict, result=result)
+
+    def _letter(self, resolved: Resolved, message: Pulled, error: RecursionDetected) -> DeadLetter:
+        now = self._around.clock.now()
+        return letter_of(
+            Message(
+                id=message.id,
+                account=self._wish.account,
+                source=self._wish.source,
+                principal=PRINCIPAL,
+                target=resolved.invoked_arn,
+                payload=payload_of([message]),
+                origin=message.origin,
+                occurred_at=message.sent_at,
+            ),
+            Refusal("RecursionDetected", error.message),
+            attempts=message.received,
+            now=now,
+        )
+
     def _invocation(self, batch: Sequence[Pulled]) -> Invocation:
+        """Of several causes the one with the longest lineage counts: a loop is found whatever comes with it."""
         first = batch[0]
+        origin = first.origin
+        for message in batch:
+            if len(message.origin.lineage) > len(origin.lineage):
+                origin = message.origin
         return Invocation(
             request_id=str(uuid4()),
             payload=payload_of(batch),
             received=first.taken_at,
             dequeued=first.taken_at,
             source=self._wish.source,
-            origin=first.origin,
+            origin=origin,
         )
 
     def _ended(self, batch: Sequence[Pulled], reply: Reply) -> Ran:

@@ -37,6 +37,11 @@ class Pace:
         self.paused_until = 0.0
         self.slots = min(FEWEST, most)
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether no more run at once than in the beginning."""
+        return self.slots == min(FEWEST, self._most)
+
     def room(self, now: float, *, running: int, waiting: int, free: int) -> int:
         """How many messages to ask for; 0 for none now.
 

@@ -21,8 +21,9 @@ from forerun.sources import Pollable, Pulled
 
 log = logging.getLogger("forerun.pollers")
 
-# One wait at an idle source; what is sent meanwhile ends it.
+# One wait at an idle source; what is sent meanwhile ends it. One that was busy comes to rest after a shorter one.
 WAIT_S = 20.0
+REST_S = 2.0
 # How often a source is asked what it is set to, and the role's rights are looked at again.
 CHECK_EVERY_S = 5.0
 # Others give concurrency back without telling.
@@ -142,7 +143,8 @@ class Poller:
         if most <= 0:
             await self._wait_for_room(free)
             return
-        messages = await self._pollable.receive(self.wish.source, most=most, wait_s=WAIT_S)
+        wait_s = WAIT_S if self._pace.at_rest else REST_S
+        messages = await self._pollable.receive(self.wish.source, most=most, wait_s=wait_s)
         self._arrived(messages, most)
 
     async def _check(self, function: FunctionVersion, now: float) -> None:
@@ -244,7 +246,7 @@ class Poller:
             self._pace.refused(self._clock.monotonic(), self._random.random())
             if ran.gone:
                 self._orphaned()
-            await self._release(batch + dropped, begun=False)
+            await self._release(ran.verdict.release + dropped, begun=False)
             return
         began, _ = self._running[number]
         self._pace.ran(self._clock.monotonic() - began, ran.handler_s)
