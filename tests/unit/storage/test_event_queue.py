@@ -318,3 +318,19 @@ TestCrashes.settings = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
+
+
+async def test_many_are_put_at_once_and_those_that_are_queued_already_are_not_counted_again(queue):
+    await queue.put(event("a"), event("d", latest_start=500.0, due_at=490.0))
+    await queue.put(*(event(name) for name in "abc"), event("d", latest_start=500.0))
+    assert queue.depth().events == 4
+    assert queue.deferred() == {"1" * 12: 1}
+    claimed = await queue.claim(10, now=1000.0, lease_s=5)
+    await queue.finish(each.id for each in claimed)
+    assert queue.depth() == (0, 0)
+
+
+async def test_who_sent_an_event_and_what_is_other_than_usual_come_back(queue):
+    await queue.put(event("a", source="arn:aws:sqs:r:1:q", memory_mb=512, timeout_s=9))
+    [claimed] = await queue.claim(1, now=1000.0, lease_s=5)
+    assert (claimed.source, claimed.memory_mb, claimed.timeout_s) == ("arn:aws:sqs:r:1:q", 512, 9)

@@ -209,11 +209,10 @@ class DurableOutbox:
             self._wake.set()
 
     async def _run(self) -> None:
-        while True:
+        while not self._closing:
             self._wake.clear()
             now = self._clock.now()
-            if not self._closing:
-                self._begin(now)
+            self._begin(now)
             due = self._lanes.next_at()
             wait = LOOK_S if due is None else min(LOOK_S, max(0.01, due - now))
             with contextlib.suppress(TimeoutError):
@@ -249,30 +248,43 @@ class DurableOutbox:
 
     async def _deliver(self, lane: str, batch: list[Waiting]) -> bool:
         """Deliver and settle; whether the lane's worker may go on."""
-        answers = await self._answers(lane, [each.message for each in batch])
-        settlement, now = Settlement(), self._clock.now()
-        for waiting, error in zip(batch, answers, strict=True):
-            if error is None:
-                settlement.done.append(waiting)
+        settlement, ordered, stopped = Settlement(), lane.endswith(ORDERED), False
+        for part in one_of_each_group(batch) if ordered else [batch]:
+            if stopped:
+                # What came before was not taken yet.
+                settlement.again += part
                 continue
-            after = next_try(waiting, error, self._backoff, now=now, chance=self._random.random())
-            if isinstance(after, Refusal):
-                settlement.done.append(waiting)
-                attempts = waiting.attempt
-                self._give_up(
-                    waiting.message, after, attempts, settlement.instead, settlement.letters
-                )
-                continue
-            waiting.attempt += 1
-            if lane.endswith(ORDERED):
-                self._lanes.pause(lane, after)
-            else:
-                waiting.due_at = after
-            settlement.again.append(waiting)
+            answers = await self._answers(lane, [each.message for each in part])
+            for waiting, error in zip(part, answers, strict=True):
+                if error is None:
+                    settlement.done.append(waiting)
+                else:
+                    self._refused(lane, waiting, error, settlement)
+            stopped = ordered and bool(settlement.again)
         await self._settle(lane, settlement)
-        failed = len(settlement.again)
+        now, failed = self._clock.now(), len(settlement.again)
         going = self._lanes.outcome(lane, now, delivered=len(batch) - failed, failed=failed)
-        return going and not (failed and lane.endswith(ORDERED))
+        return going and not stopped
+
+    def _refused(
+        self, lane: str, waiting: Waiting, error: ForerunError, settlement: Settlement
+    ) -> None:
+        """Try it again later, or give it up."""
+        now, chance = self._clock.now(), self._random.random()
+        after = next_try(waiting, error, self._backoff, now=now, chance=chance)
+        if isinstance(after, Refusal):
+            settlement.done.append(waiting)
+            self._give_up(
+                waiting.message, after, waiting.attempt, settlement.instead, settlement.letters
+            )
+            return
+        waiting.attempt += 1
+        if lane.endswith(ORDERED):
+            # It keeps its place; all of the lane waits.
+            self._lanes.pause(lane, after)
+        else:
+            waiting.due_at = after
+        settlement.again.append(waiting)
 
     async def _settle(self, lane: str, settlement: Settlement) -> None:
         """Until the disk takes it: what is not settled would be nobody's before the next start."""
@@ -310,6 +322,19 @@ class DurableOutbox:
         except Exception:
             log.exception("delivering to %s failed", lane)
             return [StorageFailed("The platform failed to deliver it.")] * len(messages)
+
+
+def one_of_each_group(batch: Sequence[Waiting]) -> list[list[Waiting]]:
+    """A batch in parts that have at most one message of a group each, every group in its order."""
+    parts: list[list[Waiting]] = []
+    seen: dict[str, int] = {}
+    for waiting in batch:
+        group = waiting.message.attributes.get("MessageGroupId", "")
+        number = seen[group] = seen.get(group, -1) + 1
+        if number == len(parts):
+            parts.append([])
+        parts[number].append(waiting)
+    return parts
 
 
 def _slow(target: str) -> bool:
