@@ -136,6 +136,8 @@ class Criteria:
         self.leaves = tuple(_leaves(root))
         self.by_time = any(_by_time(node) for node in self.nodes)
         """Whether it may come to hold without an event."""
+        self.momentary = any(isinstance(node, Leaf | InOrder) for node in self.nodes)
+        """Whether it may hold for the moment of an event only."""
 
     @property
     def reads_output(self) -> bool:

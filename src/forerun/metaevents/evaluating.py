@@ -64,7 +64,11 @@ def observe(
         state.held = False
     for node in criteria.nodes:
         _remember(node, state, fact, at, matched)
-    return _risen(state, _judge(criteria, state, now, matched), now)
+    judgement = _risen(state, _judge(criteria, state, now, matched), now)
+    if judgement.held and criteria.momentary:
+        # An event holds for its moment: what holds after it is another question.
+        state.held = _judge(criteria, state, now, {}).held
+    return judgement
 
 
 def advance(criteria: Criteria, state: State, now: float) -> Judgement:

@@ -29,7 +29,7 @@ SHORTEST_S, LONGEST_S = 0.1, 30 * 86_400.0
 MOST_STEPS = 8
 
 _NAME = re.compile(r"[a-zA-Z0-9-_]{1,64}\Z")
-_SPAN = re.compile(r"(\d{1,9}(?:\.\d{1,6})?) ?(ms|s|m|h|d)\Z")
+_SPAN = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?(ms|s|m|h|d)\Z")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _BOUNDS = ("at_least", "more_than", "at_most", "less_than")
 

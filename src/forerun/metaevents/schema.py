@@ -9,7 +9,7 @@ _SPAN = {
     "description": "seconds, or a text as 90s, 5m, 2h, 1d",
     "anyOf": [
         {"type": "number", "minimum": 0.1, "maximum": 2_592_000},
-        {"type": "string", "pattern": r"^\s*\d{1,9}(\.\d{1,6})? ?(ms|s|m|h|d)\s*$"},
+        {"type": "string", "pattern": r"^\s*[0-9]{1,9}(\.[0-9]{1,6})? ?(ms|s|m|h|d)\s*$"},
     ],
 }
 _NODE = {"$ref": "#/$defs/node"}

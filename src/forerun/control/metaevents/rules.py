@@ -23,6 +23,8 @@ from forerun.storage.metaevents import RuleRow
 EVALUATIONS = 50
 JOBS = 20
 MOST_DEFINITION = 16 * 1024
+# Expressions are short, and yet a pattern can be thought of that takes long: such a rule is left alone.
+SLOW_S, SLOW_TIMES, REST_S = 0.02, 3, 60.0
 
 Key = tuple[str, str]
 """Account and name of a rule."""
@@ -80,7 +82,10 @@ class Memory(msgspec.Struct, kw_only=True):
 
 
 class Rule:
-    """One rule of an account. ``due`` is when time alone may change what holds; ``unsent`` jobs are on their way."""
+    """One rule of an account. ``due`` is when time alone may change what holds; ``unsent`` jobs are on their way.
+
+    ``slow`` events in a row took it too long; then it rests until ``rests_until`` (epoch seconds).
+    """
 
     def __init__(self, row: RuleRow, per_minute: float) -> None:
         self.row = row
@@ -93,6 +98,8 @@ class Rule:
         )
         self.due: float | None = None
         self.unsent = 0
+        self.slow = 0
+        self.rests_until = 0.0
 
     def restore(self, memory: Memory) -> None:
         """Take over what was remembered."""
@@ -128,6 +135,23 @@ class Rule:
             "at": fact.at,
             "status": fact.fields.get("status"),
         }
+
+    def took(self, seconds: float, now: float) -> None:
+        """An event took it so long. One that holds up all others again and again is left alone for a while."""
+        if seconds < SLOW_S:
+            self.slow = 0
+            return
+        self.slow += 1
+        if self.slow >= SLOW_TIMES:
+            self.slow = 0
+            self.rests_until = now + REST_S
+
+    def rests(self, now: float) -> bool:
+        """Whether it is left alone."""
+        if self.rests_until > now + REST_S:
+            # The clock was set back.
+            self.rests_until = 0.0
+        return now < self.rests_until
 
     def cooling_s(self, now: float) -> float:
         """Seconds that its cooldown still lasts; not longer than it is, whatever the clock did."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from forerun.control.metaevents.rules import Evaluation, Rule
+from forerun.control.metaevents.rules import SLOW_S, SLOW_TIMES, Evaluation, Rule
 from forerun.metaevents import Criteria, Part, explain, judge, label, next_moment
 
 
@@ -65,6 +65,11 @@ def _why(rule: Rule, now: float) -> list[str]:
     said = explain(rule.criteria, memory.state, judge(rule.criteria, memory.state, now), now)
     if (cooling := rule.cooling_s(now)) > 0:
         said.append(f"Its cooldown lasts {cooling:.1f} s more: until then no job is run.")
+    if rule.rests(now):
+        said.append(
+            f"Its expressions took more than {SLOW_S * 1000:g} ms for an event, {SLOW_TIMES} times in a row: it is left "
+            f"alone for {rule.rests_until - now:.0f} s more, and what happens meanwhile does not count."
+        )
     refused = next((each for each in reversed(memory.evaluations) if each.refused), None)
     if refused is not None:
         said.append(

@@ -134,9 +134,13 @@ class Watcher:
 
     def _take(self, rule: Rule, told: _Told) -> None:
         fact, state, now = told.fact, rule.memory.state, self._clock.now()
+        if rule.rests(now):
+            return
         if rule.due is not None and fact.at >= rule.due:
             self._pass(rule, now)
+        began = self._clock.monotonic()
         judgement = observe(rule.criteria, state, fact, told.bound, now)
+        rule.took(self._clock.monotonic() - began, now)
         if judgement is None:
             return
         rule.saw(fact)
