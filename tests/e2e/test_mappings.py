@@ -3,6 +3,7 @@
 import json
 import signal
 import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,11 @@ def map_to(server: Server, queue: Queue, function: str, **more):
     return get
 
 
+def ended(server: Server, function: str) -> Counter[str]:
+    """How many runs of a function ended how, of those that are on record."""
+    return Counter(each["status"] for each in server.invocations(function, 1000))
+
+
 def row_of(server: Server, queue: Queue) -> dict:
     rows = server.platform("/forerun/sources")["Sources"]
     [row] = [each for each in rows if each["Source"] == queue.arn and each["Kind"] == "mapping"]
@@ -164,7 +170,8 @@ def test_a_burst_raises_concurrency_drains_and_comes_to_rest(server):
     assert max(row["InFlight"] for row in seen) <= 12
     # A long poll that finds nothing is what brings it to rest.
     eventually(lambda: row_of(server, queue)["AtOnce"] == at_rest["AtOnce"], within=25, what="rest")
-    assert len([r for r in server.invocations(name, 1000) if r["timings"]["dequeued"]]) == 500
+    eventually(lambda: ended(server, name).total() >= 501, what="a record of each run")
+    assert ended(server, name) == {"success": 501}
 
 
 def test_a_poison_message_is_put_aside_and_succeeds_after_the_code_is_fixed(server):
@@ -176,8 +183,8 @@ def test_a_poison_message_is_put_aside_and_succeeds_after_the_code_is_fixed(serv
     queue.send("good", "poison", *(["fine"] * 10))
     eventually(lambda: dead.left() == 1, within=20, what="the poison message among the dead")
     assert queue.empty(), "the others were processed"
-    failures = [each for each in server.invocations(name) if each["status"] == "error"]
-    assert len(failures) == 2
+    eventually(lambda: ended(server, name).total() == 13, what="a record of each run")
+    assert ended(server, name)["error"] == 2
     assert get()["LastProcessingResult"] == "PROBLEM: Function call failed"
     fixed = POISON.replace("raise ValueError", "print")
     server.lambda_.update_function_code(
@@ -339,3 +346,25 @@ def test_nothing_is_lost_when_the_server_is_killed_amid_2000_messages(tmp_path: 
         assert seen == set(bodies)
         mapping = server.lambda_.get_event_source_mapping(UUID=made["UUID"])
         assert mapping["State"] == "Enabled"
+
+
+def test_a_function_that_feeds_its_own_queue_is_stopped(server):
+    queue = Queue(server, "loop")
+    source = (
+        TELL + "def handler(event, context):\n"
+        "    for record in event['Records']:\n"
+        "        tell(int(record['body']) + 1)\n"
+    )
+    name = server.function(source, Environment={"Variables": {"TOLD": queue.url}})
+    map_to(server, queue, name)
+    queue.send("0")
+
+    def letters() -> list:
+        found = server.platform("/forerun/dead-letters")["DeadLetters"]
+        return [each for each in found if each["Reason"] == "RecursionDetected"]
+
+    [letter] = eventually(letters, within=30, what="a dead letter")
+    assert name in json.dumps(letter)
+    eventually(queue.empty, what="an empty queue")
+    eventually(lambda: ended(server, name)["success"] >= 16, what="a record of each run")
+    assert ended(server, name) == {"success": 16, "error": 1}
