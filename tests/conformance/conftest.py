@@ -1,10 +1,12 @@
 """What conformance tests share: error expectations and the venv of real AWS clients."""
 
 import subprocess
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -88,3 +90,23 @@ def clients(server: Server, tmp_path: Path) -> Clients:
     """The real clients; their venv is made by ``make clients``."""
     assert (CLIENTS / "bin" / "aws").exists(), "run `make clients` first"
     return Clients(CLIENTS, server, tmp_path)
+
+
+@pytest.fixture
+def sqs(server: Server) -> Any:
+    return server.client("sqs")
+
+
+@pytest.fixture
+def queue(sqs) -> Iterator[str]:
+    url = sqs.create_queue(QueueName=f"q-{uuid.uuid4().hex[:12]}")["QueueUrl"]
+    yield url
+    sqs.delete_queue(QueueUrl=url)
+
+
+@pytest.fixture
+def ordered(sqs) -> Iterator[str]:
+    name = f"q-{uuid.uuid4().hex[:12]}.fifo"
+    url = sqs.create_queue(QueueName=name, Attributes={"FifoQueue": "true"})["QueueUrl"]
+    yield url
+    sqs.delete_queue(QueueUrl=url)

@@ -29,9 +29,10 @@ _PUT_NAMED: Final = (
     "s.queue = column2 AND s.scope = column9 AND s.name = column10 AND s.seq = column1)"
 )
 _NAME: Final = (
-    "INSERT INTO queue_sent (queue, scope, name, seq, id, expires_at) VALUES {values} "
+    "INSERT INTO queue_sent (queue, scope, name, seq, id, sent_at, expires_at) VALUES {values} "
     "ON CONFLICT (queue, scope, name) DO UPDATE SET seq = excluded.seq, id = excluded.id, "
-    "expires_at = excluded.expires_at WHERE queue_sent.expires_at <= excluded.expires_at - 300 RETURNING seq"
+    "sent_at = excluded.sent_at, expires_at = excluded.expires_at "
+    "WHERE queue_sent.expires_at <= excluded.sent_at RETURNING seq"
 )
 _PUT_BODY: Final = "INSERT INTO queue_bodies SELECT $1, $2 WHERE EXISTS (SELECT 1 FROM queue_messages WHERE seq = $1)"
 _NAMED: Final = "SELECT seq, id FROM queue_sent WHERE queue = $1 AND scope = $2 AND name = $3"
@@ -98,12 +99,12 @@ _SWEPT: Final = "DELETE FROM queue_trash WHERE queue = $1"
 _FORGET: Final = "DELETE FROM queue_groups WHERE queue = $1"
 _FORGET_NAMES: Final = (
     "DELETE FROM queue_sent WHERE (queue, scope, name) IN "
-    "(SELECT queue, scope, name FROM queue_sent WHERE expires_at <= $1 LIMIT $2)"
+    "(SELECT queue, scope, name FROM queue_sent WHERE expires_at <= $1 LIMIT $2) RETURNING 1"
 )
 
 
 class NewMessage(NamedTuple):
-    """One to be put. ``seq`` is unique and grows; with a ``name`` it is put unless one was within five minutes.
+    """One to be put. ``seq`` is unique and grows; with a ``name`` it is put unless one was in the last ``once_s`` seconds.
 
     ``scope`` is where the name counts: everywhere in the queue, or in a group.
     """
@@ -118,6 +119,7 @@ class NewMessage(NamedTuple):
     envelope: str
     scope: str = ""
     name: str = ""
+    once_s: float = ONCE_S
 
 
 class StoredMessage(NamedTuple):
@@ -271,10 +273,10 @@ class QueueMessages:
 
     async def sweep(self, now: float) -> bool:
         """Remove some of what deleted queues left, and names that are old; whether there is more."""
-        await self._db.write(Statement(_FORGET_NAMES, (now, CHUNK)), durable=False)
+        [names] = await self._db.write(Statement(_FORGET_NAMES, (now, CHUNK)), durable=False)
         trash = await self._db.fetch(_TRASH)
         if not trash:
-            return False
+            return len(names) == CHUNK
         [(queue,)] = trash
         [gone] = await self._db.write(Statement(_SWEEP, (queue, CHUNK)), durable=False)
         if len(gone) < CHUNK:
@@ -285,7 +287,7 @@ class QueueMessages:
 
 
 def _row(message: NewMessage) -> Row:
-    seq, queue, visible_at, sent_at, group, message_id, body, envelope, _, _ = message
+    seq, queue, visible_at, sent_at, group, message_id, body, envelope, *_ = message
     inline = body if len(body) <= INLINE_CHARACTERS else None
     return seq, queue, visible_at, sent_at, group, message_id, inline, envelope
 
@@ -297,7 +299,8 @@ def _name(message: NewMessage) -> Row:
         message.name,
         message.seq,
         message.id,
-        message.sent_at + ONCE_S,
+        message.sent_at,
+        message.sent_at + message.once_s,
     )
 
 

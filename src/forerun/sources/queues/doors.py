@@ -38,7 +38,7 @@ class QueueSink:
         return self._queues.by_arn(arn).settings.policy
 
     async def take(self, messages: Sequence[Message]) -> list[ForerunError | None]:
-        """Put them into their queues, all together; what came with the same id within five minutes is put once."""
+        """Put them into their queues, all together; what came with the same id within a minute is put once."""
         answers: list[ForerunError | None] = []
         ready: list[tuple[Queue, NewMessage]] = []
         now = self._clock.now()

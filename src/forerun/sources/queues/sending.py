@@ -20,9 +20,11 @@ from forerun.sources.queues.contents import (
 )
 from forerun.sources.queues.faults import MissingParameter
 from forerun.sources.queues.queue import Queue
-from forerun.storage.queue_messages import NewMessage
+from forerun.storage.queue_messages import ONCE_S, NewMessage
 
 LONGEST_DELAY_S = 900
+# For how long what the platform itself delivers is known: as long as it takes to start after a crash and deliver again.
+DELIVERED_ONCE_S = 60
 _NOT_HERE = "The request include parameter that is not valid for this queue type"
 
 
@@ -96,6 +98,7 @@ def prepare(
         envelope=pack(envelope),
         scope=group if settings.ordered and settings.by_group else "",
         name=name or outgoing.once,
+        once_s=ONCE_S if name else DELIVERED_ONCE_S,
     )
     return message, sent
 

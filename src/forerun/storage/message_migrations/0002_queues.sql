@@ -58,13 +58,14 @@ CREATE TABLE queue_groups (
 ) WITHOUT ROWID;
 CREATE INDEX queue_groups_ready ON queue_groups (queue, ready_at);
 
--- What was sent in the last minutes by the name it must not be sent again under.
+-- What was sent of late by the name it must not be sent again under until it expires.
 CREATE TABLE queue_sent (
     queue INTEGER NOT NULL,
     scope TEXT NOT NULL,
     name TEXT NOT NULL,
     seq INTEGER NOT NULL,
     id TEXT NOT NULL,
+    sent_at REAL NOT NULL,
     expires_at REAL NOT NULL,
     PRIMARY KEY (queue, scope, name)
 ) WITHOUT ROWID;
