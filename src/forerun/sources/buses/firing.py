@@ -75,7 +75,9 @@ def firing_of(
         resources=[arn],
         detail=b"{}",
     )
-    occurrence = Occurrence(event, event.values(), event.encoded(), rule.account, now)
+    occurrence = Occurrence(
+        event, event.values(), event.encoded(), rule.account, now, iso_time(now)
+    )
     return [message_to(aim_of(target), arn, rule.name, occurrence) for target in targets]
 
 

@@ -17,7 +17,7 @@ from forerun.patterns import (
     parse_path,
     parse_template,
 )
-from forerun.sources.buses.envelope import PRINCIPAL, Event, forwarding, iso_time
+from forerun.sources.buses.envelope import PRINCIPAL, Event, forwarding
 from forerun.sources.buses.names import Place
 from forerun.storage.buses import StoredTarget
 
@@ -121,13 +121,14 @@ def aim_of(target: StoredTarget) -> Aim:
 
 
 class Occurrence(NamedTuple):
-    """An event on a bus of ``account``, read once for all that want it; ``now`` in epoch seconds."""
+    """An event on a bus of ``account``, read once for all that want it; ``now`` in epoch seconds, ``ingested`` as text."""
 
     event: Event
     values: Mapping[str, Any]
     encoded: bytes
     account: str
     now: float
+    ingested: str
 
 
 def message_to(aim: Aim, rule_arn: str, rule_name: str, occurrence: Occurrence) -> Message:
@@ -136,7 +137,7 @@ def message_to(aim: Aim, rule_arn: str, rule_name: str, occurrence: Occurrence) 
     if aim.service == "events":
         payload, attributes = event.detail, forwarding(event)
     else:
-        about = About(rule_arn, rule_name, iso_time(occurrence.now))
+        about = About(rule_arn, rule_name, occurrence.ingested)
         payload, attributes = aim.form.make(occurrence.values, occurrence.encoded, about), {}
         if aim.group:
             attributes = {"MessageGroupId": aim.group}
