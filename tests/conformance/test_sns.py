@@ -1,74 +1,16 @@
-"""SNS as AWS's own clients ask for it, and as endpoints that are real hear of it."""
+"""SNS as AWS's own clients ask for it."""
 
-import base64
+import contextlib
 import json
-import queue
-import threading
-import urllib.error
-import urllib.request
+import subprocess
 import uuid
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from tests.servers import Server, eventually
+from tests.servers import FORERUN, Server, clean_environment, eventually
 
 pytestmark = [pytest.mark.conformance, pytest.mark.slow]
-
-PRINTS = "import json\ndef handler(event, context):\n    print('GOT ' + json.dumps(event))\n"
-
-
-class Heard(NamedTuple):
-    """One request that an endpoint got."""
-
-    headers: dict[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-class Endpoint:
-    """A real endpoint on a port of its own."""
-
-    def __init__(self) -> None:
-        heard: queue.Queue[Heard] = queue.Queue()
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                self.send_response(200)
-                self.end_headers()
-                heard.put(Heard({k.lower(): v for k, v in self.headers.items()}, body))
-
-            def log_message(self, *_args: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}/hook?a=b"
-        self.heard = heard
-
-    def next(self) -> Heard:
-        return self.heard.get(timeout=15)
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(10)
-
-
-@pytest.fixture
-def endpoint() -> Iterator[Endpoint]:
-    made = Endpoint()
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -81,56 +23,6 @@ def topic(sns: Any) -> Iterator[str]:
     arn = sns.create_topic(Name=f"t-{uuid.uuid4().hex[:8]}")["TopicArn"]
     yield str(arn)
     sns.delete_topic(TopicArn=arn)
-
-
-def make_queue(server: Server, topic: str, *, fifo: bool = False) -> tuple[str, str]:
-    """A queue that the topic may send to: its URL and ARN."""
-    sqs = server.client("sqs")
-    name = f"q-{uuid.uuid4().hex[:8]}" + (".fifo" if fifo else "")
-    arn = f"arn:aws:sqs:{server.region}:{server.account}:{name}"
-    statement = {
-        "Effect": "Allow",
-        "Principal": {"Service": "sns.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": arn,
-        "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
-    }
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    attributes = {"Policy": policy} | ({"FifoQueue": "true"} if fifo else {})
-    return sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"], arn
-
-
-def receive(server: Server, url: str, count: int = 1) -> list[dict[str, Any]]:
-    sqs = server.client("sqs")
-    found: list[dict[str, Any]] = []
-
-    def enough() -> bool:
-        answer = sqs.receive_message(
-            QueueUrl=url,
-            MaxNumberOfMessages=10,
-            WaitTimeSeconds=1,
-            AttributeNames=["All"],
-            MessageAttributeNames=["All"],
-        )
-        for each in answer.get("Messages", ()):
-            found.append(each)
-            sqs.delete_message(QueueUrl=url, ReceiptHandle=each["ReceiptHandle"])
-        return len(found) >= count
-
-    eventually(enough, within=20)
-    return found
-
-
-def verified(body: dict[str, Any]) -> bool:
-    """Check a notification as clients do: fetch the certificate, put the signed text together."""
-    pem = urllib.request.urlopen(body["SigningCertURL"], timeout=10).read()
-    key = x509.load_pem_x509_certificate(pem).public_key()
-    assert isinstance(key, rsa.RSAPublicKey)
-    names = ["Message", "MessageId", "SubscribeURL", "Subject", "Timestamp", "Token", "TopicArn"]
-    text = "".join(f"{name}\n{body[name]}\n" for name in [*names, "Type"] if name in body)
-    digest = hashes.SHA256() if body["SignatureVersion"] == "2" else hashes.SHA1()
-    key.verify(base64.b64decode(body["Signature"]), text.encode(), padding.PKCS1v15(), digest)
-    return True
 
 
 def test_topics(server, sns, refused):
@@ -241,169 +133,52 @@ def test_requests_that_are_refused(server, sns, topic, refused):
     assert error.message == "Subscription does not exist"
 
 
-def test_an_endpoint_confirms_verifies_and_leaves(server, sns, topic, endpoint, refused):
-    made = sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=endpoint.url)
-    assert made["SubscriptionArn"] == "pending confirmation"
-    [listed] = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
-    assert listed["SubscriptionArn"] == "PendingConfirmation"
-    asked = endpoint.next()
-    assert asked.headers["x-amz-sns-message-type"] == "SubscriptionConfirmation"
-    assert asked.headers["x-amz-sns-topic-arn"] == topic
-    assert asked.headers["content-type"] == "text/plain; charset=UTF-8"
-    assert verified(asked.json())
-    answer = urllib.request.urlopen(asked.json()["SubscribeURL"], timeout=10).read().decode()
-    assert "<ConfirmSubscriptionResult><SubscriptionArn>" in answer
-    [listed] = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
-    arn = listed["SubscriptionArn"]
-    assert arn in answer
-
-    message_id = sns.publish(TopicArn=topic, Message="hé", Subject="s")["MessageId"]
-    told = endpoint.next()
-    assert told.headers["x-amz-sns-message-type"] == "Notification"
-    assert told.headers["x-amz-sns-subscription-arn"] == arn
-    body = told.json()
-    assert (body["Message"], body["Subject"], body["MessageId"]) == ("hé", "s", message_id)
-    assert verified(body)
-    forged = {**body, "Message": "other"}
-    with pytest.raises(InvalidSignature):
-        verified(forged)
-
-    sns.set_subscription_attributes(
-        SubscriptionArn=arn, AttributeName="RawMessageDelivery", AttributeValue="true"
+def test_other_accounts_need_the_topics_leave(server, sns, topic, refused, tmp_path):
+    made = subprocess.run(
+        [str(FORERUN), "account", "create", "other", "--data", str(server.data), "--json"],
+        env=clean_environment(tmp_path),
+        capture_output=True,
+        check=True,
+        timeout=30,
     )
-    sns.set_topic_attributes(TopicArn=topic, AttributeName="SignatureVersion", AttributeValue="2")
-    sns.publish(TopicArn=topic, Message="raw")
-    raw = endpoint.next()
-    assert (raw.body, raw.headers["x-amz-sns-rawdelivery"]) == (b"raw", "true")
-
-    urllib.request.urlopen(body["UnsubscribeURL"], timeout=10).read()
-    left = endpoint.next()
-    assert left.headers["x-amz-sns-message-type"] == "UnsubscribeConfirmation"
-    assert verified(left.json())
-    sns.publish(TopicArn=topic, Message="nobody hears this")
-    sns.confirm_subscription(
-        TopicArn=topic, Token=left.json()["Token"], AuthenticateOnUnsubscribe="true"
+    key = json.loads(made.stdout)
+    other = server.client(
+        "sns",
+        aws_access_key_id=key["access_key_id"],
+        aws_secret_access_key=key["secret_access_key"],
     )
-    sns.publish(TopicArn=topic, Message="back")
-    assert endpoint.next().body == b"back"
-    with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(body["UnsubscribeURL"], timeout=10)
-    with caught.value as error:
-        assert error.code == 403
-        assert b"AuthorizationError" in error.read()
-    sns.unsubscribe(SubscriptionArn=arn)
-    assert sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"] == []
+    queue_arn = f"arn:aws:sqs:{server.region}:{key['account']}:q"
 
+    def known() -> bool:
+        with contextlib.suppress(other.exceptions.ClientError):
+            return other.list_topics()["Topics"] == []
+        return False
 
-def test_links_do_nothing_else_without_a_signature(server, topic):
-    for query in (
-        f"Action=Publish&TopicArn={topic}&Message=m",
-        f"Action=DeleteTopic&TopicArn={topic}",
-        "Action=ListTopics",
-        "Action=ListUsers",
+    eventually(known, within=20)
+    for act in (
+        lambda: other.publish(TopicArn=topic, Message="m"),
+        lambda: other.get_topic_attributes(TopicArn=topic),
+        lambda: other.delete_topic(TopicArn=topic),
+        lambda: other.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue_arn),
+        lambda: other.publish(TopicArn=f"{topic}-missing", Message="m"),
     ):
-        assert server.request("GET", f"/?{query}").status == 403
-    wrong = f"/?Action=ConfirmSubscription&TopicArn={topic}&Token=x"
-    answer = server.request("GET", wrong)
-    assert answer.status == 400
-    assert b"<Code>InvalidParameter</Code>" in answer.body
-    assert server.request("GET", "/SimpleNotificationService-x.pem").status == 404
-
-
-def test_fan_out_to_a_function_and_a_queue(server, sns, topic):
-    name = server.function(PRINTS)
-    function = f"arn:aws:lambda:{server.region}:{server.account}:function:{name}"
-    server.lambda_.add_permission(
-        FunctionName=name,
-        StatementId="sns",
-        Action="lambda:InvokeFunction",
-        Principal="sns.amazonaws.com",
-        SourceArn=topic,
-    )
-    url, arn = make_queue(server, topic)
-    raw_url, raw_arn = make_queue(server, topic)
-    sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=function)
-    sns.subscribe(
+        with refused("AuthorizationError", 403):
+            act()
+    sns.add_permission(
         TopicArn=topic,
-        Protocol="sqs",
-        Endpoint=arn,
-        Attributes={"FilterPolicy": json.dumps({"kind": ["wanted"]})},
+        Label="other",
+        AWSAccountId=[key["account"]],
+        ActionName=["Publish", "Subscribe"],
     )
-    sns.subscribe(
-        TopicArn=topic, Protocol="sqs", Endpoint=raw_arn, Attributes={"RawMessageDelivery": "true"}
-    )
-    kind = {"kind": {"DataType": "String", "StringValue": "wanted"}}
-    sns.publish(TopicArn=topic, Message="not wanted")
-    message_id = sns.publish(TopicArn=topic, Message="hello", MessageAttributes=kind)["MessageId"]
-
-    [message] = receive(server, url)
-    body = json.loads(message["Body"])
-    assert (body["Message"], body["MessageId"]) == ("hello", message_id)
-    assert verified(body)
-    raw = {each["Body"]: each for each in receive(server, raw_url, 2)}
-    assert raw["hello"]["MessageAttributes"]["kind"]["StringValue"] == "wanted"
-    logs = server.client("logs")
-
-    def printed() -> list[dict[str, Any]]:
-        events = logs.filter_log_events(logGroupName=f"/aws/lambda/{name}")["events"]
-        texts = [each["message"] for each in events if each["message"].startswith("GOT ")]
-        return [json.loads(each[4:])["Records"][0] for each in texts]
-
-    eventually(lambda: len(printed()) == 2, within=20)
-    record = next(each for each in printed() if each["Sns"]["Message"] == "hello")
-    assert record["EventSource"] == "aws:sns"
-    assert record["EventSubscriptionArn"].startswith(f"{topic}:")
-    assert record["Sns"]["MessageAttributes"] == {"kind": {"Type": "String", "Value": "wanted"}}
-
-
-def test_batches_tell_what_failed(server, sns, topic, refused):
-    url, arn = make_queue(server, topic)
-    sns.subscribe(
-        TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"}
-    )
-    answer = sns.publish_batch(
-        TopicArn=topic,
-        PublishBatchRequestEntries=[
-            {"Id": "1", "Message": "one"},
-            {"Id": "2", "Message": "two", "Subject": "x" * 101},
-            {"Id": "3", "Message": "three"},
-        ],
-    )
-    assert [each["Id"] for each in answer["Successful"]] == ["1", "3"]
-    [failed] = answer["Failed"]
-    assert (failed["Id"], failed["Code"], failed["SenderFault"]) == ("2", "InvalidParameter", True)
-    assert {each["Body"] for each in receive(server, url, 2)} == {"one", "three"}
-    for entries, code in [
-        ([{"Id": str(n), "Message": "m"} for n in range(11)], "TooManyEntriesInBatchRequest"),
-        ([{"Id": "1", "Message": "m"}] * 2, "BatchEntryIdsNotDistinct"),
-        ([{"Id": "a b", "Message": "m"}], "InvalidBatchEntryId"),
-        ([{"Id": str(n), "Message": "m" * 140_000} for n in range(2)], "BatchRequestTooLong"),
-    ]:
-        with refused(code, 400):
-            sns.publish_batch(TopicArn=topic, PublishBatchRequestEntries=entries)
-
-
-def test_a_fifo_topic_feeds_a_fifo_queue(server, sns, refused):
-    name = f"t-{uuid.uuid4().hex[:8]}.fifo"
-    attributes = {"FifoTopic": "true", "ContentBasedDeduplication": "true"}
-    topic = sns.create_topic(Name=name, Attributes=attributes)["TopicArn"]
-    url, arn = make_queue(server, topic, fifo=True)
-    sns.subscribe(
-        TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"}
-    )
-    with refused("InvalidParameter", 400) as error:
-        sns.publish(TopicArn=topic, Message="m")
-    assert "MessageGroupId parameter is required" in error.message
-    numbers = [
-        sns.publish(TopicArn=topic, Message=str(n // 2), MessageGroupId="g")["SequenceNumber"]
-        for n in range(10)
-    ]
-    assert len(set(numbers)) == 5
-    assert numbers == sorted(numbers)
-    found = receive(server, url, 5)
-    assert [each["Body"] for each in found] == [str(n) for n in range(5)]
-    assert {each["Attributes"]["MessageGroupId"] for each in found} == {"g"}
-    sns.delete_topic(TopicArn=topic)
+    assert other.publish(TopicArn=topic, Message="m")["MessageId"]
+    made = other.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue_arn)["SubscriptionArn"]
+    [listed] = other.list_subscriptions()["Subscriptions"]
+    assert (listed["SubscriptionArn"], listed["Owner"]) == (made, key["account"])
+    assert listed not in sns.list_subscriptions()["Subscriptions"]
+    with refused("AuthorizationError", 403):
+        other.delete_topic(TopicArn=topic)
+    other.unsubscribe(SubscriptionArn=made)
+    assert other.list_subscriptions()["Subscriptions"] == []
 
 
 def test_the_command_line(clients):

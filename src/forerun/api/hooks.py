@@ -95,6 +95,24 @@ class HookRoutes:
         """What is done."""
         return {"put-hook": self.put, "rotate-hook": self.rotate, "delete-hook": self.delete}
 
+    async def rows(self, account: str) -> list[dict[str, Any]]:
+        """The hooks of an account among all sources."""
+        found = []
+        for hook in await self._hooks.list(account):
+            counts = self._receiver.counts(hook.id)
+            found.append(
+                {
+                    "Source": self._hooks.arn(hook),
+                    "Target": hook.target,
+                    "Kind": "webhook",
+                    "Id": hook.name,
+                    "State": "Unsigned" if hook.scheme is Scheme.NONE else "",
+                    "Received": counts.accepted,
+                    "LastResult": f"{counts.duplicates} came again, {counts.refused} refused",
+                }
+            )
+        return found
+
     async def list_hooks(self, caller: Caller, _query: Query) -> object:
         """An account's hooks; never their secrets."""
         return {"Hooks": [self._printed(each) for each in await self._hooks.list(caller.account)]}

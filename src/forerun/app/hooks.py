@@ -41,6 +41,7 @@ def make_hooks(ground: Ground, outbox: Outbox) -> Part:
         },
         routes=routes.routes(),
         commands=routes.commands(),
+        rows=routes.rows,
         start=start,
         close=owner.close,
     )

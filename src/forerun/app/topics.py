@@ -63,6 +63,7 @@ def make_topics(ground: Ground, outbox: Outbox) -> Part:
         linked={publisher.service: routes.unsigned()},
         doors={CERTIFICATE_PATH.encode(): CertificateDoor(signatory)},
         sinks=[publisher],
+        rows=routes.rows(region, publisher.sent),
         start=start,
         close=owner.close,
     )

@@ -7,6 +7,7 @@ import msgspec
 
 from forerun.api.caller import Caller
 from forerun.api.sns.topics import PAGE
+from forerun.api.sources import Rows
 from forerun.control.paging import from_marker, to_marker
 from forerun.sources.topics import (
     InvalidParameter,
@@ -19,6 +20,8 @@ from forerun.sources.topics import (
 from forerun.storage.topics import Following, Subscription
 
 Handler = Callable[[Caller, Any], Awaitable[dict[str, Any]]]
+
+SHOWN = 1000
 
 
 class SubscriptionRoutes:
@@ -45,6 +48,24 @@ class SubscriptionRoutes:
             "ConfirmSubscription": self.confirm_by_link,
             "Unsubscribe": self.unsubscribe_by_link,
         }
+
+    def rows(self, region: str, sent: Callable[[str], int]) -> Rows:
+        """The subscriptions of an account among all sources; ``sent`` counts messages by a subscription's id."""
+
+        async def found(account: str) -> list[dict[str, Any]]:
+            return [
+                {
+                    "Source": f"arn:aws:sns:{region}:{each.account}:{each.topic}",
+                    "Target": each.endpoint,
+                    "Kind": "subscription",
+                    "Id": each.id,
+                    "State": "Pending" if each.pending else "Confirmed",
+                    "Sent": sent(each.id),
+                }
+                for each in await self._subscriptions.owned(account, Following(), SHOWN)
+            ]
+
+        return found
 
     async def subscribe(self, caller: Caller, request: Any) -> dict[str, Any]:
         """Subscribe; an endpoint that has to confirm has no ARN to show yet."""

@@ -27,6 +27,7 @@ from forerun.storage.topics import TopicStore
 DEDUPLICATED_S = 300.0
 # So many messages at once are handed to the outbox in one transaction.
 AT_ONCE = 500
+COUNTED = 100_000
 _NAMESPACE = uuid.UUID("6f8c3b0e-2a44-4f5f-9c7a-0d2d6a3f8f11")
 
 
@@ -51,6 +52,7 @@ class Publisher:
         self._signatory = signatory
         self._clock = clock
         self._place = place
+        self._sent: dict[str, int] = {}
         self._in_order: WeakValueDictionary[TopicName, asyncio.Lock] = WeakValueDictionary()
 
     async def publish(
@@ -120,6 +122,15 @@ class Publisher:
         ]
         for start in range(0, len(messages), AT_ONCE):
             await self._outbox.send(messages[start : start + AT_ONCE])
+        if len(self._sent) > COUNTED:
+            self._sent.clear()
+        for each in messages:
+            subscription = each.id.rpartition("/")[2]
+            self._sent[subscription] = self._sent.get(subscription, 0) + 1
+
+    def sent(self, subscription_id: str) -> int:
+        """Messages for a subscription since the server began."""
+        return self._sent.get(subscription_id, 0)
 
     # As a sink
 
