@@ -111,6 +111,8 @@ def test_a_schedule_runs_its_function_once_and_may_delete_itself(tmp_path: Path)
         assert shown["Last"]["Outcome"] == "sent"
         assert 0 <= shown["Last"]["At"] - shown["Last"]["Moment"] < 2
         assert shown["Next"] == []
+        eventually(lambda: last(server, "once")["Last"]["Status"] == "success", what="its run")
+        assert server.invocations("called")
         names = {each["Name"] for each in server.client("scheduler").list_schedules()["Schedules"]}
         assert names == {"once", "off", "recurring"}
         assert len(fired(server, "recurring")) == 1

@@ -6,14 +6,18 @@ from typing import Any
 from forerun.aio import Clock
 from forerun.api.caller import Caller
 from forerun.api.platform import Query, Route
+from forerun.control.delivery.undeliverable import message_key
 from forerun.control.paging import from_marker, to_marker
 from forerun.errors import InvalidInput
-from forerun.sources.schedules import Schedules, following, schedule_arn
+from forerun.model import InvocationRecord
+from forerun.sources.schedules import Schedules, following, make_message, schedule_arn
 from forerun.storage.schedules import StoredSchedule
 
 NEXT = 5
 PAGE = 200
 Shown = dict[str, Any]
+Ended = Callable[[str], Awaitable[InvocationRecord | None]]
+"""The last attempt of a request that has ended, by its id."""
 Others = Callable[[str], Awaitable[Sequence[Shown]]]
 """What else an account (by its id) has called by the clock, in the same form as schedules are shown here."""
 
@@ -22,12 +26,15 @@ class FiringRoutes:
     """Answers ``GET /forerun/schedules``.
 
     Each entry has ``Kind`` (``schedule``, or ``rule`` of a bus), ``Name``, ``Group``, ``Arn``, ``State``, ``Expression``,
-    ``Timezone``, ``Targets`` (ARNs), ``Next`` (up to five moments), ``Last`` (``Moment``, ``At``, ``Outcome``, or null).
-    Moments are epoch seconds. Schedules come in pages, ``NextMarker`` gets the next one; ``others`` come with the first.
+    ``Timezone``, ``Targets`` (ARNs), ``Next`` (up to five moments), ``Last`` (``Moment``, ``At``, ``Outcome``, or null). Of a
+    function that was called ``Last`` has the ``RequestId``, and the ``Status`` of its last attempt when that has ended. Moments are epoch seconds. Schedules come in pages, ``NextMarker`` gets the next one; ``others`` come with the first.
     """
 
-    def __init__(self, schedules: Schedules, clock: Clock, others: Sequence[Others] = ()) -> None:
+    def __init__(
+        self, schedules: Schedules, ended: Ended, clock: Clock, others: Sequence[Others] = ()
+    ) -> None:
         self._schedules = schedules
+        self._ended = ended
         self._clock = clock
         self._others = others
 
@@ -44,7 +51,7 @@ class FiringRoutes:
             caller.account, (str(group), str(name)), size + 1, prefix=prefix
         )
         now = self._clock.now()
-        shown = [_shown(caller, each, now) for each in found[:size]]
+        shown = [await self._shown(caller, each, now) for each in found[:size]]
         if not query.get("Marker"):
             for others in self._others:
                 rules = await others(caller.account)
@@ -54,6 +61,40 @@ class FiringRoutes:
             answer["NextMarker"] = to_marker((found[size - 1].group, found[size - 1].name))
         return answer
 
+    async def _shown(self, caller: Caller, schedule: StoredSchedule, now: float) -> Shown:
+        config, firing = schedule.config, schedule.firing
+        coming: list[float] = []
+        if schedule.enabled and firing.moment is not None:
+            coming = [firing.moment, *following(config, firing.moment, NEXT - 1)]
+        return {
+            "Kind": "schedule",
+            "Name": schedule.name,
+            "Group": schedule.group,
+            "Arn": schedule_arn(caller.region, caller.account, schedule.group, schedule.name),
+            "State": "ENABLED" if schedule.enabled else "DISABLED",
+            "Expression": config.expression,
+            "Timezone": config.zone,
+            "WindowMinutes": config.window_minutes,
+            "Targets": [config.target["Arn"]],
+            "Next": coming,
+            "Late": bool(coming and (firing.due or now) < now - 1),
+            "Last": await self._last(caller, schedule),
+        }
+
+    async def _last(self, caller: Caller, schedule: StoredSchedule) -> Shown | None:
+        firing = schedule.firing
+        if firing.last is None and firing.outcome is None:
+            return None
+        last: Shown = {"Moment": firing.last, "At": firing.last_at, "Outcome": firing.outcome}
+        if firing.last is not None:
+            message = make_message(schedule, firing.last, firing.last, caller.region)
+            if ":function:" in message.target:
+                request_id = message_key(message)
+                record = await self._ended(request_id)
+                last["RequestId"] = request_id
+                last["Status"] = record.status if record is not None else None
+        return last
+
 
 def _size(text: str) -> int:
     if not text:
@@ -61,27 +102,3 @@ def _size(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= PAGE:
         raise InvalidInput(f"MaxItems must be a number from 1 to {PAGE}, not '{text[:100]}'")
     return int(text)
-
-
-def _shown(caller: Caller, schedule: StoredSchedule, now: float) -> Shown:
-    config, firing = schedule.config, schedule.firing
-    coming: list[float] = []
-    if schedule.enabled and firing.moment is not None:
-        coming = [firing.moment, *following(config, firing.moment, NEXT - 1)]
-    last = None
-    if firing.last is not None or firing.outcome is not None:
-        last = {"Moment": firing.last, "At": firing.last_at, "Outcome": firing.outcome}
-    return {
-        "Kind": "schedule",
-        "Name": schedule.name,
-        "Group": schedule.group,
-        "Arn": schedule_arn(caller.region, caller.account, schedule.group, schedule.name),
-        "State": "ENABLED" if schedule.enabled else "DISABLED",
-        "Expression": config.expression,
-        "Timezone": config.zone,
-        "WindowMinutes": config.window_minutes,
-        "Targets": [config.target["Arn"]],
-        "Next": coming,
-        "Late": bool(coming and (firing.due or now) < now - 1),
-        "Last": last,
-    }

@@ -28,7 +28,7 @@ def make_schedules(ground: Ground, outbox: Outbox, *, others: Sequence[Others] =
 
     return Part(
         operations={"scheduler": SchedulerRoutes(schedules, ground.services.authorizer).routes()},
-        routes=FiringRoutes(schedules, clock, others).routes(),
+        routes=FiringRoutes(schedules, ground.state.invocations.one, clock, others).routes(),
         start=start,
         close=close,
     )

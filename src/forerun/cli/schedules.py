@@ -69,7 +69,7 @@ def _last(last: dict[str, Any] | None) -> str:
     if last is None:
         return "-"
     at = f"{clock_time(last['At'])[:19]} " if last.get("At") else ""
-    return f"{at}{last['Outcome'] or ''}".strip()
+    return f"{at}{last.get('Status') or last['Outcome'] or ''}".strip()
 
 
 def _short(target: str) -> str:

@@ -8,7 +8,7 @@ schedule's retry age. A moment that was fired is never fired again, whatever the
 from forerun.sources.schedules.firing import Firer
 from forerun.sources.schedules.plan import following
 from forerun.sources.schedules.service import DEFAULT, QuotaExceeded, Schedules, Wish
-from forerun.sources.schedules.targets import group_arn, schedule_arn
+from forerun.sources.schedules.targets import group_arn, make_message, schedule_arn
 
 __all__ = [
     "DEFAULT",
@@ -18,5 +18,6 @@ __all__ = [
     "Wish",
     "following",
     "group_arn",
+    "make_message",
     "schedule_arn",
 ]
