@@ -94,8 +94,9 @@ class S3Door:
 
     async def serve(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         """Answer one request."""
+        begun = _Begun(receive)
         try:
-            answer = await self._answer(scope, receive, request_id)
+            answer = await self._answer(scope, begun, request_id)
         except ApiError as error:
             answer = self._refusal(scope, error, request_id)
         except ForerunError as known:
@@ -105,6 +106,9 @@ class S3Door:
             text = "We encountered an internal error. Please try again."
             fault = ApiError("InternalError", text, 500)
             answer = self._refusal(scope, fault, request_id)
+        if not begun.at_all and any(name == b"expect" for name, _ in scope["headers"]):
+            # The client holds its body back and will not send it any more: nothing can follow on this connection.
+            answer = answer._replace(headers=[*answer.headers, (b"connection", b"close")])
         if isinstance(answer, Response):
             await send_response(send, answer)
         else:
@@ -227,6 +231,18 @@ class S3Door:
                 async with asyncio.timeout(STALL_S):
                     await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+
+
+class _Begun:
+    """``receive``, and whether it was ever asked."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.at_all = False
+
+    async def __call__(self) -> dict[str, Any]:
+        self.at_all = True
+        return await self._receive()
 
 
 async def _watch(receive: Receive, gone: asyncio.Event) -> None:
