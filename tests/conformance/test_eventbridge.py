@@ -290,8 +290,11 @@ def test_events_reach_a_function_that_lets_the_rule(server: Server, events: Any,
         SourceArn=rule["RuleArn"],
     )
     events.put_targets(Rule="r", EventBusName=bus, Targets=[{"Id": "1", "Arn": arn}])
-    events.put_events(Entries=[entry({"state": "paid"}, EventBusName=bus)])
+    root = f"1-5759e988-{uuid.uuid4().hex[:24]}"
+    traced = entry({"state": "paid"}, EventBusName=bus, TraceHeader=f"Root={root};Sampled=1")
+    events.put_events(Entries=[traced])
     [record] = eventually(lambda: server.invocations(function))
+    assert root in record["trace_id"]
     assert record["status"] == "success"
     assert record["source"] == rule["RuleArn"]
 
