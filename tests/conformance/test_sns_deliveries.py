@@ -194,6 +194,8 @@ def test_fan_out_to_a_function_and_a_queue(server, sns, topic):
     logs = server.client("logs")
 
     def printed() -> list[dict[str, Any]]:
+        if not logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{name}")["logGroups"]:
+            return []
         events = logs.filter_log_events(logGroupName=f"/aws/lambda/{name}")["events"]
         texts = [each["message"] for each in events if each["message"].startswith("GOT ")]
         return [json.loads(each[4:])["Records"][0] for each in texts]
