@@ -113,7 +113,7 @@ class DeadLetters:
         """At most ``size`` letters, shelf by shelf, the oldest of each first."""
         index, after = from_marker(marker, (0, ""))
         found: list[DeadLetter] = []
-        for number in range(int(index), len(self._shelves)):
+        for number in range(max(0, int(index)), len(self._shelves)):
             last = str(after) if number == index else ""
             while letters := await self._shelves[number].letters(account, after=last, limit=_PAGE):
                 for letter in letters:
