@@ -31,27 +31,24 @@ def in_seconds(seconds: float) -> str:
 def prepare(server: Server) -> str:
     """A function, and the role that may call it; the function's ARN."""
     name = server.function(CODE, name="called")
-    arn = f"arn:aws:lambda:{server.region}:{server.account}:function:{name}"
+    prepare_role(server, ["lambda:InvokeFunction"])
+    return f"arn:aws:lambda:{server.region}:{server.account}:function:{name}"
+
+
+def prepare_role(server: Server, actions: list[str]) -> None:
+    """A role that schedules may take on, and what it may do."""
     iam = server.client("iam")
-    trust = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": {"Service": "scheduler.amazonaws.com"},
-                "Action": "sts:AssumeRole",
-            }
-        ],
+    assume = {
+        "Effect": "Allow",
+        "Principal": {"Service": "scheduler.amazonaws.com"},
+        "Action": "sts:AssumeRole",
     }
-    iam.create_role(RoleName=ROLE_NAME, AssumeRolePolicyDocument=json.dumps(trust))
-    allow = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": f"{arn}*"}
-        ],
-    }
-    iam.put_role_policy(RoleName=ROLE_NAME, PolicyName="call", PolicyDocument=json.dumps(allow))
-    return arn
+    allow = {"Effect": "Allow", "Action": actions, "Resource": "*"}
+    trust, rights = (
+        json.dumps({"Version": "2012-10-17", "Statement": [each]}) for each in (assume, allow)
+    )
+    iam.create_role(RoleName=ROLE_NAME, AssumeRolePolicyDocument=trust)
+    iam.put_role_policy(RoleName=ROLE_NAME, PolicyName="call", PolicyDocument=rights)
 
 
 def schedule(server: Server, name: str, expression: str, arn: str, **more: Any) -> None:
@@ -169,3 +166,71 @@ def test_what_was_due_for_longer_than_its_age_is_not_fired(tmp_path: Path):
         shown = eventually(lambda: last(server, "aged")["Last"], what="that it was missed")
         assert shown == {"Moment": None, "At": None, "Outcome": "missed"}
         assert fired(server, "aged") == []
+
+
+def test_queues_topics_and_buses_are_called_too(tmp_path: Path):
+    """Each ends up in one queue: directly, by the universal target, through a topic and through a bus."""
+    with running(tmp_path / "data") as server:
+        account, region = server.account, server.region
+        sqs, sns, events = (server.client(name) for name in ("sqs", "sns", "events"))
+        url = sqs.create_queue(QueueName="q")["QueueUrl"]
+        queue = f"arn:aws:sqs:{region}:{account}:q"
+        topic = sns.create_topic(Name="t")["TopicArn"]
+        bus = events.create_event_bus(Name="b")["EventBusArn"]
+        sns.subscribe(
+            TopicArn=topic,
+            Protocol="sqs",
+            Endpoint=queue,
+            Attributes={"RawMessageDelivery": "true"},
+        )
+        pattern = json.dumps({"source": ["me"], "detail-type": ["tick"]})
+        rule = events.put_rule(Name="r", EventBusName="b", EventPattern=pattern)["RuleArn"]
+        events.put_targets(Rule="r", EventBusName="b", Targets=[{"Id": "q", "Arn": queue}])
+        policy = {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Effect": "Allow",
+                    "Principal": {"Service": ["sns.amazonaws.com", "events.amazonaws.com"]},
+                    "Action": "sqs:SendMessage",
+                    "Resource": queue,
+                    "Condition": {"ArnEquals": {"aws:SourceArn": [topic, rule]}},
+                }
+            ],
+        }
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
+        prepare_role(server, ["sqs:SendMessage", "sns:Publish", "events:PutEvents"])
+        role = f"arn:aws:iam::{account}:role/{ROLE_NAME}"
+        targets: dict[str, dict[str, Any]] = {
+            "queue": {"Arn": queue, "Input": "to the queue"},
+            "universal": {
+                "Arn": "arn:aws:scheduler:::aws-sdk:sqs:sendMessage",
+                "Input": json.dumps({"QueueUrl": url, "MessageBody": "universal"}),
+            },
+            "topic": {"Arn": topic, "Input": "to the topic"},
+            "bus": {
+                "Arn": bus,
+                "Input": '{"a": 1}',
+                "EventBridgeParameters": {"Source": "me", "DetailType": "tick"},
+            },
+        }
+        for name, target in targets.items():
+            server.client("scheduler").create_schedule(
+                Name=name,
+                ScheduleExpression="rate(1 hour)",
+                FlexibleTimeWindow={"Mode": "OFF"},
+                Target={**target, "RoleArn": role},
+            )
+        bodies: list[str] = []
+
+        def received() -> bool:
+            answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
+            bodies.extend(each["Body"] for each in answer.get("Messages", []))
+            return len(bodies) >= len(targets)
+
+        eventually(received, within=20, what=f"four messages, not {bodies}")
+        texts = {body for body in bodies if not body.startswith("{")}
+        assert texts == {"to the queue", "universal", "to the topic"}
+        [event] = [json.loads(body) for body in bodies if body.startswith("{")]
+        assert (event["source"], event["detail"]) == ("me", {"a": 1})
+        assert event["resources"] == [f"arn:aws:scheduler:{region}:{account}:schedule/default/bus"]
