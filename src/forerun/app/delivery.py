@@ -1,8 +1,9 @@
 """What brings messages to their targets, over the open state: made before the sources, which need its outbox."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from forerun.api.dead_letters import DeadLetterRoutes
+from forerun.api.delivery import DeliveryRoutes
 from forerun.app.ground import Ground, Part
 from forerun.control.delivery.dead_letters import Bounds, DeadLetters
 from forerun.control.delivery.functions import FunctionTargets
@@ -20,7 +21,10 @@ DAY_S = 86_400.0
 
 
 class Delivery:
-    """``outbox`` takes messages at once; ``connect`` is told of the sources before ``part`` is started."""
+    """``outbox`` takes messages at once; ``connect`` is told of the sources before anything is started.
+
+    ``first`` is started before the sources, ``part`` after them.
+    """
 
     def __init__(
         self,
@@ -28,14 +32,17 @@ class Delivery:
         permission: Permission,
         targets: Targets,
         letters: DeadLetters,
+        stopped_loops: Callable[[], int],
     ) -> None:
         self.outbox = outbox
         self.permission = permission
         self._letters = letters
         self._targets = targets
         routes = DeadLetterRoutes(letters)
+        shown = DeliveryRoutes(outbox, letters.counts, stopped_loops)
+        self.first = Part(start=outbox.recover)
         self.part = Part(
-            routes=routes.routes(),
+            routes={**routes.routes(), **shown.routes()},
             commands=routes.commands(),
             start=self._start,
             close=self._close,
@@ -49,7 +56,7 @@ class Delivery:
             self._letters.add(part.shelves)
 
     async def _start(self) -> None:
-        await self.outbox.start()
+        self.outbox.start()
         self._letters.start()
 
     async def _close(self) -> None:
@@ -93,7 +100,7 @@ def make_delivery(ground: Ground) -> Delivery:
         clock=clock,
     )
     ground.events.connect(outbox)
-    return Delivery(outbox, permission, targets, letters)
+    return Delivery(outbox, permission, targets, letters, lambda: ground.invoker.stopped_loops)
 
 
 class _Roles:

@@ -97,6 +97,7 @@ def make_sourcing(ground: Ground) -> Sourcing:
     delivery.connect(sources)
     return Sourcing(
         [
+            delivery.first,
             make_metaevents(ground, delivery.outbox),
             *sources,
             delivery.part,

@@ -169,8 +169,9 @@ async def rig(tmp_path):
 
     async def make(*, start=True, **given):
         made = Rig(db, **given)
+        await made.outbox.recover()
         if start:
-            await made.outbox.start()
+            made.outbox.start()
         rigs.append(made)
         return made
 
@@ -363,7 +364,7 @@ async def test_a_target_that_hangs_holds_up_nobody_else(rig):
 async def test_many_messages_to_one_target_go_together_and_in_order(rig):
     made = await rig(start=False)
     await made.outbox.send([message(f"m{number:03}") for number in range(200)])
-    await made.outbox.start()
+    made.outbox.start()
     await made.emptied()
     assert [each.id for each in made.queues.taken] == [f"m{number:03}" for number in range(200)]
     assert len(made.queues.batches) < 10
@@ -380,7 +381,7 @@ async def test_messages_to_fifo_targets_keep_the_order_of_their_group_when_they_
     )
     busy = StorageFailed("disk")
     made.queues.script = [None, busy, None, busy, busy, busy, None, busy]
-    await made.outbox.start()
+    made.outbox.start()
     await made.emptied()
     taken = [each.id for each in made.queues.taken]
     assert sorted(taken, key=lambda each: each[0]) == [
@@ -443,7 +444,7 @@ async def test_no_message_is_lost_whatever_targets_answer(tmp_path_factory, scri
     made = Rig(db)
     for target in (made.queues, made.topics, made.urls):
         target.script = list(script)
-    await made.outbox.start()
+    made.outbox.start()
     sent = [
         message(f"m{index}", target, dead_letter=DEAD if dead else "", retry=RetryPolicy(retries=3))
         for index, target in enumerate(targets)

@@ -47,6 +47,15 @@ class Workers(NamedTuple):
     others: int = 16
 
 
+class OutboxStatus(NamedTuple):
+    """Messages on their way, their bytes, to how many targets; seconds for which targets that failed are left alone."""
+
+    messages: int
+    bytes: int
+    targets: int
+    paused: dict[str, float]
+
+
 class _Sorted(NamedTuple):
     """What becomes of messages that are sent."""
 
@@ -56,7 +65,7 @@ class _Sorted(NamedTuple):
 
 
 class DurableOutbox:
-    """``sources.Outbox``. ``start`` after all sinks are known, then ``close``, once each."""
+    """``sources.Outbox``. ``recover``, then ``start`` when all sinks are there, then ``close``, once each."""
 
     def __init__(  # noqa: PLR0913 the wiring of a service, all by keyword
         self,
@@ -84,10 +93,13 @@ class DurableOutbox:
         self._closing = False
         self._random = Random()  # noqa: S311 jitter, not secrets
 
-    async def start(self) -> None:
-        """Deliver what an earlier server left, and what comes."""
+    async def recover(self) -> None:
+        """Take over what an earlier server left; before anything is sent."""
         for name, depth in (await self._store.recover()).items():
             self._lanes.added(name, depth.due_at or 0.0)
+
+    def start(self) -> None:
+        """Deliver what there is and what comes."""
         self._owner.spawn(self._run(), name="deliver")
 
     async def close(self) -> None:
@@ -134,18 +146,12 @@ class DurableOutbox:
         else:
             await self._put([self._waiting(message)], [])
 
-    def status(self) -> dict[str, object]:
-        """How much is on its way, and which targets are left alone for a while."""
+    def status(self) -> OutboxStatus:
+        """How much is on its way."""
         messages, size = self._store.size()
         now = self._clock.now()
-        return {
-            "messages": messages,
-            "bytes": size,
-            "targets": len(self._lanes),
-            "paused": {
-                name: round(until - now, 1) for name, until in self._lanes.paused(now).items()
-            },
-        }
+        paused = {name: until - now for name, until in self._lanes.paused(now).items()}
+        return OutboxStatus(messages, size, len(self._lanes), paused)
 
     async def _sorted(self, messages: Sequence[Message]) -> _Sorted:
         found = _Sorted([], [], [])
