@@ -27,6 +27,9 @@ WATCHING = ("monitoring", "traces", "profiles")
 # The cases of foresight.py, prediction.py, preload.py, zygotes.py and packaging.py.
 AHEAD = ("foresight", "prediction", "preload", "zygotes", "packaging")
 
+# The cases of queues.py.
+EVENTS = ("queues",)
+
 
 def lines_of(run: dict) -> list[Line]:
     """The lines of a run's JSON."""
@@ -134,7 +137,8 @@ def main() -> int:
     theirs = {case: lines for case, lines in cases.items() if case in PEERS}
     watched = {case: lines for case, lines in cases.items() if case in WATCHING}
     ahead = {case: lines for case, lines in cases.items() if case in AHEAD}
-    others = {*PEERS, *WATCHING, *AHEAD}
+    evented = {case: lines for case, lines in cases.items() if case in EVENTS}
+    others = {*PEERS, *WATCHING, *AHEAD, *EVENTS}
     ours = {case: lines for case, lines in cases.items() if case not in others}
     page = PAGE.read_text()
     if ours:
@@ -143,6 +147,8 @@ def main() -> int:
         page = filled(page, "monitoring", cases_table(watched))
     if ahead:
         page = filled(page, "foresight", cases_table(ahead))
+    if evented:
+        page = filled(page, "events", cases_table(evented))
     if theirs:
         page = filled(page, "peers", peers_table(theirs))
     PAGE.write_text(page)
