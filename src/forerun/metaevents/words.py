@@ -17,7 +17,7 @@ from forerun.metaevents.evaluating import Judgement, Part, State
 def explain(criteria: Criteria, state: State, judgement: Judgement, now: float) -> list[str]:
     """A sentence on the whole, and one on each part that decides, as they are at ``now`` (epoch seconds)."""
     if judgement.held:
-        length = _length(max(0.0, now - state.held_since))
+        length = _length(max(0.0, now - state.held_since)) if state.held else "a moment"
         whole = f"The criteria have held for {length}; the job runs when they come to hold anew, so they must cease first."
     else:
         whole = "The criteria do not hold now."

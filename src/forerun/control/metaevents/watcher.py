@@ -87,6 +87,9 @@ class Watcher:
         self._jobs.start()
         self._listener = self._bus.heed("metaevents", self.consume, bound=BOUND, gather_s=GATHER_S)
         self._bus.watch(self.index.watched())
+        now = self._clock.now()
+        for rule in list(self.index):
+            self._pass(rule, now)
         self._timetable.start()
         self._owner.spawn(self._mind_clock(), name="clock")
 
@@ -105,15 +108,17 @@ class Watcher:
         self.index.put(rule)
         for job in rule.memory.jobs:
             self._chains.job(job.request_id, job.chain)
-        self._set(rule, self._clock.now())
-        self._watch()
+        if self._listener is not None:
+            self._pass(rule, self._clock.now())
+            self._bus.watch(self.index.watched())
 
     def remove(self, key: Key) -> None:
         """Ask it no more."""
         if self._rules.pop(key, None) is not None:
             self.index.remove(key)
             self._timetable.cancel(key)
-            self._watch()
+            if self._listener is not None:
+                self._bus.watch(self.index.watched())
 
     async def settle(self) -> None:
         """Return when what was told so far is judged."""
@@ -241,10 +246,6 @@ class Watcher:
 
     async def _sent(self, raised: Raised) -> None:
         await self._notebook.write_now(raised.rule)
-
-    def _watch(self) -> None:
-        if self._listener is not None:
-            self._bus.watch(self.index.watched())
 
 
 def _binder(fact: Fact) -> Callable[[], Bound]:
