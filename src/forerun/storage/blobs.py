@@ -25,10 +25,22 @@ class BlobStore:
             await self._db.fetch("SELECT 1 FROM object_pieces WHERE blob = $1 LIMIT 1", blob)
         )
 
-    async def settle(self, blobs: Sequence[str]) -> None:
-        """These were looked at: they are gone, or are referred to."""
+    async def referred_in(self, shard: str) -> set[str]:
+        """All files that something consists of, whose name begins with these two digits."""
+        rows = await self._db.fetch(
+            "SELECT DISTINCT blob FROM object_pieces WHERE blob >= $1 AND blob < $2",
+            shard,
+            shard + "g",
+        )
+        return {row[0] for row in rows}
+
+    async def settle(self, blobs: Sequence[str], before: float) -> None:
+        """These were looked at, and are gone or referred to; unless they lost a reference since then."""
         await self._db.write(
-            *(Statement("DELETE FROM loose_blobs WHERE blob = $1", (blob,)) for blob in blobs),
+            *(
+                Statement("DELETE FROM loose_blobs WHERE blob = $1 AND since < $2", (blob, before))
+                for blob in blobs
+            ),
             durable=False,
         )
 

@@ -43,15 +43,16 @@ class Collector:
             name for name in found if await self._contents.discard(name, self._store.referred)
         ]
         if settled:
-            await self._store.settle(settled)
+            await self._store.settle(settled, before)
         return len(settled)
 
     async def seek(self) -> None:
         """Have all files looked at that nothing refers to."""
         for number in range(256):
-            names = await self._contents.names(f"{number:02x}")
-            lost = [name for name in names if not await self._store.referred(name)]
-            if lost:
+            shard = f"{number:02x}"
+            names = await self._contents.names(shard)
+            needed = await self._store.referred_in(shard) if names else set()
+            if lost := [name for name in names if name not in needed]:
                 await self._store.suspect(lost, self._clock.now())
 
     async def _run(self) -> None:

@@ -264,13 +264,16 @@ class Contents:
         return self._directory / name[:2] / name[2:]
 
     def _remove(self, name: str) -> bool:
+        # To remove a large file takes its time, for which nobody is kept waiting who wants to hold another one.
+        aside = self._incoming / secrets.token_hex(16)
         with self._lock:
             if self._doubted != name or name in self._held:
                 return False
             self._doubted = ""
             with suppress(FileNotFoundError):
-                self._path(name).unlink()
-            return True
+                self._path(name).rename(aside)
+        aside.unlink(missing_ok=True)
+        return True
 
     def _list(self, shard: str) -> list[str]:
         return [shard + entry.name for entry in os.scandir(self._directory / shard)]
