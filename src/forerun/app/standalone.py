@@ -2,45 +2,36 @@
 
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from forerun.aio import Bounds, HttpServer, SystemClock, TaskOwner
-from forerun.api.application import Application, Limits, Routes
-from forerun.api.authentication import Authenticator
-from forerun.api.caller import Caller
-from forerun.api.function_urls import UrlRoutes
 from forerun.api.history import HistoryRoutes
 from forerun.api.inside import from_inside
-from forerun.api.keys import IdentityKeys
-from forerun.api.lambda_.invoke import Invocations
 from forerun.api.packaging import PackagingRoutes
-from forerun.api.platform import PlatformRoutes
 from forerun.api.s3.addressing import is_long
-from forerun.api.sigv4 import Verifier
 from forerun.api.zygotes import ZygoteRoutes
 from forerun.app.ahead import make_ahead
 from forerun.app.capacity import keep_ready
-from forerun.app.console import Sources, make_console
 from forerun.app.credentials import write_credentials
 from forerun.app.eventing import make_events
+from forerun.app.front import Own, make_front
 from forerun.app.ground import Ground
 from forerun.app.hosting import sandboxes_of, shown
 from forerun.app.machine import make_sandboxes, nursery_of
 from forerun.app.maintenance import Maintenance
 from forerun.app.services import Services, make_services
-from forerun.app.sourcing import Sourcing, make_sourcing
+from forerun.app.sourcing import make_sourcing
 from forerun.app.state import State, open_state
 from forerun.app.watching import Watching
 from forerun.app.zygote_view import ZygoteView
 from forerun.app.zygotes import Zygotes
-from forerun.control.asynchronous import EventInvoker
 from forerun.control.invoke import Invoker
 from forerun.control.recorder import Recorder
 from forerun.control.specs import Specs
 from forerun.errors import ForerunError, NotFound
 from forerun.host import Compiler, HostAgent
-from forerun.model import WITH_SDK, Credentials, Origin, SandboxSpec, TraceContext
+from forerun.model import WITH_SDK, Credentials, SandboxSpec, TraceContext
 from forerun.sandbox import PLATFORM_INSIDE, Sandbox
 from forerun.scheduling import Admission
 from forerun.settings import ServerSettings, Settings
@@ -114,7 +105,7 @@ class Standalone:
         services.estate.changes.listen(self._prepare)
         recorder = Recorder(state.invocations, state.logs)
         invoker = await self._make_invoker(state, services, recorder)
-        self._events = events = make_events(
+        self._events = make_events(
             settings,
             state,
             clock,
@@ -124,10 +115,12 @@ class Standalone:
             admission=self._admission,
             stats=agent.stats,
         )
-        self._sourcing = self._make_sourcing(services, state, invoker)
-        application = self._make_application(services, state, invoker, events, recorder)
+        ground = self._ground(services, state, invoker)
+        self._sourcing = make_sourcing(ground)
+        front = make_front(ground, self._sourcing, watching, recorder, self._own())
+        self._console = front.console
         # Functions that are finishing may still call the platform when nobody from outside may any more.
-        self._application = application
+        self._application = application = front.application
         bounds = _bounds(self._settings.server)
         self._outside = HttpServer(application, name="api", bounds=bounds, long=is_long)
         inside = Bounds(long_body_bytes=LONG_BODY_BYTES)
@@ -164,22 +157,20 @@ class Standalone:
         await self._outside.listen(self._listener)
         self._closers.append(self._close_outside)
 
-    def _make_sourcing(self, services: Services, state: State, invoker: Invoker) -> Sourcing:
-        return make_sourcing(
-            Ground(
-                settings=self._settings,
-                state=state,
-                clock=self._clock,
-                base_url=self.endpoint,
-                services=services,
-                invoker=invoker,
-                admission=self._admission,
-                events=self._events,
-                monitor=self._watching.monitor,
-                bus=self._watching.bus,
-                stats=self._agent.stats,
-                profiles=self._watching.profiler.list,
-            )
+    def _ground(self, services: Services, state: State, invoker: Invoker) -> Ground:
+        return Ground(
+            settings=self._settings,
+            state=state,
+            clock=self._clock,
+            base_url=self.endpoint,
+            services=services,
+            invoker=invoker,
+            admission=self._admission,
+            events=self._events,
+            monitor=self._watching.monitor,
+            bus=self._watching.bus,
+            stats=self._agent.stats,
+            profiles=self._watching.profiler.list,
         )
 
     def _start_packager(self) -> None:
@@ -236,12 +227,6 @@ class Standalone:
         await self._watching.sweep()
         await self._ahead.sweep(self._clock.now())
 
-    def _origin_of(self, caller: Caller, headers: Mapping[bytes, bytes]) -> Origin:
-        account = caller.account
-        return self._watching.monitor.recognise(
-            headers, caller.access_key_id, account, trusted=True, caller=account
-        )
-
     def _monitored(self, access_key_id: str) -> TraceContext | None:
         return self._agent.running(access_key_id)
 
@@ -266,76 +251,17 @@ class Standalone:
     def _left(self) -> float:
         return max(0.0, self._drained_at - self._clock.monotonic())
 
-    def _make_application(
-        self,
-        services: Services,
-        state: State,
-        invoker: Invoker,
-        events: EventInvoker,
-        recorder: Recorder,
-    ) -> Application:
-        settings, clock = self._settings, self._clock
-        keys = IdentityKeys(services.identities)
-        authenticator = Authenticator(
-            Verifier(keys.secret, clock.now), keys, settings.server.region
-        )
-        body_s = BODY_GAPS * settings.server.body_timeout_s
-        limits = Limits(settings.server.max_body_bytes, body_s)
-        sources = Sources(self._watching.bus, recorder, lambda: routes.platform)
-        about = {"host": self._agent.name, "monitoring": settings.monitoring.enabled}
-        self._console = make_console(services, state, sources, clock, about=about)
-        routes = Routes(
-            operations={**services.operations, **self._sourcing.operations},
-            invocations=Invocations(
-                registry=services.estate.registry,
-                authorizer=services.authorizer,
-                invoker=invoker,
-                events=events,
-                monitor=self._watching.monitor,
-                clock=clock,
-            ),
-            urls=UrlRoutes(
-                urls=services.estate.urls,
-                registry=services.estate.registry,
-                authorizer=services.authorizer,
-                invoker=invoker,
-                monitor=self._watching.monitor,
-                clock=clock,
-            ),
-            platform=PlatformRoutes(
-                status=self._status,
-                sandboxes=self._list_sandboxes,
-                invocations=state.invocations,
-                authorizer=services.authorizer,
-                more={
-                    **self._watching.routes(services.estate.registry),
-                    **self._ahead.routes(services.estate.registry, self._agent),
-                    **HistoryRoutes(
-                        self._watching.activity, self._ahead.foresight.arrivals, clock
-                    ).routes(),
-                    **PackagingRoutes(services.estate.packager).routes(),
-                    **ZygoteRoutes(ZygoteView(self._zygotes)).routes(),
-                    **self._sourcing.routes,
-                    "console-link": self._console.link,
-                },
-                commands=self._sourcing.commands,
-            ),
-            packages=services.packages,
-            origin_of=self._origin_of,
-            s3=self._sourcing.s3,
-            console=self._console,
-            doors=self._sourcing.doors,
-            linked=self._sourcing.linked,
-            policies=self._sourcing.policies,
-            otlp=self._watching.exchange.door(authenticator, services.authorizer, limits.body_s),
-        )
-        return Application(
-            routes,
-            authenticator=authenticator,
-            authorizer=services.authorizer,
-            limits=limits,
-            health=lambda: b'{"status":"ok"}',
-        )
+    def _own(self) -> Own:
+        """What the platform tells of itself."""
+        registry, activity = self._estate.registry, self._watching.activity
+        routes = {
+            **self._watching.routes(registry),
+            **self._ahead.routes(registry, self._agent),
+            **HistoryRoutes(activity, self._ahead.foresight.arrivals, self._clock).routes(),
+            **PackagingRoutes(self._estate.packager).routes(),
+            **ZygoteRoutes(ZygoteView(self._zygotes)).routes(),
+        }
+        return Own(self._agent.name, self._status, self._list_sandboxes, routes)
 
     async def _serve_inside(
         self, sock: socket.socket, _sandbox_id: str, spec: SandboxSpec
