@@ -8,7 +8,7 @@ from forerun.cli.connection import connect
 from forerun.cli.options import data_option, json_option
 from forerun.cli.output import emit_json, remark, table
 
-ENABLED = "Enabled"
+DISABLED = "Disabled"
 FINE = ("", "OK", "No records processed")
 
 
@@ -34,6 +34,7 @@ def sources(data: str | None, as_json: bool) -> None:
     table(
         [
             "source",
+            "kind",
             "target",
             "state",
             "waiting",
@@ -46,6 +47,7 @@ def sources(data: str | None, as_json: bool) -> None:
         [
             [
                 _short(each.get("Source", "")),
+                each.get("Kind", ""),
                 _short(each.get("Target", "")),
                 each.get("State", ""),
                 each.get("Waiting", "-"),
@@ -68,7 +70,7 @@ def _trouble(row: dict[str, Any]) -> str:
     result = row.get("LastResult", "")
     if result not in FINE:
         return str(result)
-    if row.get("State", ENABLED) != ENABLED and row.get("Reason", "") not in ("", "USER_INITIATED"):
+    if row.get("State") == DISABLED and row.get("Reason", "") not in ("", "USER_INITIATED"):
         return str(row["Reason"])
     return ""
 
