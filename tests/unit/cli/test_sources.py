@@ -41,8 +41,8 @@ def test_each_source_is_a_line(forerun, rows):
         " ".join(line.split()) for line in forerun("sources").stdout.splitlines()
     )
     assert head == "SOURCE KIND TARGET STATE WAITING OLDEST S IN FLIGHT AT ONCE PER S FAILURES/MIN"
-    assert mapping == "sqs:jobs mapping lambda:work:live Enabled 12 4.30 5 10 80.00 2"
-    assert queue == "sqs:jobs queue 12 - - - 80.00 -"
+    assert mapping == "sqs:jobs mapping lambda:work:live Enabled 12 4.30 5 10 80.0 2"
+    assert queue == "sqs:jobs queue 12 - - - 80.0 -"
 
 
 @pytest.mark.parametrize(
