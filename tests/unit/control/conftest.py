@@ -5,6 +5,7 @@ from botocore.exceptions import ClientError
 from tests.fakes.clock import FakeClock
 from tests.unit.control.owned import Owned, open_estate
 from tests.unit.control.scaled import Scaled
+from tests.unit.control.watching import Place
 
 
 @pytest.fixture
@@ -34,6 +35,16 @@ async def scaled(estate, aws, clock):
     await estate.provisioning.start(scaled.require, scaled.standing, lambda *_: None)
     yield scaled
     await estate.provisioning.close()
+
+
+@pytest.fixture
+async def place(tmp_path):
+    """Metaevents at work in a directory of their own."""
+    place = Place(tmp_path)
+    await place.open()
+    await place.begin()
+    yield place
+    await place.close()
 
 
 @pytest.fixture
