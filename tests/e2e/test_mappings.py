@@ -2,13 +2,22 @@
 
 import json
 import signal
+import subprocess
 import threading
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
-from tests.servers import Server, eventually, package, running
+from tests.servers import (
+    FORERUN,
+    ROLE,
+    Server,
+    clean_environment,
+    eventually,
+    package,
+    running,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -373,3 +382,57 @@ def test_a_function_that_feeds_its_own_queue_is_stopped(server):
     eventually(queue.empty, what="an empty queue")
     eventually(lambda: ended(server, name)["success"] >= 16, what="a record of each run")
     assert ended(server, name) == {"success": 16, "error": 1}
+
+
+def test_a_queue_of_another_account_needs_its_policy(server, tmp_path):
+    made = subprocess.run(
+        [str(FORERUN), "account", "create", "mapper", "--json", "--data", str(server.data)],
+        capture_output=True,
+        check=True,
+        timeout=20,
+        env=clean_environment(tmp_path),
+    )
+    keys = json.loads(made.stdout)
+    credentials = {
+        "aws_access_key_id": keys["access_key_id"],
+        "aws_secret_access_key": keys["secret_access_key"],
+    }
+    other = server.client("lambda", **credentials)
+    eventually(lambda: _known(other), what="the new key")
+    account = server.client("sts", **credentials).get_caller_identity()["Account"]
+    other.create_function(
+        FunctionName="guest",
+        Runtime="python3.11",
+        Handler="lambda_function.handler",
+        Role=ROLE.format(account=account),
+        Code={"ZipFile": package({"lambda_function.py": NOTHING})},
+    )
+    queue = Queue(server, "shared")
+    queue.send("a")
+    create = {"FunctionName": "guest", "EventSourceArn": queue.arn, "BatchSize": 1}
+    with pytest.raises(ClientError, match="does not have permissions to call ReceiveMessage"):
+        other.create_event_source_mapping(**create)
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"AWS": account},
+        "Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
+        "Resource": queue.arn,
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    queue.client.set_queue_attributes(QueueUrl=queue.url, Attributes={"Policy": policy})
+    mapping = other.create_event_source_mapping(**create)
+    eventually(queue.empty, what="the message processed by the other account's function")
+    with pytest.raises(server.lambda_.exceptions.ResourceNotFoundException):
+        server.lambda_.get_event_source_mapping(UUID=mapping["UUID"])
+    queue.client.set_queue_attributes(QueueUrl=queue.url, Attributes={"Policy": ""})
+    problem = lambda: other.get_event_source_mapping(UUID=mapping["UUID"])["LastProcessingResult"]  # noqa: E731
+    queue.send("b")
+    eventually(lambda: "permissions" in problem(), within=40, what="that it may no longer")
+
+
+def _known(client) -> bool:
+    try:
+        client.list_functions()
+    except ClientError:
+        return False
+    return True

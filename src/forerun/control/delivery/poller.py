@@ -22,7 +22,7 @@ from forerun.sources import Pollable, Pulled
 log = logging.getLogger("forerun.pollers")
 
 # One wait at an idle source; what is sent meanwhile ends it. One that was busy comes to rest after a shorter one.
-WAIT_S = 20.0
+WAIT_S = 10.0
 REST_S = 2.0
 # How often a source is asked what it is set to, and the role's rights are looked at again.
 CHECK_EVERY_S = 5.0
