@@ -44,6 +44,23 @@ def refused():
     return _refused
 
 
+@pytest.fixture
+def s3(server: Server) -> Any:
+    """A client of S3."""
+    return server.client("s3")
+
+
+@pytest.fixture
+def bucket(s3: Any) -> Iterator[str]:
+    """A new bucket, which goes with all that is in it."""
+    name = f"b-{uuid.uuid4().hex[:12]}"
+    s3.create_bucket(Bucket=name)
+    yield name
+    while found := s3.list_objects_v2(Bucket=name).get("Contents", []):
+        s3.delete_objects(Bucket=name, Delete={"Objects": [{"Key": each["Key"]} for each in found]})
+    s3.delete_bucket(Bucket=name)
+
+
 @dataclass
 class Clients:
     """The venv of real AWS clients, pointed at the server as ``forerun env`` would point them."""

@@ -12,11 +12,10 @@ pytestmark = pytest.mark.conformance
     [
         ("lambda", "list_code_signing_configs", {}),
         ("lambda", "list_capacity_providers", {}),
-        ("s3", "list_buckets", {}),
+        ("s3", "list_bucket_metrics_configurations", {"Bucket": "any-bucket"}),
         ("dynamodb", "list_tables", {}),
         ("cloudformation", "list_stacks", {}),
-        ("sns", "list_topics", {}),
-        ("events", "list_rules", {}),
+        ("kinesis", "list_streams", {}),
         ("apigatewayv2", "get_apis", {}),
         ("iam", "list_virtual_mfa_devices", {}),
         ("logs", "describe_queries", {}),
