@@ -78,6 +78,9 @@ def test_functions_are_told(server: Server):
     [kept] = s3.get_bucket_notification_configuration(Bucket=bucket)["LambdaFunctionConfigurations"]
     assert kept["LambdaFunctionArn"] == arn
     assert [each["Value"] for each in kept["Filter"]["Key"]["FilterRules"]] == ["in/"]
+    rows = server.platform("/forerun/sources")["Sources"]
+    [row] = [each for each in rows if each["Source"] == f"arn:aws:s3:::{bucket}"]
+    assert (row["Target"], row["Id"]) == (arn, "mine")
     etag = s3.put_object(Bucket=bucket, Key="in/a b+é.txt", Body=b"12")["ETag"].strip('"')
     s3.put_object(Bucket=bucket, Key="out/a", Body=b"1")
     s3.copy_object(Bucket=bucket, Key="in/copy", CopySource={"Bucket": bucket, "Key": "out/a"})

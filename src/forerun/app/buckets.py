@@ -9,6 +9,7 @@ from forerun.api.s3.listings import ListingRoutes
 from forerun.api.s3.objects import ObjectRoutes
 from forerun.api.s3.packages import BucketPackages
 from forerun.api.s3.rights import Rights
+from forerun.api.s3.rows import BucketRows
 from forerun.api.s3.uploads import UploadRoutes
 from forerun.app.delivery import Delivery
 from forerun.app.ground import Ground, Part
@@ -82,7 +83,12 @@ def make_buckets(ground: Ground, delivery: Delivery, others: Sequence[Part]) -> 
         **ListingRoutes(objects).routes(),
         **UploadRoutes(uploads, by_object).routes(),
     }
-    return Part(s3=S3Service(handlers, buckets, rights), start=start, close=close)
+    return Part(
+        s3=S3Service(handlers, buckets, rights),
+        rows=BucketRows(buckets).rows,
+        start=start,
+        close=close,
+    )
 
 
 async def _validate(

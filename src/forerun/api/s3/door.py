@@ -41,6 +41,8 @@ log = logging.getLogger("forerun.s3")
 
 # A list of 10,000 parts with checksums, or of 1,000 keys of 1,024 bytes, and what surrounds them.
 DOCUMENT_BYTES = 8 * 1024 * 1024
+# A body that nobody wants is read to its end, unkept, as long as it is no longer than this.
+DRAINED_BYTES = 16 * 1024 * 1024
 STALL_S = 120.0
 # Their bodies are objects; each is read by its handler.
 _STREAMED = frozenset({"PutObject", "UploadPart"})
@@ -106,8 +108,8 @@ class S3Door:
             text = "We encountered an internal error. Please try again."
             fault = ApiError("InternalError", text, 500)
             answer = self._refusal(scope, fault, request_id)
-        if not begun.at_all and any(name == b"expect" for name, _ in scope["headers"]):
-            # The client holds its body back and will not send it any more: nothing can follow on this connection.
+        if not begun.at_all and _has_more(scope):
+            # A body that is held back will not come any more, and a long one is not worth waiting for its end.
             answer = answer._replace(headers=[*answer.headers, (b"connection", b"close")])
         if isinstance(answer, Response):
             await send_response(send, answer)
@@ -231,6 +233,16 @@ class S3Door:
                 async with asyncio.timeout(STALL_S):
                     await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+
+
+def _has_more(scope: Scope) -> bool:
+    """Whether something follows the head that hinders the next request on this connection."""
+    for name, value in scope["headers"]:
+        if name == b"expect":
+            return True
+        if name == b"content-length" and value.isdigit() and int(value) > DRAINED_BYTES:
+            return True
+    return False
 
 
 class _Begun:
