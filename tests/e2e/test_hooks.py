@@ -1,6 +1,7 @@
 """Webhooks on a real server: every scheme, what is replayed, what floods, and a server that is killed."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.endpoints import Endpoint
 from tests.servers import FORERUN, Answer, Server, eventually, running
 
 pytestmark = [pytest.mark.slow]
@@ -168,6 +170,19 @@ def test_cloudevents_in_three_modes_reach_a_function(server: Server) -> None:
     eventually(lambda: len(got(server, name)) == 3, within=20)
     assert sorted(each["data"]["n"] for each in got(server, name)) == [1, 2, 3]
     assert {each["id"] for each in got(server, name)} == {"1", "2", "3"}
+
+
+def test_a_url_gets_structured_events(server: Server) -> None:
+    with contextlib.closing(Endpoint()) as endpoint:
+        hook = put(server, endpoint.url, "github")
+        body = b'{"ref": "main"}'
+        assert send(server, hook, body, github(hook["Secret"], body)).status == 202
+        heard = endpoint.next()
+        assert heard.headers["content-type"] == "application/cloudevents+json"
+        event = heard.json()
+        assert (event["specversion"], event["type"]) == ("1.0", "com.github.push")
+        assert event["source"].endswith(f":hook/{hook['Name']}")
+        assert event["data"] == {"ref": "main"}
 
 
 @pytest.mark.parametrize(

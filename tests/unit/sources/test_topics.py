@@ -174,6 +174,18 @@ async def test_urls_get_nothing_before_they_have_confirmed(rig: Rig) -> None:
     assert [each.target for each in rig.sent()] == [URL]
 
 
+async def test_a_url_is_asked_again_but_not_flooded(rig: Rig) -> None:
+    topic = await rig.topic()
+    name = await rig.subscribe(topic, "http", URL)
+    assert await rig.subscribe(topic, "http", URL) == name
+    first = json.loads(rig.sent()[0].payload)["Token"]
+    assert rig.sent() == []
+    await rig.clock.advance(10.0)
+    await rig.subscribe(topic, "http", URL)
+    [again] = rig.sent()
+    assert json.loads(again.payload)["Token"] != first
+
+
 async def test_what_is_not_confirmed_in_three_days_is_forgotten(rig: Rig) -> None:
     topic = await rig.topic()
     await rig.subscribe(topic, "http", URL)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from forerun.aio import Clock
-from forerun.errors import AccessDenied, AlreadyExists, NotFound, Throttled
+from forerun.errors import AccessDenied, AlreadyExists, NotFound
 from forerun.sources.topics.attributes import (
     require_subscription_attributes,
     same_attributes,
@@ -115,9 +115,7 @@ class Subscriptions:
             return found
         now = self._clock.now()
         if now < found.created + ASKED_AGAIN_S:
-            raise Throttled(
-                "The endpoint was asked to confirm a moment ago", reason="CallerRateLimitExceeded"
-            )
+            return found
         renewed = msgspec.structs.replace(found, created=now)
         await self._store.change(renewed)
         await self._confirmations.ask(topic, renewed, "SubscriptionConfirmation")
