@@ -87,6 +87,7 @@ _EXPIRE: Final = (
     "AND sent_at <= $2 LIMIT $3) RETURNING seq"
 )
 _COUNT: Final = "SELECT queue, count(*), max(seq) FROM queue_messages GROUP BY queue"
+_LAST: Final = "SELECT max(coalesce((SELECT max(seq) FROM queue_sent), 0), coalesce((SELECT max(queue) FROM queue_trash), 0))"
 _HIDDEN: Final = "SELECT count(*), coalesce(sum(received > 0), 0) FROM queue_messages WHERE queue = $1 AND visible_at > $2"
 _OLDEST: Final = "SELECT sent_at FROM queue_messages WHERE queue = $1 AND visible_at <= $2 ORDER BY visible_at LIMIT 1"
 _DEAD: Final = (
@@ -254,9 +255,10 @@ class QueueMessages:
         return len(rows)
 
     async def counts(self) -> tuple[dict[int, int], int]:
-        """How many messages each queue has, and the greatest number of all."""
+        """How many messages each queue has, and the greatest number of all, of those that are only remembered too."""
         rows = await self._db.fetch(_COUNT)
-        return {row[0]: row[1] for row in rows}, max((row[2] for row in rows), default=0)
+        [(last,)] = await self._db.fetch(_LAST)
+        return {row[0]: row[1] for row in rows}, max(last, *(row[2] for row in rows), 0)
 
     async def waiting(self, queue: int, now: float) -> Waiting:
         """What of a queue is not to be had now, and the age of what is."""

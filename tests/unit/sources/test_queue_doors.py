@@ -193,6 +193,31 @@ async def test_dead_letters_stand_on_the_shelf(rig):
     assert (old.source, old.sent_at) == (queue.arn, 1_700_000_000.0)
 
 
+async def test_what_comes_after_a_given_up_message_of_its_group_can_be_had_at_once(rig):
+    dead = await rig.make("dead.fifo")
+    policy = json.dumps({"deadLetterTargetArn": dead.arn, "maxReceiveCount": 1})
+    queue = await rig.make("q.fifo", RedrivePolicy=policy)
+    for number in range(3):
+        await rig.send(queue, f"{number}", group="g", name=f"{number}")
+    assert [message.body for message in await rig.receive(queue, 1)] == ["0"]
+    rig.clock.jump(31)
+    assert [message.body for message in await rig.receive(queue, 1)] == ["1"]
+    assert dead.total == 1
+    [letter] = await rig.receive(dead)
+    assert (letter.body, letter.sent_at) == ("0", rig.clock.now())
+
+
+async def test_numbers_are_not_given_again_after_a_restart(rig):
+    queue = await rig.make("q.fifo")
+    first = await rig.send(queue, "x", group="g", name="n")
+    [taken] = await rig.receive(queue)
+    await rig.traffic.finish(queue, [taken.mark])
+    await rig.begin()
+    queue = rig.queues.by_arn(queue.arn)
+    assert (await rig.send(queue, "x", group="g", name="n")).id == first.id
+    assert await rig.receive(queue) == []
+
+
 async def test_what_is_too_old_is_given_to_nobody_and_counted(rig):
     queue = await rig.make("q", MessageRetentionPeriod="60")
     await rig.send(queue, "never taken")

@@ -202,6 +202,7 @@ class Traffic:
             gone = await self._messages.remove(queue.id, old)
             queue.total -= gone
             queue.tally.expired += gone
+            self._unlocked(queue, gone)
         redrive = settings.redrive
         if redrive is None or all(message.received <= redrive.most for message in kept):
             return kept
@@ -213,6 +214,7 @@ class Traffic:
         moved = await self._messages.move(queue.id, many, to=target.id, source=queue.arn, now=now)
         queue.total -= moved
         queue.tally.given_up += moved
+        self._unlocked(queue, moved)
         target.total += moved
         target.line.tell(now, moved)
         return [message for message in kept if message.received <= redrive.most]
@@ -233,16 +235,20 @@ class Traffic:
         done = await self._messages.finish(queue.id, marks, in_flight_at=in_flight_at)
         queue.total -= len(done)
         queue.tally.deleted += len(done)
-        if queue.settings.ordered and done:
-            # Their groups have others that can be had now.
-            queue.line.tell(self._clock.now(), len(done))
+        self._unlocked(queue, len(done))
         return done
+
+    def _unlocked(self, queue: Queue, messages: int) -> None:
+        """So many are gone: in a queue with order their groups have others that can be had now."""
+        if queue.settings.ordered and messages:
+            queue.line.tell(self._clock.now(), messages)
 
     async def remove(self, queue: Queue, numbers: Sequence[int]) -> int:
         """Remove messages by number, whoever has them; how many there were."""
         gone = await self._messages.remove(queue.id, numbers)
         queue.total -= gone
         queue.tally.deleted += gone
+        self._unlocked(queue, gone)
         return gone
 
     async def release(
@@ -312,6 +318,7 @@ class Traffic:
             while queue.total > 0 and (gone := await self._messages.expire(queue.id, before)):
                 queue.total -= gone
                 queue.tally.expired += gone
+                self._unlocked(queue, gone)
 
 
 async def _caught(work: Coroutine[Any, Any, Any]) -> Any:
