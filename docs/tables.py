@@ -19,6 +19,7 @@ import msgspec
 from forerun.aio import SystemClock
 from forerun.app.services import make_services
 from forerun.app.state import open_state
+from forerun.metaevents import COMMON, KINDS, criteria_schema
 from forerun.profiles import Profile
 from forerun.settings import Settings, ahead, groups
 
@@ -26,6 +27,9 @@ ROOT = Path(__file__).parents[1]
 OPERATIONS = ROOT / "README.md"
 SETTINGS = ROOT / "docs" / "operations.md"
 PROFILE = ROOT / "docs" / "profile.schema.json"
+CRITERIA = ROOT / "docs" / "metaevents.schema.json"
+METAEVENTS = ROOT / "docs" / "metaevents.md"
+_TYPE_NAMES = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 # Answered on a way of their own, ahead of the others; see ``forerun.api.application``.
 _HOT = ("Invoke", "InvokeWithResponseStream")
 # Known to answer that there is nothing, or to refuse in words; see ``forerun.api.xray``.
@@ -37,6 +41,7 @@ def tables() -> dict[Path, dict[str, str]]:
     return {
         SETTINGS: {"settings": settings_table()},
         OPERATIONS: {"operations": operations_table(asyncio.run(operations()))},
+        METAEVENTS: {"events": events_table()},
     }
 
 
@@ -48,6 +53,25 @@ def profile_schema() -> str:
         **msgspec.json.schema(Profile),
     }
     return json.dumps(schema, indent=1) + "\n"
+
+
+def metaevents_schema() -> str:
+    """The JSON Schema of a metaevent's criteria."""
+    return json.dumps(criteria_schema(), indent=1) + "\n"
+
+
+def events_table() -> str:
+    """What criteria may look at: every kind of event with its fields."""
+    rows = ["| event | what happened | fields |\n|---|---|---|"]
+    every = "; ".join(f"`{name}` {each.meaning}" for name, each in COMMON.items())
+    rows.append(f"| all of them | | {every} |")
+    for name, kind in KINDS.items():
+        fields = "; ".join(
+            f"`{field}` ({_TYPE_NAMES[each.type]}) {each.meaning}"
+            for field, each in kind.fields.items()
+        )
+        rows.append(f"| `{name}` | {kind.meaning} | {fields} |")
+    return "\n".join(rows)
 
 
 def filled(page: str, name: str, table: str) -> str:
@@ -136,3 +160,4 @@ if __name__ == "__main__":
             text = filled(text, name, table)
         page.write_text(text, encoding="utf-8")
     PROFILE.write_text(profile_schema(), encoding="utf-8")
+    CRITERIA.write_text(metaevents_schema(), encoding="utf-8")

@@ -46,6 +46,10 @@ def test_the_schema_of_profiles_is_what_the_code_says(tables):
     assert tables.PROFILE.read_text() == tables.profile_schema(), "run make docs"
 
 
+def test_the_schema_of_criteria_is_what_the_code_says(tables):
+    assert tables.CRITERIA.read_text() == tables.metaevents_schema(), "run make docs"
+
+
 @pytest.mark.parametrize("command", commands())
 def test_every_command_is_in_the_operators_page(command):
     assert f"`{command}`" in OPERATIONS

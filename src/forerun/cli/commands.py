@@ -34,6 +34,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "dead-letters": ("dead_letters", "What nobody could process: list it, or send it again."),
     "schedules": ("schedules", "List what is called by the clock, and when it is next."),
+    "metaevents": ("metaevents", "Run functions because of what the platform sees of itself."),
     "folders": ("folders", "Watch directories for files: list, put, delete."),
     "packaging": ("packaging", "Say how a function's packages come to a host, and why."),
     "hooks": ("hooks", "Make and list URLs for signed webhooks."),
