@@ -9,7 +9,7 @@ from forerun.api.s3.listings import ListingRoutes
 from forerun.api.s3.objects import ObjectRoutes
 from forerun.api.s3.packages import BucketPackages
 from forerun.api.s3.rights import Rights
-from forerun.api.s3.rows import BucketRows
+from forerun.api.s3.rows import bucket_rows
 from forerun.api.s3.uploads import UploadRoutes
 from forerun.app.delivery import Delivery
 from forerun.app.ground import Ground, Part
@@ -85,7 +85,7 @@ def make_buckets(ground: Ground, delivery: Delivery, others: Sequence[Part]) -> 
     }
     return Part(
         s3=S3Service(handlers, buckets, rights),
-        rows=BucketRows(buckets).rows,
+        rows=bucket_rows(buckets),
         start=start,
         close=close,
     )

@@ -15,7 +15,7 @@ def bucket_rows(buckets: Buckets) -> Rows:
     async def found(account: str) -> Sequence[Mapping[str, Any]]:
         return [
             row
-            for bucket in await buckets.page(account, "", "", MOST)
+            for bucket in await buckets.page(account, limit=MOST)
             for row in _rows(bucket, buckets.region)
         ]
 
