@@ -39,8 +39,6 @@ from forerun.settings import ServerSettings, Settings
 log = logging.getLogger("forerun")
 
 SESSION_S = 12 * 3600.0
-# A body that comes in small pieces may take so many times as long as one piece may.
-BODY_GAPS = 10
 # An object, with what its framing adds.
 LONG_BODY_BYTES = 6 * 1024**3
 
