@@ -1,28 +1,27 @@
-"""From messages to their ends with a real server: destinations, dead letters, loops that are stopped, and a server that is killed."""
+"""From messages to their ends with a real server: destinations, loops that are stopped, and a server that is killed."""
 
 import json
 import signal
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import urlencode
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
-from tests.servers import FORERUN, Server, clean_environment, eventually, package, running
+from tests.deliveries import (
+    FAILS,
+    QUICK,
+    collected,
+    let_in,
+    letters,
+    make_queue,
+    open_queue,
+    rule_to,
+    send,
+    taken,
+)
+from tests.servers import eventually, running
 
 pytestmark = pytest.mark.slow
 
-QUICK = {"FORERUN_EVENTS_RETRY_S": "0.05"}
-FAILS = """
-def handler(event, context):
-    if event.get("poison"):
-        raise ValueError("poisoned")
-    return event
-"""
-FIXED = """
-def handler(event, context):
-    return {"memory": context.memory_limit_in_mb, "left_ms": context.get_remaining_time_in_millis()}
-"""
 AGAIN = """
 import json, boto3
 lambda_ = boto3.client("lambda")
@@ -53,124 +52,6 @@ def handler(event, context):
 def server(tmp_path_factory):
     with running(tmp_path_factory.mktemp("delivery") / "data", settings=QUICK) as server:
         yield server
-
-
-def letters(server: Server, **query):
-    found = server.platform(f"/forerun/dead-letters?{urlencode(query)}")
-    return found["DeadLetters"]
-
-
-def post(server: Server, name, **wish):
-    path, body = f"/forerun/{name}", json.dumps(wish).encode()
-    answer = server.request(
-        "POST", path, body, server.signed("POST", path, body, service="forerun")
-    )
-    assert answer.status == 200, answer
-    return answer.json()
-
-
-def send(server, name, **event):
-    server.lambda_.invoke(
-        FunctionName=name, InvocationType="Event", Payload=json.dumps(event).encode()
-    )
-
-
-def make_queue(server, name, **attributes):
-    sqs = server.client("sqs")
-    url = sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
-    found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-    return url, found["Attributes"]["QueueArn"]
-
-
-def taken(server, url, *, most=10):
-    """All that is in a queue, deleted on the way."""
-    sqs, found = server.client("sqs"), []
-    while True:
-        answer = sqs.receive_message(
-            QueueUrl=url,
-            MaxNumberOfMessages=most,
-            MessageAttributeNames=["All"],
-            AttributeNames=["All"],
-        )
-        messages = answer.get("Messages", [])
-        if not messages:
-            return found
-        found += messages
-        entries = [
-            {"Id": str(index), "ReceiptHandle": each["ReceiptHandle"]}
-            for index, each in enumerate(messages)
-        ]
-        sqs.delete_message_batch(QueueUrl=url, Entries=entries)
-
-
-def collected(server, url, count, *, within=20.0):
-    found = []
-
-    def enough():
-        found.extend(taken(server, url))
-        return len(found) >= count
-
-    eventually(enough, within=within, what=f"{count} messages")
-    return found
-
-
-def test_a_poison_event_is_kept_and_succeeds_when_its_function_is_mended(server):
-    name = server.function(FAILS, MemorySize=128)
-    send(server, name, poison=True, n=1)
-    for number in range(5):
-        send(server, name, n=number)
-    [letter] = eventually(lambda: letters(server, Target=name))
-    assert (letter["Reason"], letter["Attempts"]) == ("RetriesExhausted", 3)
-    assert json.loads(letter["Detail"])["errorMessage"] == "poisoned"
-    eventually(lambda: [each["status"] for each in server.invocations(name)].count("success") == 5)
-    server.lambda_.update_function_code(
-        FunctionName=name, ZipFile=package({"lambda_function.py": FIXED})
-    )
-    redriven = post(server, "redrive-dead-letters", Ids=[letter["Id"]], MemorySize=512, Timeout=30)
-    assert (redriven["Redriven"], redriven["Skipped"]) == (1, [])
-    [again] = eventually(
-        lambda: [each for each in server.invocations(name) if each["memory_mb"] == 512]
-    )
-    assert again["status"] == "success"
-    assert "memory set to 512 MB and timeout set to 30 s for this run" in again["placement"]
-    assert letters(server, Target=name) == []
-    assert server.call(name, {})["memory"] == "128"
-
-
-def test_the_command_line_lists_shows_redrives_and_deletes(server, tmp_path):
-    name = server.function(FAILS)
-    for number in range(3):
-        send(server, name, poison=True, n=number)
-    eventually(lambda: len(letters(server, Target=name)) == 3)
-
-    def forerun(*arguments):
-        done = subprocess.run(
-            [str(FORERUN), "dead-letters", *arguments, "--data", str(server.data)],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-            env=clean_environment(tmp_path),
-        )
-        return done.returncode, done.stdout, done.stderr
-
-    code, shown, _ = forerun("list", "--target", name)
-    assert code == 0
-    assert shown.count("ValueError: poisoned") == 3
-    first, second, third = (each["Id"] for each in letters(server, Target=name))
-    assert '"poison": true' in forerun("show", first)[1]
-    assert "2 deleted" in "".join(forerun("delete", first, second)[1:])
-    server.lambda_.update_function_code(
-        FunctionName=name, ZipFile=package({"lambda_function.py": FIXED})
-    )
-    code, answer, _ = forerun("redrive", "--target", name, "--json")
-    assert (code, json.loads(answer)["Redriven"]) == (0, 1)
-    code, _, said = forerun("redrive")
-    assert code == 2
-    assert "--all" in said
-    code, _, said = forerun("show", third)
-    assert code != 0
-    assert "There is no dead letter" in said
 
 
 @pytest.mark.parametrize("functions", [1, 2], ids=["itself", "by-another"])
@@ -258,84 +139,34 @@ def test_what_became_of_events_is_told_to_queues(server):
     assert letters(server, Target=name) == []
 
 
-def test_a_function_whose_role_may_not_send_leaves_a_dead_letter_that_says_so(server):
-    iam = server.client("iam")
-    trust = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": {"Service": "lambda.amazonaws.com"},
-                "Action": "sts:AssumeRole",
-            }
-        ],
-    }
-    role = iam.create_role(RoleName="quiet", AssumeRolePolicyDocument=json.dumps(trust))["Role"]
-    name = server.function(FAILS)
-    server.lambda_.update_function_configuration(FunctionName=name, Role=role["Arn"])
-    server.lambda_.get_waiter("function_updated_v2").wait(FunctionName=name)
-    url, arn = make_queue(server, f"{name}-told")
+def test_what_became_of_events_is_told_to_functions_and_buses(server):
+    name, other = server.function(FAILS), server.function(FAILS)
+    events = server.client("events")
+    bus = events.create_event_bus(Name=f"{name}-bus")["EventBusArn"]
+    url, arn = make_queue(server, f"{name}-seen")
+    open_queue(server, url, arn)
+    events.put_rule(
+        Name=name, EventBusName=f"{name}-bus", EventPattern=json.dumps({"source": ["lambda"]})
+    )
+    events.put_targets(Rule=name, EventBusName=f"{name}-bus", Targets=[{"Id": "1", "Arn": arn}])
+    function = f"arn:aws:lambda:{server.region}:{server.account}:function:{other}"
     server.lambda_.put_function_event_invoke_config(
-        FunctionName=name, DestinationConfig={"OnSuccess": {"Destination": arn}}
+        FunctionName=name,
+        MaximumRetryAttempts=0,
+        DestinationConfig={
+            "OnSuccess": {"Destination": function},
+            "OnFailure": {"Destination": bus},
+        },
     )
     send(server, name, n=1)
-    [letter] = eventually(lambda: letters(server, Target=arn))
-    assert letter["Reason"] == "AccessDenied"
-    command = letter["Detail"].partition("Allow it with: ")[2]
-    assert command.startswith("aws iam put-role-policy --role-name quiet")
-    document = command.partition("--policy-document '")[2].partition("'")[0]
-    iam.put_role_policy(RoleName="quiet", PolicyName="send", PolicyDocument=document)
-    send(server, name, n=2)
-    [told] = collected(server, url, 1)
-    assert json.loads(told["Body"])["requestPayload"] == {"n": 2}
-    assert post(server, "redrive-dead-letters", Target=arn)["Redriven"] == 1
-    [told] = collected(server, url, 1)
-    assert json.loads(told["Body"])["requestPayload"] == {"n": 1}
-
-
-def rule_to(server, name, *targets):
-    events = server.client("events")
-    arn = events.put_rule(Name=name, EventPattern=json.dumps({"source": [name]}))["RuleArn"]
-    given = [{"Id": str(number), "Arn": target} for number, target in enumerate(targets)]
-    assert events.put_targets(Rule=name, Targets=given)["FailedEntryCount"] == 0
-    return arn
-
-
-def let_in(server, name, rule):
-    server.lambda_.add_permission(
-        FunctionName=name,
-        StatementId="events",
-        Action="lambda:InvokeFunction",
-        Principal="events.amazonaws.com",
-        SourceArn=rule,
-    )
-
-
-def open_queue(server, url, arn):
-    statement = {
-        "Effect": "Allow",
-        "Principal": {"Service": "events.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": arn,
-    }
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    server.client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
-
-
-def test_a_rule_that_a_function_does_not_let_in_leaves_a_dead_letter_that_says_how(server):
-    name = server.function(FAILS)
-    rule = rule_to(server, name, f"arn:aws:lambda:{server.region}:{server.account}:function:{name}")
-    server.client("events").put_events(
-        Entries=[{"Source": name, "DetailType": "x", "Detail": "{}"}]
-    )
-    [letter] = eventually(lambda: letters(server, Target=name))
-    assert (letter["Reason"], letter["Source"]) == ("AccessDenied", rule)
-    assert f"aws lambda add-permission --function-name {name} " in letter["Detail"]
-    assert server.invocations(name) == []
-    let_in(server, name, rule)
-    assert post(server, "redrive-dead-letters", Target=name)["Redriven"] == 1
-    [run] = eventually(lambda: server.invocations(name))
-    assert (run["status"], run["source"]) == ("success", rule)
+    [run] = eventually(lambda: server.invocations(other))
+    assert (run["status"], run["source"].rpartition(":")[2]) == ("success", name)
+    send(server, name, poison=True)
+    [seen] = collected(server, url, 1)
+    event = json.loads(seen["Body"])
+    assert event["detail-type"] == "Lambda Function Invocation Result - Failure"
+    assert (event["source"], event["resources"][1]) == ("lambda", bus)
+    assert event["detail"]["responsePayload"]["errorMessage"] == "poisoned"
 
 
 @pytest.mark.timeout(180)
