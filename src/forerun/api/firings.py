@@ -6,6 +6,7 @@ from typing import Any
 from forerun.aio import Clock
 from forerun.api.caller import Caller
 from forerun.api.platform import Query, Route
+from forerun.api.sources import calls
 from forerun.control.delivery.undeliverable import message_key
 from forerun.control.paging import from_marker, to_marker
 from forerun.errors import InvalidInput
@@ -15,6 +16,8 @@ from forerun.storage.schedules import StoredSchedule
 
 NEXT = 5
 PAGE = 200
+# Schedules that one request looks through when it wants those of one function.
+LOOK = 5_000
 Shown = dict[str, Any]
 Ended = Callable[[str], Awaitable[InvocationRecord | None]]
 """The last attempt of a request that has ended, by its id."""
@@ -43,22 +46,30 @@ class FiringRoutes:
         return {"schedules": self.show}
 
     async def show(self, caller: Caller, query: Query) -> object:
-        """Schedules by group and name, with ``NamePrefix`` those whose name begins so."""
+        """Schedules by group and name; with ``NamePrefix`` those whose name begins so, with ``FunctionName`` those that
+        call this function, as far as one request looks for them: ``NextMarker`` goes on."""
         group, name = from_marker(query.get("Marker"), ("", ""))
         size = _size(query.get("MaxItems", ""))
-        prefix = query.get("NamePrefix", "")
+        prefix, function = query.get("NamePrefix", ""), query.get("FunctionName", "")
+        look = LOOK if function else size
         found = await self._schedules.page(
-            caller.account, (str(group), str(name)), size + 1, prefix=prefix
+            caller.account, (str(group), str(name)), look + 1, prefix=prefix
         )
         now = self._clock.now()
-        shown = [await self._shown(caller, each, now) for each in found[:size]]
+        wanted = [each for each in found[:look] if _wanted(caller, [_target(each)], function)]
+        shown = [await self._shown(caller, each, now) for each in wanted[:size]]
         if not query.get("Marker"):
             for others in self._others:
-                rules = await others(caller.account)
-                shown += [each for each in rules if str(each.get("Name", "")).startswith(prefix)]
+                shown += [
+                    each
+                    for each in await others(caller.account)
+                    if str(each.get("Name", "")).startswith(prefix)
+                    and _wanted(caller, each["Targets"], function)
+                ]
         answer: Shown = {"Schedules": shown}
-        if len(found) > size:
-            answer["NextMarker"] = to_marker((found[size - 1].group, found[size - 1].name))
+        if len(wanted) > size or len(found) > look:
+            last = wanted[size - 1] if len(wanted) > size else found[look - 1]
+            answer["NextMarker"] = to_marker((last.group, last.name))
         return answer
 
     async def _shown(self, caller: Caller, schedule: StoredSchedule, now: float) -> Shown:
@@ -75,7 +86,7 @@ class FiringRoutes:
             "Expression": config.expression,
             "Timezone": config.zone,
             "WindowMinutes": config.window_minutes,
-            "Targets": [config.target["Arn"]],
+            "Targets": [_target(schedule)],
             "Next": coming,
             "Late": bool(coming and (firing.due or now) < now - 1),
             "Last": await self._last(caller, schedule),
@@ -94,6 +105,14 @@ class FiringRoutes:
                 last["RequestId"] = request_id
                 last["Status"] = record.status if record is not None else None
         return last
+
+
+def _target(schedule: StoredSchedule) -> str:
+    return str(schedule.config.target["Arn"])
+
+
+def _wanted(caller: Caller, targets: Sequence[str], function: str) -> bool:
+    return not function or any(calls(each, caller.account, function) for each in targets)
 
 
 def _size(text: str) -> int:

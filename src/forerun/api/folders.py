@@ -4,6 +4,7 @@ from typing import Any
 
 from forerun.api.caller import Caller
 from forerun.api.platform import Command, Query, Route
+from forerun.api.sources import Rows
 from forerun.errors import InvalidInput
 from forerun.sources.folders import Folders, FolderWish, Standing, folder_arn
 from forerun.storage.folders import Folder
@@ -30,6 +31,28 @@ class FolderRoutes:
     def commands(self) -> dict[str, Command]:
         """What ``POST`` does, by name."""
         return {"put-folder": self.put, "delete-folder": self.delete}
+
+    def rows(self, region: str) -> Rows:
+        """The folders of an account among all sources."""
+
+        async def found(account: str) -> list[dict[str, Any]]:
+            return [
+                {
+                    "Source": folder_arn(region, account, folder.name),
+                    "Target": folder.config.target,
+                    "Kind": "folder",
+                    "Id": folder.name,
+                    "State": "Trouble" if standing.trouble else "Watched",
+                    "Reason": standing.trouble,
+                    "Path": folder.config.path,
+                    "Waiting": standing.waiting,
+                    "Sent": standing.told,
+                    "LastSent": standing.last_told,
+                }
+                for folder, standing in await self._folders.of_account(account)
+            ]
+
+        return found
 
     async def put(self, caller: Caller, given: dict[str, Any]) -> object:
         """Make or change a folder; what is left out gets its default."""

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 from forerun.api.caller import Caller
-from forerun.api.eventbridge import BusRoutes, RuleRoutes
+from forerun.api.eventbridge import BusRoutes, RuleRoutes, rule_rows
 from forerun.app.ground import Ground, Part
 from forerun.model import Origin
 from forerun.sources import Outbox
@@ -46,6 +46,7 @@ def make_buses(ground: Ground, outbox: Outbox) -> BusesPart:
     part = Part(
         operations={sink.service: {**buses.routes(), **RuleRoutes(rules, authorizer).routes()}},
         sinks=[sink],
+        rows=rule_rows(rules, region),
         start=firer.start,
         close=firer.close,
     )

@@ -20,6 +20,7 @@ def make_folders(ground: Ground, outbox: Outbox) -> Part:
     return Part(
         routes=routes.routes(),
         commands=routes.commands(),
+        rows=routes.rows(ground.settings.server.region),
         start=folders.start,
         close=folders.close,
     )

@@ -210,6 +210,22 @@ class BusStore:
         )
         return [_rule(row) for row in rows]
 
+    async def with_targets(
+        self, account: str, limit: int
+    ) -> list[tuple[StoredRule, StoredTarget | None]]:
+        """Rules of an account by bus and name, once for each target; without one, once."""
+        rows = await self._db.fetch(
+            "SELECT r.id, r.revision, r.account, r.bus, r.name, r.config, r.due, r.last, r.last_at, t.config"
+            " FROM event_rules r LEFT JOIN event_targets t ON t.rule = r.id"
+            " WHERE r.account = $1 ORDER BY r.bus, r.name, t.id LIMIT $2",
+            account,
+            limit,
+        )
+        return [
+            (_rule(row[:-1]), _TARGET.decode(row[-1]) if row[-1] is not None else None)
+            for row in rows
+        ]
+
     async def pending(self, after: int, limit: int) -> list[tuple[int, float]]:
         """Ids and moments of all rules that are due some time, by id."""
         rows = await self._db.fetch(

@@ -186,6 +186,13 @@ class Rules:
         await self._require_bus(account, bus)
         return await self._store.rules_by_target(account, bus, arn, after, limit)
 
+    async def waiting(
+        self, account: str, limit: int
+    ) -> list[tuple[StoredRule, StoredTarget | None]]:
+        """Rules of an account that wait for events, by bus and name, once for each target."""
+        found = await self._store.with_targets(account, limit)
+        return [each for each in found if each[0].config.pattern]
+
     # Tags
 
     async def tag(
