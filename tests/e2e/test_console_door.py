@@ -122,8 +122,14 @@ def test_another_account_sees_its_own_only(shop: Server, tmp_path: Path):
 
 @pytest.mark.parametrize(
     "without",
-    [{"x-forerun-console": None}, {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "none"}],
-    ids=["no-header", "cross-site", "typed"],
+    [
+        {"x-forerun-console": None},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "none"},
+        {"origin": "http://elsewhere.example"},
+        {"origin": "null"},
+    ],
+    ids=["no-header", "cross-site", "typed", "other-origin", "no-origin"],
 )
 def test_other_sites_change_nothing(shop: Server, without: dict[str, str | None]):
     headers = {"cookie": enter(shop)} | CHANGING | without
@@ -131,8 +137,31 @@ def test_other_sites_change_nothing(shop: Server, without: dict[str, str | None]
     given = {name: value for name, value in headers.items() if value is not None}
     answer = shop.request("POST", "/console/api/set-monitoring", body, given)
     assert answer.status == 403
+    wish = b'{"Name": "kept"}'
+    assert shop.request("POST", "/console/api/platform/put-metaevent", wish, given).status == 403
     arn = shop.lambda_.get_function(FunctionName="echo")["Configuration"]["FunctionArn"]
     assert "forerun:monitoring" not in shop.lambda_.list_tags(Resource=arn)["Tags"]
+
+
+def test_a_page_may_have_the_platform_do_little(shop: Server):
+    """What pages need, in the name of whoever looks; everything else takes a signature."""
+    rule = {"Name": "kept", "When": {"event": "execution.throttled"}, "Job": "echo"}
+    mine = {"origin": shop.endpoint}
+    cookie = enter(shop)
+    made = change(shop, cookie, "platform/put-metaevent", rule, **mine)
+    assert made.status == 200, made
+    names = ask(shop, cookie, "platform/metaevents").json()["Metaevents"]
+    assert [each["Name"] for each in names] == ["kept"]
+    for command in ("put-folder", "put-hook", "rotate-hook", "status", "delete-metaevent/", ""):
+        assert change(shop, cookie, f"platform/{command}", {"Name": "kept"}).status == 404
+
+    reader = enter(shop, limited(shop, "watcher", "forerun:Get*"))
+    assert ask(shop, reader, "platform/metaevents").status == 200
+    refused = change(shop, reader, "platform/delete-metaevent", {"Name": "kept"})
+    assert refused.status == 403
+    assert "forerun:DeleteMetaevent" in refused.json()["message"]
+    assert change(shop, cookie, "platform/delete-metaevent", {"Name": "kept"}).status == 200
+    assert ask(shop, cookie, "platform/metaevent?Name=kept").status == 404
 
 
 @pytest.mark.parametrize(
@@ -144,8 +173,10 @@ def test_other_sites_change_nothing(shop: Server, without: dict[str, str | None]
         ("set-monitoring", {"name": "echo", "value": "x" * 70_000}, "at most 65536 bytes"),
         ("set-monitoring", {"name": "absent", "value": "on"}, "absent"),
         ("nothing", {}, "nothing"),
+        ("platform/redrive-dead-letters", {}, "Give Ids"),
+        ("platform/redrive-dead-letters", {"All": "yes"}, "All must be"),
     ],
-    ids=["value", "type", "list", "size", "absent", "path"],
+    ids=["value", "type", "list", "size", "absent", "path", "letters", "all"],
 )
 def test_bad_input_is_named(shop: Server, path: str, body: object, says: str):
     answer = change(shop, enter(shop), path, body)

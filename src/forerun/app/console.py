@@ -54,6 +54,9 @@ def make_console(
     async def ask(visitor: Visitor, name: str, query: Query) -> bytes:
         return (await sources.platform().serve(_caller(visitor), name, query)).body
 
+    async def command(visitor: Visitor, name: str, body: bytes) -> bytes:
+        return (await sources.platform().do(_caller(visitor), name, body)).body
+
     def alive(access_key_id: str) -> str | None:
         identity = services.identities.lookup(access_key_id)
         return identity.principal_arn if identity is not None else None
@@ -74,6 +77,7 @@ def make_console(
             pulse=pulse,
             tails=tails,
             platform=ask,
+            command=command,
             authorizer=authorizer,
             about={**about, "version": version("forerun")},
         ),

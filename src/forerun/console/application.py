@@ -45,6 +45,15 @@ BODY_BYTES = 64 * 1024
 BODY_S = 10.0
 LONGEST_S = 90 * 86_400
 CHANGING = b"x-forerun-console"
+# What pages may have the platform do in the visitor's name; everything else is for those who sign.
+COMMANDS = frozenset(
+    {
+        "delete-dead-letters",
+        "delete-metaevent",
+        "put-metaevent",
+        "redrive-dead-letters",
+    }
+)
 _STATUS: list[tuple[type[ForerunError], int]] = [
     (AccessDenied, 403),
     (NotFound, 404),
@@ -60,18 +69,21 @@ _ENTERED = (
 
 Query = Mapping[str, str]
 Platform = Callable[[Visitor, str, Query], Awaitable[bytes]]
+Command = Callable[[Visitor, str, bytes], Awaitable[bytes]]
 Asked = Callable[[Visitor, Query], Awaitable[object]]
 Changed = Callable[[Visitor, Mapping[str, Any]], Awaitable[object]]
 
 
 class Estate(NamedTuple):
-    """What the pages show. ``platform`` answers ``/forerun/NAME`` for a visitor; ``about`` is the same for everybody."""
+    """What the pages show. ``platform`` answers ``GET /forerun/NAME`` for a visitor, ``command`` does what ``POST`` does with a
+    body; ``about`` is the same for everybody."""
 
     functions: FunctionPages
     logs: LogPages
     pulse: PulseBoard
     tails: Tails
     platform: Platform
+    command: Command
     authorizer: Authorizer
     about: Mapping[str, object]
 
@@ -216,11 +228,9 @@ class Console:
         receive: Receive,
         secret: str,
     ) -> Answer:
-        if (
-            CHANGING not in headers
-            or headers.get(b"sec-fetch-site", b"same-origin") != b"same-origin"
-        ):
+        if not _from_own_page(headers):
             raise AccessDenied("What changes something must come from the console's own pages")
+        visitor = _from(session.visitor, scope, headers)
         try:
             body = await read_body(receive, limit=BODY_BYTES, timeout_s=BODY_S)
             content = msgspec.json.decode(body or b"{}", type=dict[str, Any])
@@ -232,10 +242,13 @@ class Console:
             self._sign_in.close(secret)
             gone = _cookie("", 0, scope, headers)
             return json_answer({})._replace(headers=[gone, (b"cache-control", b"no-store")])
+        way, _, command = name.partition("/")
+        if way == "platform" and command in COMMANDS:
+            return raw_json(await self._estate.command(visitor, command, body))
         handler = self._changed.get(name)
         if handler is None:
             raise NotFound(f"There is no /console/api/{name[:100]} to change something")
-        return json_answer(await handler(_from(session.visitor, scope, headers), content))
+        return json_answer(await handler(visitor, content))
 
     def _require_stream(self, visitor: Visitor, name: str) -> None:
         require = self._estate.authorizer.require
@@ -271,6 +284,20 @@ class Console:
         if not isinstance(name, str) or not isinstance(value, str):
             raise InvalidInput("name and value must be texts")
         return await self._estate.functions.set_monitoring(visitor, name, value)
+
+
+def _from_own_page(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a page of this console has sent it: the header is one that others cannot send without being asked first.
+
+    Browsers say besides where it comes from: by ``Sec-Fetch-Site``, or where there is no TLS by ``Origin`` alone.
+    """
+    if CHANGING not in headers:
+        return False
+    site = headers.get(b"sec-fetch-site")
+    if site is not None:
+        return site == b"same-origin"
+    origin = headers.get(b"origin")
+    return origin is None or origin.partition(b"://")[2] == headers.get(b"host")
 
 
 def _name(query: Query) -> str:
