@@ -115,8 +115,9 @@ class Surroundings:
             failed=failed,
             at=0.0,
         )
-        if found != self._host:
-            self._host = found
+        levels = msgspec.structs.replace(found, started=0, destroyed=0, failed=0)
+        if levels != self._host or any((started, destroyed, failed)):
+            self._host = levels
             self._bus.note(msgspec.structs.replace(found, at=self._clock.now()))
 
     async def _look_for_findings(self) -> None:
