@@ -14,11 +14,15 @@ from forerun.api.protocol.models import Member, Shape
 from forerun.api.protocol.timestamps import write_time
 
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+# Most texts need nothing of it.
+_SPECIAL = re.compile('[&<>"\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]')
 _EXTRA = {"\r": "&#xD;", '"': "&quot;"}
 
 
 def text(value: str) -> str:
     """Escaped for an element or a quoted attribute."""
+    if _SPECIAL.search(value) is None:
+        return value
     return _escape(_ILLEGAL.sub("\ufffd", value), _EXTRA)
 
 

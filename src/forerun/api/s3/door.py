@@ -46,6 +46,7 @@ DRAINED_BYTES = 16 * 1024 * 1024
 STALL_S = 120.0
 # Their bodies are objects; each is read by its handler.
 _STREAMED = frozenset({"PutObject", "UploadPart"})
+_LONG = frozenset({"ListObjects", "ListObjectsV2", "ListObjectVersions", "ListParts"})
 # They are about no bucket, or about one that need not be.
 _UNBOUND = frozenset({"ListBuckets", "CreateBucket"})
 # Each key is asked about by itself.
@@ -152,7 +153,11 @@ class S3Door:
         values = await handler(asked)
         if isinstance(values, Answer):
             return values
-        reply = self._serializer.reply(operation, values, request_id)
+        if operation.name in _LONG:
+            # A thousand rows are some milliseconds of work, for which the loop is needed elsewhere.
+            reply = await asyncio.to_thread(self._serializer.reply, operation, values, request_id)
+        else:
+            reply = self._serializer.reply(operation, values, request_id)
         return Response(reply.status, reply.headers, reply.body)
 
     async def _bucket(self, operation: Operation, place: Place) -> Bucket | None:
