@@ -7,7 +7,7 @@ import pytest
 from tests.fakes.clock import settle
 from tests.unit.control.polled import ACCOUNT, QUEUE, Bench
 
-from forerun.control.delivery.batch_runs import FAILED, NOTHING_YET, OK, THROTTLED
+from forerun.control.delivery.batch_runs import BROKEN, FAILED, NOTHING_YET, OK, THROTTLED
 from forerun.control.delivery.filtering import compile_filters
 from forerun.errors import InvalidInput, RecursionDetected, StorageFailed, Throttled
 from forerun.model import RECURSION_LIMIT, Origin, extended
@@ -287,3 +287,20 @@ async def test_the_longest_lineage_of_a_batch_is_that_of_its_run(bench):
     bench.begin(batch=10)
     await bench.pass_time(0.1)
     assert [each.origin for each in bench.invoker.invocations] == [second]
+
+
+async def test_an_error_of_the_platforms_own_stops_no_poller_and_no_group(bench, caplog):
+    bench.invoker.answers = lambda bodies: ZeroDivisionError("nobody expects this")
+    bench.source.send(b"a1", b"a2", group="a")
+    poller = bench.begin()
+    await bench.pass_time(1.0)
+    assert poller.result == BROKEN
+    assert "ZeroDivisionError" in caplog.text
+    bench.source.fails = TypeError("nor this")
+    bench.invoker.answers = lambda bodies: None
+    await bench.pass_time(20.0)
+    assert "TypeError" in caplog.text
+    bench.source.fails = None
+    await bench.pass_time(20.0)
+    assert bench.source.finished == ["m1", "m2"]
+    assert poller.result == OK

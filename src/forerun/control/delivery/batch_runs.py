@@ -23,6 +23,7 @@ OK = "OK"
 NOTHING_YET = "No records processed"
 FAILED = "PROBLEM: Function call failed"
 THROTTLED = "PROBLEM: Function call was throttled"
+BROKEN = "PROBLEM: The platform failed; its log says how"
 PRINCIPAL = f"mappings{OWN}"
 
 
@@ -100,15 +101,15 @@ class BatchRuns:
             verdict = Verdict(release=list(batch))
             return Ran(verdict=verdict, result=f"PROBLEM: {error.message}", refused=True, gone=True)
         except ForerunError as error:
-            return _refused(batch, f"PROBLEM: {error.message}")
+            return refused(batch, f"PROBLEM: {error.message}")
         try:
             reply = await self._around.invoker.run(resolved, self._invocation(batch))
         except Throttled:
-            return _refused(batch, THROTTLED)
+            return refused(batch, THROTTLED)
         except RecursionDetected as error:
             return await self._without_loops(resolved, batch, error)
         except ForerunError as error:
-            return _refused(batch, f"PROBLEM: {error.message}")
+            return refused(batch, f"PROBLEM: {error.message}")
         return self._ended(batch, reply)
 
     async def _without_loops(
@@ -124,7 +125,7 @@ class BatchRuns:
         try:
             await self._around.put_away([self._letter(resolved, each, error) for each in loops])
         except ForerunError as failure:
-            return _refused(batch, f"PROBLEM: {failure.message}")
+            return refused(batch, f"PROBLEM: {failure.message}")
         result = f"PROBLEM: {error.message}"
         if not loops or not rest:
             return Ran(verdict=Verdict(finish=loops, release=rest), result=result)
@@ -181,5 +182,6 @@ class BatchRuns:
         )
 
 
-def _refused(batch: Sequence[Pulled], result: str) -> Ran:
+def refused(batch: Sequence[Pulled], result: str) -> Ran:
+    """What came of a batch that was never begun."""
     return Ran(verdict=Verdict(release=list(batch)), result=result, refused=True)

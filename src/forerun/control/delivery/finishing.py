@@ -44,7 +44,10 @@ class Finisher:
             await self._wake.wait()
             await self._clock.sleep(GATHER_S)
             self._wake.clear()
-            await self.flush()
+            try:
+                await self.flush()
+            except Exception:
+                log.exception("messages of %s could not be finished, so they come again", self._arn)
 
     async def flush(self) -> None:
         """Tell what was added until now."""

@@ -10,7 +10,15 @@ import random
 from collections.abc import Callable, Sequence
 
 from forerun.aio import TaskOwner
-from forerun.control.delivery.batch_runs import NOTHING_YET, Around, BatchRuns, Ran, Wish
+from forerun.control.delivery.batch_runs import (
+    BROKEN,
+    NOTHING_YET,
+    Around,
+    BatchRuns,
+    Ran,
+    Wish,
+    refused,
+)
 from forerun.control.delivery.batching import Batcher
 from forerun.control.delivery.finishing import GATHER_S, Finisher
 from forerun.control.delivery.metering import Meter
@@ -119,6 +127,9 @@ class Poller:
                 await self._take_once()
             except ForerunError as error:
                 await self._back_off(f"PROBLEM: {error.message}")
+            except Exception:
+                log.exception("%s could not be taken from", self.wish.source)
+                await self._back_off(BROKEN)
 
     async def _take_once(self) -> None:
         self._changed.clear()
@@ -230,7 +241,11 @@ class Poller:
 
     async def _run(self, number: int, batch: list[Pulled]) -> None:
         try:
-            ran = await self._runs.run(batch)
+            try:
+                ran = await self._runs.run(batch)
+            except Exception:
+                log.exception("a batch of %s could not be run", self.wish.source)
+                ran = refused(batch, BROKEN)
             await self._settle(number, batch, ran)
         finally:
             self._running.pop(number, None)
