@@ -1,6 +1,7 @@
 """The few verbs every store is written with; one SQL text with ``$1`` parameters serves every database."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, LiteralString, NamedTuple, Protocol
 
 Row = tuple[Any, ...]
@@ -32,12 +33,16 @@ def in_batches(sql: LiteralString, rows: Sequence[Sequence[Any]]) -> Iterator[St
         size = next(size for size in _BATCHES if size <= len(rows) - done)
         part = rows[done : done + size]
         done += size
-        width = len(part[0])
-        values = ", ".join(
-            "(" + ", ".join(f"${row * width + column + 1}" for column in range(width)) + ")"
-            for row in range(size)
-        )
+        values = _marks(size, len(part[0]))
         yield Statement(sql.replace("{values}", values), [value for row in part for value in row])
+
+
+@lru_cache(maxsize=256)
+def _marks(rows: int, width: int) -> LiteralString:
+    return ", ".join(
+        "(" + ", ".join(f"${row * width + column + 1}" for column in range(width)) + ")"
+        for row in range(rows)
+    )
 
 
 class Db(Protocol):
