@@ -1,6 +1,5 @@
 """Listens to the bus and to the clock: asks the rules that are concerned, and raises their metaevents."""
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -250,7 +249,14 @@ class Watcher:
 
 def _binder(fact: Fact) -> Callable[[], Bound]:
     """Binds the fields of a fact once, when the first expression asks for them."""
-    return functools.cache(lambda: bind(fact.kind, bindings(fact)))
+    made: list[Bound] = []
+
+    def bound() -> Bound:
+        if not made:
+            made.append(bind(fact.kind, bindings(fact)))
+        return made[0]
+
+    return bound
 
 
 def _origin(notice: Notice, monitor: Monitor) -> Origin:
