@@ -76,7 +76,8 @@ class Bus:
         self._listeners: list[Listener[Event]] = []
         self._of_all: list[Listener[Event]] = []
         self._heeding: list[Listener[Notice]] = []
-        self._watched = Watched()
+        self.watched: Callable[[str, str], Watch] = Watched().of
+        """What of the executions of a function (account and name) is to be noted; asked for each call."""
         self._running: set[asyncio.Task[None]] = set()
         self._owner = TaskOwner("events-bus")
 
@@ -123,11 +124,7 @@ class Bus:
 
     def watch(self, watched: Watched) -> None:
         """Of which functions there are notices from now on, in place of those before."""
-        self._watched = watched
-
-    def watched(self, account: str, name: str) -> Watch:
-        """What of the executions of a function is to be noted."""
-        return self._watched.of(account, name)
+        self.watched = watched.of
 
     def note(self, notice: Notice) -> None:
         """Tell those who heed; returns at once."""

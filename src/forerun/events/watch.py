@@ -27,7 +27,11 @@ class Watched:
     def of(self, account: str, name: str) -> Watch:
         """What is wanted of this function's executions."""
         if not self._any:
-            return Watch.NOTHING
-        one = self._functions.get((account, name), Watch.NOTHING)
-        every = self._accounts.get(account, Watch.NOTHING)
-        return max(one, every)
+            return _NOTHING
+        one = self._functions.get((account, name), _NOTHING)
+        if not self._accounts:
+            return one
+        return max(one, self._accounts.get(account, _NOTHING))
+
+
+_NOTHING = Watch.NOTHING
