@@ -37,7 +37,9 @@ def facts_of_record(record: InvocationRecord) -> list[Fact]:
             "attempt": record.attempt,
         }
         facts.append(_fact("execution.started", record, record.timings.started, fields))
-    if record.timings.answered and record.status != "expired":
+    # There are records of what was given up without a run: an execution has a start, or a start type when init failed.
+    ran = record.timings.started or record.start_type
+    if record.timings.answered and (ran or record.status == THROTTLED):
         facts.append(_ended(record))
     return facts
 
