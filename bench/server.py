@@ -38,6 +38,7 @@ class Server:
         self.sandbox = sandbox
         self.settings = {f"FORERUN_{name.upper()}": str(value) for name, value in settings.items()}
         self.ready_s = 0.0
+        self._listen = "127.0.0.1:0"
 
     def __enter__(self) -> "Server":
         self._folder = tempfile.TemporaryDirectory(prefix="forerun-bench-")
@@ -51,7 +52,10 @@ class Server:
         return self
 
     def start(self) -> None:
-        """Start it on its data directory, which lasts until the context ends; ``ready_s`` tells how long it took."""
+        """Start it on its data directory, which lasts until the context ends; ``ready_s`` tells how long it took.
+
+        What was stopped or killed is started again at the address that it had.
+        """
         began = time.perf_counter()
         self._log = (Path(self._folder.name) / "server.log").open("a+")
         self.process = subprocess.Popen(
@@ -59,7 +63,7 @@ class Server:
                 COMMAND,
                 "up",
                 "--listen",
-                "127.0.0.1:0",
+                self._listen,
                 "--data",
                 str(self.data),
                 "--sandbox",
@@ -81,6 +85,7 @@ class Server:
         )
         self.environment = json.loads(text)
         self.endpoint = self.environment["AWS_ENDPOINT_URL"]
+        self._listen = self.endpoint.removeprefix("http://")
         self.account = json.loads((self.data / "credentials.json").read_text())["account"]
         self.role = f"arn:aws:iam::{self.account}:role/bench"
 
@@ -97,6 +102,13 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        self.process.stdout.close()
+        self._log.close()
+
+    def kill(self) -> None:
+        """End it as a loss of power would: it learns nothing of it."""
+        self.process.kill()
+        self.process.wait()
         self.process.stdout.close()
         self._log.close()
 
