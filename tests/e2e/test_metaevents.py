@@ -2,12 +2,13 @@
 
 import json
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
-from tests.servers import Server, eventually, running
+from tests.servers import FORERUN, Server, clean_environment, eventually, running
 
 pytestmark = pytest.mark.slow
 
@@ -38,6 +39,18 @@ def watch_backup(server: Server, **more):
     )
 
 
+def cli(server: Server, *arguments: str) -> str:
+    ran = subprocess.run(
+        [str(FORERUN), "metaevents", *arguments, "--data", str(server.data)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+        env=clean_environment(server.data.parent),
+    )
+    return ran.stdout + ran.stderr
+
+
 def rule(server: Server, name: str):
     return server.platform(f"/forerun/metaevent?Name={name}")["Metaevent"]
 
@@ -64,7 +77,7 @@ def test_alarm_runs_when_backup_has_not_and_page_when_alarm_says_so(tmp_path: Pa
     with running(tmp_path / "data") as server:
         for name, code in (("backup", OK), ("alarm", ALARM), ("page", ECHO)):
             server.function(code, name=name)
-        watch_backup(server)
+        cli(server, "put", "watchdog", "--absent", "backup", "--within", "2s", "--run", "alarm")
         command(
             server,
             "put-metaevent",
@@ -101,6 +114,11 @@ def test_alarm_runs_when_backup_has_not_and_page_when_alarm_says_so(tmp_path: Pa
         assert (shown["Fired"], shown["Refused"]) == (2, 0)
         assert shown["Held"]
         assert "it is absent, 2 s are over" in shown["Why"][1]
+        assert "it is absent, 2 s are over" in cli(server, "show", "watchdog")
+        assert [line.split()[0] for line in cli(server, "list").splitlines()[1:]] == [
+            "pager",
+            "watchdog",
+        ]
 
 
 @pytest.mark.parametrize("down", [0.0, 1.5 * WITHIN], ids=["a moment", "longer than it may be"])
@@ -205,3 +223,91 @@ def test_the_job_is_told_what_held(tmp_path: Path):
         assert shown["Jobs"][0]["Chain"] == ["watchdog", "failed"]
         page = eventually(lambda: server.invocations("page"))[0]
         assert page["response_bytes"] == len(b'{"errors": 1.0, "of": "alarm"}')
+
+
+RAREST = {
+    "kept": {"event": "deadletter.kept", "function": "work", "where": "event.reason != ''"},
+    "deployed": {"event": "function.changed", "where": "event.change == 'created'"},
+    "updated": {
+        "event": "function.changed",
+        "function": "work",
+        "where": "event.change == 'updated'",
+    },
+    "refused": {"event": "execution.throttled", "function": "work"},
+    "queued": {"event": "execution.queued", "function": "work"},
+    "detected": {
+        "event": "execution.detected",
+        "function": "work",
+        "where": "event.type == 'Event'",
+    },
+    "hosts": {"event": "host.changed", "where": "event.sandboxes > 0 && event.memory_mb > 0"},
+    "cold": {"event": "execution.ended", "where": "event.cold && event.init_ms > 0"},
+    "cascade": {"event": "metaevent.raised", "where": "event.metaevent == 'kept'"},
+}
+
+
+def test_all_that_the_platform_sees_can_be_looked_for(tmp_path: Path):
+    settings = {"FORERUN_EVENTS_RETRY_S": "0.1"}
+    with running(tmp_path / "data", settings=settings) as server:
+        for name, code in (
+            ("work", "def handler(event, context):\n    raise ValueError\n"),
+            ("note", ECHO),
+        ):
+            server.function(code, name=name)
+        for name, when in RAREST.items():
+            given = {"Name": name, "When": {**when}, "Job": "note", "Cooldown": "1h"}
+            command(server, "put-metaevent", given)
+        # Deployments and numbers are compared with what there was when somebody first asked.
+        eventually(lambda: rule(server, "hosts")["Fired"])
+        server.function(ECHO, name="another")
+        server.lambda_.update_function_configuration(FunctionName="work", Timeout=5)
+        server.lambda_.invoke(FunctionName="work", InvocationType="Event")
+        eventually(lambda: rule(server, "kept")["Fired"], within=20)
+        server.lambda_.put_function_concurrency(FunctionName="work", ReservedConcurrentExecutions=0)
+        with pytest.raises(ClientError, match="TooManyRequests"):
+            server.call("work")
+
+        def missing():
+            return [name for name in RAREST if not rule(server, name)["Fired"]]
+
+        eventually(lambda: not missing(), what="every rule fired")
+        chain = rule(server, "cascade")["Jobs"][0]["Chain"]
+        assert chain[-2:] == ["kept", "cascade"]
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "words"),
+    [
+        ("put-metaevent", b"[]", "JSON object"),
+        ("put-metaevent", b"{" * 5000, "JSON object"),
+        ("put-metaevent", b'{"Name": "n"}', "When must be a JSON object"),
+        (
+            "put-metaevent",
+            b'{"Name": "n", "When": {"event": "execution.ended"}, "Job": "gone"}',
+            "not found",
+        ),
+        ("put-metaevent", b'{"Name": "n", "When": {"any": [' * 400 + b"]}" * 400 + b"}", "JSON"),
+        ("delete-metaevent", b"{}", "Name must be"),
+        ("delete-metaevent", b'{"Name": "gone"}', "no metaevent gone"),
+        (
+            "test-metaevent",
+            b'{"When": {"event": "execution.ended", "where": "[1].all(x, true)"}}',
+            "macro",
+        ),
+    ],
+    ids=["list", "broken", "no criteria", "no function", "deep", "no name", "no rule", "macro"],
+)
+def test_what_is_wrong_is_answered_with_its_reason(
+    plain: Server, name: str, body: bytes, words: str
+):
+    path = f"/forerun/{name}"
+    signed = plain.signed("POST", path, body, service="forerun")
+    answer = plain.request("POST", path, body, signed)
+    assert answer.status in (400, 404), answer
+    assert words in answer.json()["message"]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory):
+    with running(tmp_path_factory.mktemp("plain") / "data") as server:
+        yield server

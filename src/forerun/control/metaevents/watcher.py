@@ -37,7 +37,7 @@ from forerun.sources import Outbox, Timetable
 from forerun.traces import NOTHING
 
 GATHER_S = 0.01
-BOUND = 20_000
+BOUND = 5_000
 ACCOUNTS = 10_000
 # A clock that was set back by more than this is noticed, so soon.
 JUMP_S = 0.5
