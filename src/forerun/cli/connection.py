@@ -42,6 +42,8 @@ class Connection:
                 retries={"total_max_attempts": 1},
                 parameter_validation=True,
                 user_agent_extra="forerun-cli",
+                # Names of buckets are no host names here.
+                s3={"addressing_style": "path"},
             ),
         )
 

@@ -1,22 +1,27 @@
 """Applying a template: one method per resource type; what each gives to ``Ref`` and ``Fn::GetAtt`` is kept."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from forerun.cli.deploying.buckets import ensure_bucket, ensure_bucket_policy
 from forerun.cli.deploying.bundling import Package, bundle, bundle_text
 from forerun.cli.deploying.capacity import CapacityWriter
-from forerun.cli.deploying.functions import UNCHANGED, UPDATED, Ensured, FunctionWriter
+from forerun.cli.deploying.functions import Ensured, FunctionWriter
 from forerun.cli.deploying.intrinsics import Made
 from forerun.cli.deploying.layers_and_roles import RoleWriter, ensure_layer
+from forerun.cli.deploying.mappings import ensure_mapping
+from forerun.cli.deploying.naming import physical_name
 from forerun.cli.deploying.plan import Planned
+from forerun.cli.deploying.queues import ensure_queue, ensure_queue_policy
+from forerun.cli.deploying.rules import ensure_bus, ensure_rule
+from forerun.cli.deploying.schedules import ensure_group, ensure_schedule
+from forerun.cli.deploying.site import Properties, Result, Site, also_changed
 from forerun.cli.deploying.template import Template
+from forerun.cli.deploying.topics import ensure_subscription, ensure_topic, ensure_topic_policy
 from forerun.cli.failures import Failure
 from forerun.cli.output import Progress
 from forerun.model import parse_function_ref
-
-Properties = Mapping[str, Any]
 
 # CloudFormation resets what a template leaves out; so a value taken out of a template does not linger.
 _DEFAULTS: Properties = {"Description": "", "Timeout": 3, "MemorySize": 128, "Layers": []}
@@ -59,6 +64,8 @@ class Applier:
         self._lambda = clients("lambda")
         self._functions = FunctionWriter(self._lambda)
         self._clients = clients
+        pseudo = template.scope.parameters
+        self._site = Site(clients, str(pseudo["AWS::Region"]), str(pseudo["AWS::AccountId"]))
         self._capacity = CapacityWriter(clients)
         self._packages: dict[str, Package] = {}
 
@@ -75,8 +82,7 @@ class Applier:
         for planned in self._template.resources:
             progress(f"{planned.logical_id} ({planned.type})")
             properties = _typed(self._template.scope.resolve(dict(planned.properties)))
-            name = self._physical_name(planned, properties)
-            ensured, made, detail = _APPLY[planned.type](self, planned.logical_id, name, properties)
+            ensured, made, detail = self._apply(planned, properties)
             self._template.scope.made[planned.logical_id] = made
             done.append(Applied(planned.logical_id, planned.type, ensured.action, made.ref, detail))
         return done
@@ -100,15 +106,14 @@ class Applier:
         runtime = str(self._template.scope.resolve(planned.properties.get("Runtime")))
         return bundle_text("index.js" if runtime.startswith("nodejs") else "index.py", text)
 
-    def _physical_name(self, planned: Planned, properties: Properties) -> str:
-        if given := properties.get("FunctionName" if "Code" in properties else "RoleName"):
-            return str(given)
-        name = f"{self._stack_name}-{planned.logical_id}"
-        if len(name) > 64:
-            name = f"{name[:55]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-        return name
+    def _apply(self, planned: Planned, properties: Properties) -> Result:
+        label, kind = planned.logical_id, planned.type
+        name = physical_name(self._stack_name, self._site.account, label, kind, properties)
+        if (write := _SOURCES.get(kind)) is not None:
+            return write(self._site, label, name, properties)
+        return _APPLY[kind](self, label, name, properties)
 
-    def function(self, label: str, name: str, wanted: Properties) -> tuple[Ensured, Made, str]:
+    def function(self, label: str, name: str, wanted: Properties) -> Result:
         """``AWS::Lambda::Function``."""
         configuration = {k: v for k, v in wanted.items() if k not in _NOT_CONFIGURATION}
         if "KmsKeyArn" in wanted:
@@ -125,15 +130,14 @@ class Applier:
         arn = ensured.answer["FunctionArn"]
         return ensured, Made(name, {"Arn": arn}), str(ensured.answer.get("Runtime", ""))
 
-    def layer(self, label: str, name: str, wanted: Properties) -> tuple[Ensured, Made, str]:
+    def layer(self, label: str, name: str, wanted: Properties) -> Result:
         """``AWS::Lambda::LayerVersion``."""
         rest = {k: v for k, v in wanted.items() if k not in {"Content", "LayerName"}}
-        name = str(wanted.get("LayerName", name))
         ensured = ensure_layer(self._lambda, name, self._packages[label], rest)
         arn = ensured.answer["LayerVersionArn"]
         return ensured, Made(arn, {"LayerVersionArn": arn}), f"version {ensured.answer['Version']}"
 
-    def version(self, _label: str, _name: str, wanted: Properties) -> tuple[Ensured, Made, str]:
+    def version(self, _label: str, _name: str, wanted: Properties) -> Result:
         """``AWS::Lambda::Version``."""
         function = parse_function_ref(wanted["FunctionName"]).name
         ensured = self._functions.publish(
@@ -145,7 +149,7 @@ class Applier:
             self._capacity.give_up_others(function, number)
         return ensured, Made(arn, {"Version": number, "FunctionArn": arn}), f"version {number}"
 
-    def alias(self, _label: str, _name: str, wanted: Properties) -> tuple[Ensured, Made, str]:
+    def alias(self, _label: str, _name: str, wanted: Properties) -> Result:
         """``AWS::Lambda::Alias``."""
         function = parse_function_ref(wanted["FunctionName"]).name
         routing = (wanted.get("RoutingConfig") or {}).get("AdditionalVersionWeights", [])
@@ -169,25 +173,20 @@ class Applier:
         changed = self._capacity.ensure_provisioned(
             function, qualifier, wanted.get("ProvisionedConcurrencyConfig")
         )
-        updated = changed and ensured.action == UNCHANGED
-        return Ensured(UPDATED, ensured.answer) if updated else ensured
+        return also_changed(ensured, changed)
 
-    def scalable_target(
-        self, _label: str, _name: str, wanted: Properties
-    ) -> tuple[Ensured, Made, str]:
+    def scalable_target(self, _label: str, _name: str, wanted: Properties) -> Result:
         """``AWS::ApplicationAutoScaling::ScalableTarget``."""
         ensured = self._capacity.ensure_target(wanted)
         detail = f"{wanted.get('MinCapacity')} to {wanted.get('MaxCapacity')}"
         return ensured, Made(ensured.answer["Ref"]), detail
 
-    def scaling_policy(
-        self, label: str, _name: str, wanted: Properties
-    ) -> tuple[Ensured, Made, str]:
+    def scaling_policy(self, label: str, _name: str, wanted: Properties) -> Result:
         """``AWS::ApplicationAutoScaling::ScalingPolicy``."""
         ensured = self._capacity.ensure_policy(label, wanted)
         return ensured, Made(ensured.answer["PolicyARN"]), str(wanted.get("PolicyType", ""))
 
-    def url(self, _label: str, _name: str, wanted: Properties) -> tuple[Ensured, Made, str]:
+    def url(self, _label: str, _name: str, wanted: Properties) -> Result:
         """``AWS::Lambda::Url``."""
         rest = {k: v for k, v in wanted.items() if k != "TargetFunctionArn"}
         ensured = self._functions.ensure_url(wanted["TargetFunctionArn"], rest)
@@ -195,29 +194,27 @@ class Applier:
         attributes = {"FunctionUrl": answer["FunctionUrl"], "FunctionArn": answer["FunctionArn"]}
         return ensured, Made(answer["FunctionArn"], attributes), answer["FunctionUrl"]
 
-    def permission(self, label: str, _name: str, wanted: Properties) -> tuple[Ensured, Made, str]:
+    def permission(self, label: str, _name: str, wanted: Properties) -> Result:
         """``AWS::Lambda::Permission``."""
         rest = {k: v for k, v in wanted.items() if k != "FunctionName"}
         ensured = self._functions.ensure_permission(wanted["FunctionName"], label, rest)
         statement = ensured.answer["Id"]
         return ensured, Made(statement, {"Id": statement}), str(wanted.get("Principal", ""))
 
-    def event_config(
-        self, _label: str, _name: str, wanted: Properties
-    ) -> tuple[Ensured, Made, str]:
+    def event_config(self, _label: str, _name: str, wanted: Properties) -> Result:
         """``AWS::Lambda::EventInvokeConfig``."""
         rest = {k: v for k, v in wanted.items() if k != "FunctionName"}
         ensured = self._functions.ensure_event_config(wanted["FunctionName"], rest)
         return ensured, Made(str(ensured.answer["FunctionArn"])), ""
 
-    def role(self, _label: str, name: str, wanted: Properties) -> tuple[Ensured, Made, str]:
+    def role(self, _label: str, name: str, wanted: Properties) -> Result:
         """``AWS::IAM::Role``."""
         ensured = RoleWriter(self._clients("iam")).ensure_role(name, wanted)
         attributes = {"Arn": ensured.answer["Arn"], "RoleId": ensured.answer.get("RoleId")}
         return ensured, Made(name, attributes), ""
 
 
-_APPLY: Mapping[str, Callable[[Applier, str, str, Properties], tuple[Ensured, Made, str]]] = {
+_APPLY: Mapping[str, Callable[[Applier, str, str, Properties], Result]] = {
     "AWS::Lambda::Function": Applier.function,
     "AWS::Lambda::LayerVersion": Applier.layer,
     "AWS::Lambda::Version": Applier.version,
@@ -228,6 +225,21 @@ _APPLY: Mapping[str, Callable[[Applier, str, str, Properties], tuple[Ensured, Ma
     "AWS::IAM::Role": Applier.role,
     "AWS::ApplicationAutoScaling::ScalableTarget": Applier.scalable_target,
     "AWS::ApplicationAutoScaling::ScalingPolicy": Applier.scaling_policy,
+}
+
+_SOURCES: Mapping[str, Callable[[Site, str, str, Properties], Result]] = {
+    "AWS::Lambda::EventSourceMapping": ensure_mapping,
+    "AWS::SQS::Queue": ensure_queue,
+    "AWS::SQS::QueuePolicy": ensure_queue_policy,
+    "AWS::SNS::Topic": ensure_topic,
+    "AWS::SNS::TopicPolicy": ensure_topic_policy,
+    "AWS::SNS::Subscription": ensure_subscription,
+    "AWS::Events::EventBus": ensure_bus,
+    "AWS::Events::Rule": ensure_rule,
+    "AWS::Scheduler::Schedule": ensure_schedule,
+    "AWS::Scheduler::ScheduleGroup": ensure_group,
+    "AWS::S3::Bucket": ensure_bucket,
+    "AWS::S3::BucketPolicy": ensure_bucket_policy,
 }
 
 

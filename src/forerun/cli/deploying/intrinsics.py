@@ -90,6 +90,11 @@ def references(value: Any) -> Iterator[str]:
             yield from _called(*call)
 
 
+def is_call(value: Any) -> bool:
+    """Whether a value is one of the language's functions, and not an object."""
+    return isinstance(value, dict) and _call(value) is not None
+
+
 def _called(name: str, argument: Any) -> Iterator[str]:
     if name == "Ref":
         if not str(argument).startswith(_PSEUDO):

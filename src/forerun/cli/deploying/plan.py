@@ -5,123 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from forerun.cli.deploying.intrinsics import Scope, references
+from forerun.cli.deploying.intrinsics import Scope, is_call, references
+from forerun.cli.deploying.served import EVENTS, INSIDE, REQUIRED, SERVED, SERVERLESS
 from forerun.cli.failures import Failure
-
-SERVED: Mapping[str, frozenset[str]] = {
-    "AWS::Lambda::Function": frozenset(
-        [
-            "Architectures",
-            "Code",
-            "DeadLetterConfig",
-            "Description",
-            "Environment",
-            "EphemeralStorage",
-            "FileSystemConfigs",
-            "FunctionName",
-            "Handler",
-            "KmsKeyArn",
-            "Layers",
-            "LoggingConfig",
-            "MemorySize",
-            "PackageType",
-            "ReservedConcurrentExecutions",
-            "Role",
-            "Runtime",
-            "SnapStart",
-            "Tags",
-            "Timeout",
-            "TracingConfig",
-            "VpcConfig",
-        ]
-    ),
-    "AWS::Lambda::LayerVersion": frozenset(
-        [
-            "CompatibleArchitectures",
-            "CompatibleRuntimes",
-            "Content",
-            "Description",
-            "LayerName",
-            "LicenseInfo",
-        ]
-    ),
-    "AWS::Lambda::Version": frozenset(
-        ["FunctionName", "Description", "CodeSha256", "ProvisionedConcurrencyConfig"]
-    ),
-    "AWS::Lambda::Alias": frozenset(
-        [
-            "FunctionName",
-            "FunctionVersion",
-            "Name",
-            "Description",
-            "ProvisionedConcurrencyConfig",
-            "RoutingConfig",
-        ]
-    ),
-    "AWS::ApplicationAutoScaling::ScalableTarget": frozenset(
-        [
-            "MaxCapacity",
-            "MinCapacity",
-            "ResourceId",
-            "RoleARN",
-            "ScalableDimension",
-            "ScheduledActions",
-            "ServiceNamespace",
-            "SuspendedState",
-        ]
-    ),
-    "AWS::ApplicationAutoScaling::ScalingPolicy": frozenset(
-        [
-            "PolicyName",
-            "PolicyType",
-            "PredictiveScalingPolicyConfiguration",
-            "ResourceId",
-            "ScalableDimension",
-            "ScalingTargetId",
-            "ServiceNamespace",
-            "StepScalingPolicyConfiguration",
-            "TargetTrackingScalingPolicyConfiguration",
-        ]
-    ),
-    "AWS::Lambda::Url": frozenset(
-        ["TargetFunctionArn", "Qualifier", "AuthType", "Cors", "InvokeMode"]
-    ),
-    "AWS::Lambda::Permission": frozenset(
-        [
-            "Action",
-            "EventSourceToken",
-            "FunctionName",
-            "FunctionUrlAuthType",
-            "InvokedViaFunctionUrl",
-            "Principal",
-            "PrincipalOrgID",
-            "SourceAccount",
-            "SourceArn",
-        ]
-    ),
-    "AWS::Lambda::EventInvokeConfig": frozenset(
-        [
-            "DestinationConfig",
-            "FunctionName",
-            "MaximumEventAgeInSeconds",
-            "MaximumRetryAttempts",
-            "Qualifier",
-        ]
-    ),
-    "AWS::IAM::Role": frozenset(
-        [
-            "AssumeRolePolicyDocument",
-            "Description",
-            "ManagedPolicyArns",
-            "MaxSessionDuration",
-            "Path",
-            "Policies",
-            "RoleName",
-            "Tags",
-        ]
-    ),
-}
-"""Resource types and the properties of each that are applied."""
 
 _SECTIONS = frozenset(
     [
@@ -165,7 +51,7 @@ def parameter_values(declared: Mapping[str, Any], given: Mapping[str, str]) -> d
 
 
 def refuse_unserved(template: Mapping[str, Any], scope: Scope) -> None:
-    """``Failure`` naming every section, resource, property and event source that is not served yet."""
+    """``Failure`` naming every section, resource, property and part of one that is not served yet."""
     problems = [f"section {name}" for name in template if name not in _SECTIONS]
     for name, resource in _active(template, scope).items():
         kind, properties = str(resource.get("Type")), resource.get("Properties") or {}
@@ -173,18 +59,48 @@ def refuse_unserved(template: Mapping[str, Any], scope: Scope) -> None:
             problems.append(f"{name} ({kind})")
             continue
         problems += [f"{name}.{key} ({kind})" for key in properties if key not in SERVED[kind]]
+        for key, value in properties.items():
+            inner = INSIDE.get((kind, key))
+            if inner is not None:
+                problems += [f"{name}.{key}.{each} ({kind})" for each in _beyond(inner, value)]
     _raise(problems)
+    for name, resource in _active(template, scope).items():
+        kind, properties = str(resource.get("Type")), resource.get("Properties") or {}
+        missing = [key for key in REQUIRED.get(kind, ()) if key not in properties]
+        if missing:
+            raise Failure(f"{name} ({kind}) needs {' and '.join(missing)}.")
 
 
-def refuse_event_sources(template: Mapping[str, Any]) -> None:
-    """The same for the ``Events`` of SAM functions, named as the user wrote them."""
-    _raise(
-        [
-            f"{name}.Events.{event} ({source.get('Type')})"
-            for name, resource in (template.get("Resources") or {}).items()
-            for event, source in ((resource.get("Properties") or {}).get("Events") or {}).items()
-        ]
-    )
+def _beyond(served: frozenset[str], value: Any) -> list[str]:
+    """The members of an object, or of each object of a list, that are not served."""
+    items = value if isinstance(value, list) else [value]
+    return [
+        key
+        for item in items
+        if isinstance(item, dict) and not is_call(item)
+        for key in item
+        if key not in served
+    ]
+
+
+def refuse_unserved_sam(template: Mapping[str, Any]) -> None:
+    """The same for what SAM turns into other resources, named as the user wrote it."""
+    problems = []
+    for name, resource in (template.get("Resources") or {}).items():
+        kind = str(resource.get("Type"))
+        prefix, _, short = kind.rpartition("::")
+        if prefix == "AWS::Serverless" and short not in SERVERLESS:
+            problems.append(f"{name} ({kind})")
+            continue
+        events = (resource.get("Properties") or {}).get("Events")
+        if prefix != "AWS::Serverless" or not isinstance(events, dict):
+            continue
+        for event, source in events.items():
+            if not isinstance(source, dict):
+                raise Failure(f"{name}.Events.{event} is not written as Type and Properties.")
+            if source.get("Type") not in EVENTS:
+                problems.append(f"{name}.Events.{event} ({source.get('Type')})")
+    _raise(problems)
 
 
 def in_order(template: Mapping[str, Any], scope: Scope) -> list[Planned]:

@@ -19,8 +19,8 @@ from forerun.cli.deploying.plan import (
     Planned,
     in_order,
     parameter_values,
-    refuse_event_sources,
     refuse_unserved,
+    refuse_unserved_sam,
 )
 from forerun.cli.failures import Failure
 
@@ -78,7 +78,7 @@ def is_template(path: Path) -> bool:
 def load_template(path: Path, stack: Stack, given: Mapping[str, str]) -> Template:
     """Read and transform; ``Failure`` for what is wrong, or not served, before anything is changed."""
     document = _parse(path)
-    refuse_event_sources(document)
+    refuse_unserved_sam(document)
     values = parameter_values(document.get("Parameters") or {}, given)
     document, code = _put_code_aside(document, path.parent)
     if _uses_sam(document):
