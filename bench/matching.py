@@ -3,8 +3,8 @@
     .venv/bin/python bench/matching.py [--rules 1000] [--quick] [--json]
 
 A pattern of four fields is asked about an event that it wants. Then the rules of one bus are asked about events of 500 bytes:
-events that no rule wants, where rules are told apart by source, by a field of the detail, or by nothing that can be looked
-up; and events that ten rules want, with the messages that are made for their targets. Nothing is written anywhere.
+events that no rule wants, where rules are told apart by source, by a field of the detail, by prefixes, or by nothing that can
+be looked up; and events that ten rules want, with the messages that are made for their targets. Nothing is written anywhere.
 """
 
 import argparse
@@ -92,11 +92,13 @@ def matching(run: Run, rules: int) -> Iterator[Line]:
     by_source = {n: {"source": [f"s{n}"], "detail": {"state": ["paid"]}} for n in numbers}
     by_detail = {n: {"source": ["shop"], "detail": {"order": [f"o{n}"]}} for n in numbers}
     by_prefix = {n: {"source": [{"prefix": f"s{n}"}]} for n in numbers}
+    by_number = {n: {"detail": {"sum": [{"numeric": [">", 1000 + n]}]}} for n in numbers}
     some = by_source | {n: {"source": ["shop"]} for n in range(10)}
     for what, patterns, wanted, target in (
         ("rules told apart by source, none wants it", by_source, 0, RULES_US),
         ("rules told apart by a detail, none wants it", by_detail, 0, RULES_US),
-        ("rules with prefixes, none wants it", by_prefix, 0, None),
+        ("rules told apart by prefixes, none wants it", by_prefix, 0, RULES_US),
+        ("rules with bounds of numbers, none wants it", by_number, 0, None),
         ("rules, ten want it: messages made", some, 10, None),
     ):
         rows, put = book(patterns), event()

@@ -1,12 +1,13 @@
 """Many patterns asked at once: an event meets only those that one of its values speaks for. Pure.
 
-Each pattern stands under one of the fields that it wants exact values of, the one where the fewest others stand; those
-without such a field are asked every time.
+Each pattern stands under one of the fields whose values it says something of that can be looked up, the one where the fewest
+others stand; those without such a field are asked every time.
 """
 
 from collections.abc import Hashable, Iterator
 from typing import Any, Generic, TypeVar
 
+from forerun.patterns.hints import HintTable
 from forerun.patterns.matching import Event, Pattern
 from forerun.patterns.reading import Path
 
@@ -20,7 +21,7 @@ class PatternIndex(Generic[Key]):
 
     def __init__(self) -> None:
         self._patterns: dict[Key, Pattern] = {}
-        self._places: dict[Path, dict[Any, dict[Key, Pattern]]] = {}
+        self._places: dict[Path, HintTable[Key, Pattern]] = {}
         self._anywhere: dict[Key, Pattern] = {}
         self._stands: dict[Key, Path | None] = {}
 
@@ -36,9 +37,9 @@ class PatternIndex(Generic[Key]):
         if path is None:
             self._anywhere[key] = pattern
             return
-        values = self._places.setdefault(path, {})
-        for value in pattern.required[path]:
-            values.setdefault(value, {})[key] = pattern
+        table = self._places.setdefault(path, HintTable())
+        for hint in pattern.required[path]:
+            table.add(hint, key, pattern)
 
     def remove(self, key: Key) -> None:
         """Forget a key; nothing happens when it is not known."""
@@ -49,22 +50,21 @@ class PatternIndex(Generic[Key]):
         if path is None:
             del self._anywhere[key]
             return
-        values = self._places[path]
-        for value in pattern.required[path]:
-            del values[value][key]
-            if not values[value]:
-                del values[value]
-        if not values:
+        table = self._places[path]
+        for hint in pattern.required[path]:
+            table.remove(hint, key)
+        if not table:
             del self._places[path]
 
     def matching(self, event: Event) -> list[Key]:
         """The keys of all patterns that match, in no order."""
         found = {key: None for key, pattern in self._anywhere.items() if pattern.matches(event)}
-        for path, values in self._places.items():
+        for path, table in self._places.items():
             for value in _values_at(event, path):
-                for key, pattern in values.get(value, _NONE).items():
-                    if key not in found and pattern.matches(event):
-                        found[key] = None
+                for row in table.found(value):
+                    for key, pattern in row.items():
+                        if key not in found and pattern.matches(event):
+                            found[key] = None
         return list(found)
 
     def _choose(self, pattern: Pattern) -> Path | None:
@@ -72,17 +72,14 @@ class PatternIndex(Generic[Key]):
         least = 0
         # Deeper fields are the more telling ones when nothing else speaks for either.
         for path in sorted(pattern.required, key=len, reverse=True):
-            values = self._places.get(path)
-            if values is None:
+            table = self._places.get(path)
+            if table is None:
                 weight = NEW_PATH + len(self._places)
             else:
-                weight = max(len(values.get(value, _NONE)) for value in pattern.required[path])
+                weight = max(map(table.crowd, pattern.required[path]))
             if best is None or weight < least:
                 best, least = path, weight
         return best
-
-
-_NONE: dict[Any, Any] = {}
 
 
 def _values_at(event: Event, path: Path) -> Iterator[Any]:

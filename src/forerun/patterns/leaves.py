@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from forerun.errors import InvalidInput
+from forerun.patterns.hints import Hint, begun_by, ended_by, equal_but_for_case, equal_to
 
 Test = Callable[[Any], bool]
 
@@ -31,14 +32,13 @@ class InvalidPattern(InvalidInput):
 class Leaf(msgspec.Struct, frozen=True):
     """The test of a field's values. ``absent``: it may also be missing; ``only_absent``: it must.
 
-    ``exact`` are the values it must have one of, where nothing but values was given; else ``None``. ``stars`` counts
-    wildcards.
+    A value for which it holds has one of ``hints``; ``None`` where that cannot be said. ``stars`` counts wildcards.
     """
 
     test: Test
     absent: bool = False
     only_absent: bool = False
-    exact: frozenset[Any] | None = None
+    hints: frozenset[Hint] | None = None
     stars: int = 0
 
 
@@ -48,6 +48,7 @@ def compile_leaf(values: Sequence[Any]) -> Leaf:
         raise InvalidPattern("Empty arrays are not allowed")
     plain: list[Any] = []
     tests: list[Test] = []
+    hints: set[Hint | None] = set()
     absent, stars = False, 0
     for value in values:
         if isinstance(value, Mapping):
@@ -57,14 +58,18 @@ def compile_leaf(values: Sequence[Any]) -> Leaf:
                 continue
             stars += _count_stars(kind, operand)
             tests.append(_MATCHERS[kind](operand))
+            hints.add(_hint(kind, operand))
         elif isinstance(value, list | tuple):
             raise InvalidPattern("Match value must be String, number, true, false, or null")
         else:
             plain.append(value)
-    exact = frozenset(plain) if plain and not tests and not absent else None
+            hints.add(equal_to(value))
     if plain:
         tests.insert(0, _one_of(plain))
-    return Leaf(_any(tests), absent, absent and not tests, exact, stars)
+    known = None if absent else frozenset(each for each in hints if each is not None)
+    if known is not None and len(known) < len(hints):
+        known = None
+    return Leaf(_any(tests), absent, absent and not tests, known, stars)
 
 
 def _any(tests: list[Test]) -> Test:
@@ -326,6 +331,34 @@ def _nothing_like(operand: Mapping[str, Any]) -> Test:
             raise InvalidPattern("Null prefix/suffix not allowed")
     found = _any([_MATCHERS[kind](text) for text in texts])
     return lambda value: not found(value)
+
+
+# What can be looked up
+
+
+def _hint(kind: str, operand: Any) -> Hint | None:
+    """What a value must be like for a match expression that was compiled."""
+    if kind == "exactly":
+        return equal_to(operand)
+    if kind == "equals-ignore-case":
+        return equal_but_for_case(operand.lower())
+    if kind == "wildcard":
+        return _hint_of_pieces(_pieces(operand))
+    if kind not in ("prefix", "suffix"):
+        return None
+    make = begun_by if kind == "prefix" else ended_by
+    if isinstance(operand, str):
+        return make(operand)
+    return make(operand["equals-ignore-case"].lower(), folded=True)
+
+
+def _hint_of_pieces(pieces: Sequence[str]) -> Hint | None:
+    first, last = pieces[0], pieces[-1]
+    if len(pieces) == 1:
+        return equal_to(first)
+    if not first and not last:
+        return None
+    return begun_by(first) if len(first) >= len(last) else ended_by(last)
 
 
 _NEGATABLE = ("prefix", "suffix", "equals-ignore-case", "wildcard")

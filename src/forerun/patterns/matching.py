@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from forerun.patterns.hints import Hint
 from forerun.patterns.leaves import Leaf
 from forerun.patterns.reading import MAX_CHARS, Branch, Path, read_branches
 
@@ -18,7 +19,7 @@ Check = Callable[[Event], bool]
 
 
 class Pattern:
-    """A compiled pattern. ``required`` has fields that must have one of these very values, for an index."""
+    """A compiled pattern. ``required`` has fields whose values must be like one of these, for an index."""
 
     __slots__ = ("_branches", "_common", "required")
 
@@ -26,8 +27,8 @@ class Pattern:
         self._common = _all_of(_tree(common)) if common or len(branches) == 1 else _anything
         # A single branch is what is common.
         self._branches = [_all_of(_tree(each)) for each in branches] if len(branches) > 1 else []
-        self.required: dict[Path, frozenset[Any]] = {
-            path: leaf.exact for path, leaf in common.items() if leaf.exact is not None
+        self.required: dict[Path, frozenset[Hint]] = {
+            path: leaf.hints for path, leaf in common.items() if leaf.hints is not None
         }
 
     def matches(self, event: Event) -> bool:

@@ -1,17 +1,38 @@
 """Many patterns at once: the index finds what asking each of them finds, and asks few."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forerun.patterns import PatternIndex, parse_pattern
+from forerun.patterns import Pattern, PatternIndex, parse_pattern
 
-VALUES = st.sampled_from(["a", "b", "c", 1, True, None])
-WANTED = st.lists(
-    st.one_of(VALUES, st.just({"exists": True}), st.just({"prefix": "a"})), min_size=1, max_size=2
+LONG = "arn:aws:s3:::some-bucket/some/key"
+VALUES = st.sampled_from(
+    ["", "a", "b", "ab", "aB", "ba", "ß", LONG, LONG.upper(), 1, 1.0, True, None]
 )
+TEXTS = st.sampled_from(["", "a", "b", "aB", "SS", LONG[:20], LONG[-21:], LONG])
+STARRED = st.sampled_from(["*", "a*", "*b", "a*b", "a", "*a*", "b*ab", LONG[:19] + "*", "\\*"])
+EXPRESSIONS = st.one_of(
+    st.just({"exists": True}),
+    st.just({"anything-but": ["a"]}),
+    st.just({"numeric": [">", 0]}),
+    STARRED.map(lambda text: {"wildcard": text}),
+    st.builds(
+        lambda kind, text: {kind: text},
+        st.sampled_from(["prefix", "suffix", "equals-ignore-case"]),
+        TEXTS,
+    ),
+    st.builds(
+        lambda kind, text: {kind: {"equals-ignore-case": text}},
+        st.sampled_from(["prefix", "suffix"]),
+        TEXTS,
+    ),
+)
+WANTED = st.lists(st.one_of(VALUES, EXPRESSIONS), min_size=1, max_size=2)
 PATTERNS = st.fixed_dictionaries(
     {}, optional={"source": WANTED, "kind": WANTED, "detail": st.fixed_dictionaries({"s": WANTED})}
 ).filter(bool)
@@ -56,6 +77,40 @@ def test_a_key_that_is_set_again_has_its_new_pattern_only() -> None:
     index.add("rule", parse_pattern({"source": ["b"]}))
     assert index.matching({"source": "a"}) == []
     assert index.matching({"source": "b"}) == ["rule"]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        lambda n: {"prefix": f"s{n}-"},
+        lambda n: {"suffix": f"-{n}"},
+        lambda n: {"wildcard": f"s{n}-*-{n}"},
+        lambda n: {"equals-ignore-case": f"S{n}"},
+        lambda n: {"prefix": "x" * (n + 1)},
+    ],
+    ids=["prefix", "suffix", "wildcard", "case", "lengths"],
+)
+def test_rules_that_are_told_apart_by_expressions_are_not_all_asked(
+    expression: Callable[[int], dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index: PatternIndex[int] = PatternIndex()
+    for number in range(1000):
+        index.add(number, parse_pattern({"source": [expression(number)]}))
+    asked = 0
+    matches = Pattern.matches
+
+    def count(pattern: Pattern, event: Any) -> bool:
+        nonlocal asked
+        asked += 1
+        return matches(pattern, event)
+
+    monkeypatch.setattr(Pattern, "matches", count)
+    for source in ("shop", "s7", "S7-1-7", "x" * 15, ""):
+        index.matching({"source": source})
+    assert asked < 50
+    for number in range(1000):
+        index.remove(number)
+    assert index.matching({"source": "s7-1-7"}) == []
 
 
 def test_a_thousand_rules_that_do_not_match_cost_little() -> None:
