@@ -11,7 +11,7 @@ import msgspec
 
 from forerun.aio import Clock, Send
 from forerun.api.caller import Caller
-from forerun.api.lambda_.invoke import SYNC_BYTES, timing_headers
+from forerun.api.lambda_.invoke import EXECUTION_ID, SYNC_BYTES, timing_headers
 from forerun.api.response import Headers, Response
 from forerun.api.url_events import (
     MAX_PRELUDE,
@@ -27,6 +27,7 @@ from forerun.api.url_events import (
 from forerun.control.authorization import Authorizer
 from forerun.control.invoke import Invocation, Invoker
 from forerun.control.monitoring import Monitor
+from forerun.control.once import given_id
 from forerun.control.registry import Registry, Resolved
 from forerun.control.urls import FunctionUrl, FunctionUrls
 from forerun.errors import AccessDenied, ForerunError, NotFound, RequestTooLarge, Throttled
@@ -103,8 +104,9 @@ class UrlRoutes:
             caller=caller,
         )
         sink = _HttpStream(send, cors) if url.streams else None
+        headers_by_name = dict(request.headers)
         origin = self._monitor.recognise(
-            dict(request.headers),
+            headers_by_name,
             caller.access_key_id if caller else None,
             url.account,
             trusted=caller is not None,
@@ -113,6 +115,9 @@ class UrlRoutes:
         invocation = Invocation(
             request_id=request_id, payload=event, received=now, origin=origin, sink=sink
         )
+        if (named := headers_by_name.get(EXECUTION_ID)) is not None:
+            signed_by = caller.account if caller else ""
+            invocation.execution_id = given_id(named, signed_by, url.account)
         reply = await self._invoker.run(resolved, invocation)
         if sink is not None and sink.started:
             await sink.end()

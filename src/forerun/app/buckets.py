@@ -14,6 +14,7 @@ from forerun.api.s3.uploads import UploadRoutes
 from forerun.app.delivery import Delivery
 from forerun.app.ground import Ground, Part
 from forerun.control.delivery.permission import Permission, Sender
+from forerun.control.once import ObjectState
 from forerun.errors import ForerunError
 from forerun.model import Arn
 from forerun.sources import Sink
@@ -85,6 +86,7 @@ def make_buckets(ground: Ground, delivery: Delivery, others: Sequence[Part]) -> 
     }
     return Part(
         s3=S3Service(handlers, buckets, rights),
+        dependencies={"s3": ObjectState(buckets, objects)},
         rows=bucket_rows(buckets),
         start=start,
         close=close,

@@ -14,6 +14,7 @@ from forerun.app.state import State
 from forerun.control.asynchronous import EventInvoker
 from forerun.control.invoke import Invoker
 from forerun.control.monitoring import Monitor
+from forerun.control.once import Dependency
 from forerun.events import Bus
 from forerun.host import HostStats
 from forerun.profiles import Profile
@@ -45,7 +46,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
     ``operations`` of AWS's services by service and name, ``linked`` those that links without a signature may ask for;
     ``routes`` and ``commands`` below ``/forerun/``; ``doors`` serve what is signed otherwise, by the beginning of the path;
-    ``sinks``, ``pollables`` and ``shelves`` for those that deliver. ``rows`` are the lines that ``GET /forerun/sources`` has of it.
+    ``sinks``, ``pollables`` and ``shelves`` for those that deliver, ``dependencies`` for what executions may depend on, by kind. ``rows`` are the lines that ``GET /forerun/sources`` has of it.
     ``start`` runs when all parts are made, in their order, ``close`` in the reverse one; ``dismiss`` before all of them, when
     the server is about to stop: no client waits for anything any more.
     """
@@ -58,6 +59,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     sinks: Sequence[Sink] = ()
     pollables: Sequence[Pollable] = ()
     shelves: Sequence[Shelf] = ()
+    dependencies: Mapping[str, Dependency] = {}
     rows: Rows | None = None
     s3: S3Service | None = None
     start: Callable[[], Awaitable[None]] | None = None

@@ -4,6 +4,7 @@ import random
 
 from forerun.api.sqs import MessageRoutes, QueueRoutes, QueueRows
 from forerun.app.ground import Ground, Part
+from forerun.control.once import QueueState
 from forerun.model import Origin
 from forerun.sources.queues import QueuePollable, Queues, QueueShelf, QueueSink, Traffic
 from forerun.storage.queue_messages import QueueMessages
@@ -44,6 +45,7 @@ def make_queues(ground: Ground) -> Part:
         sinks=[QueueSink(queues, traffic, clock, draw)],
         pollables=[QueuePollable(queues, traffic)],
         shelves=[QueueShelf(queues, messages, traffic)],
+        dependencies={"queue": QueueState(queues, traffic)},
         rows=QueueRows(queues, traffic, clock).rows,
         start=start,
         dismiss=traffic.dismiss,

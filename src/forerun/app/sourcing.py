@@ -16,6 +16,7 @@ from forerun.app.ground import Ground, Part
 from forerun.app.hooks import make_hooks
 from forerun.app.mappings import make_mappings
 from forerun.app.metaevents import make_metaevents
+from forerun.app.once import make_once
 from forerun.app.queues import make_queues
 from forerun.app.schedules import make_schedules
 from forerun.app.topics import make_topics
@@ -102,6 +103,7 @@ def make_sourcing(ground: Ground) -> Sourcing:
             *sources,
             delivery.part,
             make_mappings(ground, sources, keep=delivery.outbox.keep),
+            make_once(ground, sources),
         ]
     )
 

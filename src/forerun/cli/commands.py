@@ -36,6 +36,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "schedules": ("schedules", "List what is called by the clock, and when it is next."),
     "metaevents": ("metaevents", "Run functions because of what the platform sees of itself."),
     "folders": ("folders", "Watch directories for files: list, put, delete."),
+    "once": ("once", "Have functions run once for what comes several times."),
     "packaging": ("packaging", "Say how a function's packages come to a host, and why."),
     "hooks": ("hooks", "Make and list URLs for signed webhooks."),
     "zygotes": ("zygotes", "List what sandboxes are forked from, and why."),

@@ -117,4 +117,6 @@ _STYLES: dict[str, Any] = {
     "error": "red",
     "timeout": "red",
     "throttled": "yellow",
+    "declined": "cyan",
+    "duplicate": "cyan",
 }

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from forerun.aio import Clock, TaskOwner
 from forerun.control.deferring import Deferring
+from forerun.control.delivery.functions import EXECUTION_ID
 from forerun.control.destinations import (
     SUCCESS,
     Ended,
@@ -108,6 +109,7 @@ class EventInvoker:
             qualifier=resolved.qualifier,
             payload=invocation.payload,
             client_context=invocation.client_context,
+            headers={EXECUTION_ID: invocation.execution_id} if invocation.execution_id else {},
             origin=self._monitor.rooted(invocation.origin, invocation.received),
             accepted_at=accepted,
             due_at=due_at(accepted, patience_s),
@@ -263,6 +265,7 @@ class EventInvoker:
                     deferred_s=waited_s if event.latest_start else 0.0,
                     source=event.source,
                     dequeued=dequeued,
+                    execution_id=event.headers.get(EXECUTION_ID, ""),
                 ),
                 settlement.stored,
             )

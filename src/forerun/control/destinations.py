@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from forerun.control.delivery.functions import CLIENT_CONTEXT
+from forerun.control.delivery.functions import CLIENT_CONTEXT, EXECUTION_ID
 from forerun.control.delivery.permission import OWN
 from forerun.control.invoke import Reply
 from forerun.control.registry import Resolved
@@ -82,7 +82,9 @@ def letter_of_event(
     event: QueuedEvent, region: str, *, reason: str, detail: str, at: float
 ) -> DeadLetter:
     """The dead letter of an event; sent again, it needs no permission but to be of its function's account."""
-    context = event.client_context
+    attributes = {} if event.client_context is None else {CLIENT_CONTEXT: event.client_context}
+    if EXECUTION_ID in event.headers:
+        attributes[EXECUTION_ID] = event.headers[EXECUTION_ID]
     return DeadLetter(
         id=event.id,
         shelf=SHELF,
@@ -93,7 +95,7 @@ def letter_of_event(
             principal=f"lambda{OWN}",
             target=function_arn(region, event.account, event.name, event.qualifier),
             payload=event.payload,
-            attributes={} if context is None else {CLIENT_CONTEXT: context},
+            attributes=attributes,
             origin=event.origin,
             occurred_at=event.accepted_at,
         ),

@@ -5,13 +5,14 @@ The same way serves synchronous calls, function URLs and the attempts of asynchr
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Protocol
 
 import msgspec
 
 from forerun.aio import Clock
 from forerun.control.ahead.foresight import Foresight
-from forerun.control.monitoring import Monitor
+from forerun.control.monitoring import Monitor, with_w3c
 from forerun.control.noticing import note_call, note_queued, start_noted, tell_end
 from forerun.control.recorder import Recorder
 from forerun.control.registry import Resolved
@@ -37,20 +38,18 @@ from forerun.model import (
 )
 from forerun.scheduling import Admission
 from forerun.storage import QueuedEvent
-from forerun.traces import NOTHING, unsigned, w3c_fields
+from forerun.traces import NOTHING, unsigned
 
 log = logging.getLogger("forerun.invoke")
 
 MAX_RESPONSE_BYTES = 6 * 1024 * 1024 + 100
-OWN_RUNTIMES = ("python", "nodejs")
-
-_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Invocation(msgspec.Struct, kw_only=True):
     """What a caller asks for. ``sink`` takes a streamed response; ``deferred_s`` is how many seconds a deferrable event has
     waited. ``source`` is the ARN of what sent the event that it is for, empty for calls; ``dequeued`` is when that was taken
-    from its queue or source, 0.0 for calls. Times are epoch seconds.
+    from its queue or source, 0.0 for calls. Times are epoch seconds. ``execution_id`` names the wish: it succeeds no more often
+    than wanted. ``accepted`` says of an answer that is no error whether it is a success.
     """
 
     request_id: str
@@ -64,12 +63,16 @@ class Invocation(msgspec.Struct, kw_only=True):
     deferred_s: float = 0.0
     source: str = ""
     dequeued: float = 0.0
+    execution_id: str = ""
+    accepted: Callable[[bytes], bool] | None = None
 
 
 class Reply(msgspec.Struct, kw_only=True):
     """What the caller gets. ``error`` is ``None``, ``Handled`` or ``Unhandled``; ``log()`` gives all lines of the run.
 
     The lines are put together when first asked for: few callers want them, and they are stored behind the answer.
+    ``executed`` is false for what was not run, since it had been before, and ``None`` where nobody asked about that;
+    ``result_kept`` is false where the result of that time is not known any more.
     """
 
     payload: bytes
@@ -80,6 +83,20 @@ class Reply(msgspec.Struct, kw_only=True):
     context: TraceContext
     log: Callable[[], list[LogLine]]
     streamed: bool = False
+    executed: bool | None = None
+    result_kept: bool = True
+
+
+class Guard(Protocol):
+    """Stands before invocations that may not need to be run."""
+
+    def run(
+        self,
+        resolved: Resolved,
+        invocation: Invocation,
+        on_stored: Callable[[], None] | None = None,
+    ) -> Coroutine[Any, Any, Reply]:
+        """As ``Invoker.run``; it calls ``Invoker.execute`` for what is needed."""
 
 
 class Invoker:
@@ -105,9 +122,25 @@ class Invoker:
         self._specs = specs
         self._clock = clock
         self._foresight = foresight
+        self._guard: Guard | None = None
         self.stopped_loops = 0
 
-    async def run(
+    def connect(self, guard: Guard) -> None:
+        """Let it decide about invocations that have an execution id, and functions that run once."""
+        self._guard = guard
+
+    def run(
+        self,
+        resolved: Resolved,
+        invocation: Invocation,
+        on_stored: Callable[[], None] | None = None,
+    ) -> Coroutine[Any, Any, Reply]:
+        """Run it, unless that is not needed, and answer; else as ``execute``. Also raises ``StorageFailed``."""
+        if (resolved.once is not None or invocation.execution_id) and self._guard is not None:
+            return self._guard.run(resolved, invocation, on_stored)
+        return self.execute(resolved, invocation, on_stored)
+
+    async def execute(
         self,
         resolved: Resolved,
         invocation: Invocation,
@@ -121,28 +154,13 @@ class Invoker:
         function = resolved.function
         if invocation.origin.lineage and resolved.recursion != "Allow":
             self._stop_loop(resolved, invocation, on_stored)
-        timings = Timings(received=invocation.received, dequeued=invocation.dequeued)
         now = self._clock.now()
         context = self._monitor.begin(function, invocation.origin, now)
-        record = InvocationRecord(
-            request_id=invocation.request_id,
-            account=function.account,
-            name=function.name,
-            version=function.version,
-            qualifier=resolved.qualifier,
-            invocation_type=invocation.invocation_type,
-            attempt=invocation.attempt,
-            memory_mb=function.memory_mb,
-            request_bytes=len(invocation.payload),
-            trace_id=unsigned(context.header),
-            timings=timings,
-            deferred_s=invocation.deferred_s,
-            source=invocation.source,
-        )
+        record = record_of(resolved, invocation, unsigned(context.header))
         note_call(self._bus, record, now)
         try:
             with self._admission.admit(function.account, function.name, resolved.reserved):
-                timings.admitted = self._clock.now()
+                record.timings.admitted = self._clock.now()
                 if context.monitored:
                     self._began(record, context, now)
                 run = await self._run(resolved, invocation, context, record)
@@ -156,7 +174,7 @@ class Invoker:
                     invocation.request_id,
                     error.message,
                 )
-            timings.answered = self._clock.now()
+            record.timings.answered = self._clock.now()
             self._recorder.add(record)
             tell_end(
                 self._bus,
@@ -190,7 +208,7 @@ class Invoker:
         """Take the snapshot of a version with SnapStart ahead of its first call. Raises ``ForerunError`` when it cannot."""
         await self._host.take_snapshot(self._specs.of(function))
 
-    def record(self, record: InvocationRecord, on_stored: Callable[[], None]) -> None:
+    def record(self, record: InvocationRecord, on_stored: Callable[[], None] | None) -> None:
         """Keep the record of an invocation that was never run."""
         self._recorder.add(record, on_stored=on_stored)
 
@@ -208,23 +226,9 @@ class Invoker:
             return
         now = self._clock.now()
         self.stopped_loops += 1
-        record = InvocationRecord(
-            request_id=invocation.request_id,
-            account=function.account,
-            name=function.name,
-            version=function.version,
-            qualifier=resolved.qualifier,
-            invocation_type=invocation.invocation_type,
-            attempt=invocation.attempt,
-            status="error",
-            error_type="RecursionDetected",
-            memory_mb=function.memory_mb,
-            request_bytes=len(invocation.payload),
-            timings=Timings(
-                received=invocation.received, dequeued=invocation.dequeued, answered=now
-            ),
-            source=invocation.source,
-        )
+        record = record_of(resolved, invocation)
+        record.status, record.error_type = "error", "RecursionDetected"
+        record.timings.answered = now
         self._recorder.add(record, on_stored=on_stored)
         self._bus.note(
             RecursionStopped(
@@ -303,7 +307,7 @@ class Invoker:
         monitored = context.monitored
         client_context = invocation.client_context
         if monitored or origin.w3c:
-            client_context = _with_w3c(client_context, resolved.function.runtime, context)
+            client_context = with_w3c(client_context, resolved.function.runtime, context)
         return Call(
             request_id=invocation.request_id,
             payload=invocation.payload or b"{}",
@@ -319,20 +323,24 @@ class Invoker:
         )
 
 
-def _with_w3c(given: str | None, runtime: str, context: TraceContext) -> str | None:
-    """The caller's client context with W3C's trace context, which ``context.w3c()`` of AWS's runtimes finds there.
-
-    The platform's own runtimes take it out again. Others show what is left of it, even if it is empty; so a program
-    whose caller gave no client context gets none.
-    """
-    if given is None and not runtime.startswith(OWN_RUNTIMES):
-        return None
-    try:
-        members = _MEMBERS.decode(given) if given else {}
-    except msgspec.DecodeError:
-        return given
-    members["w3c"] = msgspec.Raw(msgspec.json.encode(w3c_fields(context)))
-    return msgspec.json.encode(members).decode()
+def record_of(resolved: Resolved, invocation: Invocation, trace_id: str = "") -> InvocationRecord:
+    """The record of an invocation of which nothing has come yet."""
+    function = resolved.function
+    return InvocationRecord(
+        request_id=invocation.request_id,
+        account=function.account,
+        name=function.name,
+        version=function.version,
+        qualifier=resolved.qualifier,
+        invocation_type=invocation.invocation_type,
+        attempt=invocation.attempt,
+        memory_mb=function.memory_mb,
+        request_bytes=len(invocation.payload),
+        trace_id=trace_id,
+        timings=Timings(received=invocation.received, dequeued=invocation.dequeued),
+        deferred_s=invocation.deferred_s,
+        source=invocation.source,
+    )
 
 
 def _init_failed(

@@ -17,8 +17,13 @@ from forerun.traces import (
     Signed,
     Signer,
     linked,
+    w3c_fields,
     xray_header,
 )
+
+OWN_RUNTIMES = ("python", "nodejs")
+
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 Running = Callable[[str], TraceContext | None]
 
@@ -172,6 +177,22 @@ class Monitor:
         if counts is None:
             counts = self._counts[account] = Counts()
         return counts
+
+
+def with_w3c(given: str | None, runtime: str, context: TraceContext) -> str | None:
+    """The caller's client context with W3C's trace context, which ``context.w3c()`` of AWS's runtimes finds there.
+
+    The platform's own runtimes take it out again. Others show what is left of it, even if it is empty; so a program
+    whose caller gave no client context gets none.
+    """
+    if given is None and not runtime.startswith(OWN_RUNTIMES):
+        return None
+    try:
+        members = _MEMBERS.decode(given) if given else {}
+    except msgspec.DecodeError:
+        return given
+    members["w3c"] = msgspec.Raw(msgspec.json.encode(w3c_fields(context)))
+    return msgspec.json.encode(members).decode()
 
 
 def _descended(origin: Origin, context: TraceContext) -> Origin:

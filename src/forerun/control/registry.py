@@ -6,7 +6,7 @@ without waiting (``peek``); a miss costs a few reads by key, however many functi
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
@@ -17,6 +17,7 @@ from forerun.errors import StorageFailed
 from forerun.model import Egress, EventInvokeConfig, FunctionVersion
 from forerun.storage.event_invoke import EventInvokeStore
 from forerun.storage.functions import LATEST, FunctionRecord
+from forerun.storage.once import OnceConfig
 from forerun.storage.policies import PolicyStore
 from forerun.traces import AUTO
 
@@ -30,7 +31,7 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
 
     ``qualifier`` is the one called, ``None`` without; ``reserved`` the function's reserved concurrency; ``policy`` the
     resource policy of exactly that qualifier; ``recursion`` ``Allow`` or ``Terminate``;
-    ``deferrable_s`` how many seconds its events may wait.
+    ``deferrable_s`` how many seconds its events may wait; ``once`` how it runs once, if it does.
     """
 
     function: FunctionVersion
@@ -41,7 +42,11 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy | None = None
     recursion: str = "Terminate"
     deferrable_s: int = 0
+    once: OnceConfig | None = None
 
+
+OnceOf = Callable[[str, str], Awaitable[OnceConfig | None]]
+"""How the function of an account runs once."""
 
 _Split = tuple[tuple[float, Resolved], ...]
 """What serves a qualifier, each up to its bound in [0, 1); the last one takes the rest."""
@@ -82,8 +87,15 @@ class Registry:
         self._event_configs = event_configs
         self._egress = egress
         self._most = functions
+        self._once_of: OnceOf | None = None
         self._known: OrderedDict[tuple[str, str], dict[str | None, _Split]] = OrderedDict()
         self._loading: dict[tuple[str, str], dict[str | None, asyncio.Future[_Split | None]]] = {}
+
+    def connect(self, once_of: OnceOf) -> None:
+        """From now on functions are resolved with how they run once."""
+        self._once_of = once_of
+        self._known.clear()
+        self._loading.clear()
 
     def peek(self, account: str, name: str, qualifier: str | None, pick: float) -> Resolved | None:
         """What is remembered; ``None`` when it has to be resolved."""
@@ -179,6 +191,7 @@ class Registry:
     async def _read(self, account: str, name: str, qualifier: str | None) -> _Split:
         policy = await self._policies.find(account, name, qualifier or "")
         event_config = await self._event_configs.find(account, name, qualifier or LATEST)
+        once = await self._once_of(account, name) if self._once_of is not None else None
         versions = [(1.0, qualifier or LATEST)]
         if qualifier is not None and qualifier != LATEST and not NUMBER.fullmatch(qualifier):
             alias = await self._lookup.find_alias(account, name, qualifier)
@@ -197,6 +210,7 @@ class Registry:
                 policy=_compiled(policy.statements) if policy else None,
                 recursion=record.recursion,
                 deferrable_s=int(record.tags.get(DEFERRABLE_TAG, "0")),
+                once=once,
             )
             split.append((bound, resolved))
         return tuple(split)

@@ -194,7 +194,8 @@ class Timings(msgspec.Struct, kw_only=True):
 class InvocationRecord(msgspec.Struct, kw_only=True):
     """What is kept of one invocation. Durations in milliseconds, ``timings`` in epoch seconds.
 
-    ``status``: ``success``, ``error``, ``timeout``, ``throttled``, ``expired``. ``invocation_type``:
+    ``status``: ``success``, ``error``, ``timeout``, ``throttled``, ``expired``; of what was not run ``duplicate``, since another
+    with its execution id had succeeded, and ``declined``, since nothing had changed, with why in ``cause``. ``invocation_type``:
     ``RequestResponse`` or ``Event``. ``attempt`` counts from 1.
 
     ``foresight`` is ``hit`` when it ran in a sandbox that was there because the call was expected, ``miss`` when it had to

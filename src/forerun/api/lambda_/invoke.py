@@ -20,6 +20,7 @@ from forerun.control.authorization import Authorizer
 from forerun.control.deferring import LATEST_START, patience_s
 from forerun.control.invoke import Invocation, Invoker, Reply
 from forerun.control.monitoring import Monitor
+from forerun.control.once import given_id
 from forerun.control.registry import Registry, Resolved
 from forerun.errors import InvalidInput, RequestTooLarge, Unsupported
 from forerun.model import LogLine, Origin, parse_function_ref
@@ -29,6 +30,7 @@ EVENT_BYTES = 1024 * 1024
 TAIL_BYTES = 4096
 CLIENT_CONTEXT_BYTES = 3583
 _LATEST_START = LATEST_START.lower().encode()
+EXECUTION_ID = b"x-forerun-execution-id"
 
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 
@@ -68,6 +70,9 @@ class Invocations:
         invocation = self._read(caller, headers, body, kind)
         resolved = await self._resolve(caller, function, qualifier)
         invocation.origin = self._origin(caller, resolved, headers)
+        if (named := headers.get(EXECUTION_ID)) is not None:
+            owner = resolved.function.account
+            invocation.execution_id = given_id(named, caller.account, owner)
         answer = [(b"x-amzn-requestid", caller.request_id.encode())]
         if kind == b"Event":
             return await self._accept(resolved, invocation, headers, answer)
@@ -119,6 +124,9 @@ class Invocations:
         if kind == b"DryRun":
             return Response(204, [(b"x-amzn-requestid", caller.request_id.encode())])
         invocation.origin = self._origin(caller, resolved, headers)
+        if (named := headers.get(EXECUTION_ID)) is not None:
+            owner = resolved.function.account
+            invocation.execution_id = given_id(named, caller.account, owner)
         sink = _EventStream(send, caller.request_id, resolved.function.version)
         invocation.sink = sink
         reply = await self._invoker.run(resolved, invocation)
@@ -219,7 +227,10 @@ def tail(lines: list[LogLine]) -> bytes:
 
 
 def timing_headers(reply: Reply) -> list[tuple[bytes, bytes]]:
-    """How the call was served: start type, duration, and each step as ``Server-Timing`` (milliseconds since receipt)."""
+    """How the call was served: start type, duration, and each step as ``Server-Timing`` (milliseconds since receipt).
+
+    Where somebody asked for that: whether it was executed, and whether the result of that time is still known.
+    """
     record = reply.record
     timings = record.timings
     began = timings.received
@@ -229,11 +240,16 @@ def timing_headers(reply: Reply) -> list[tuple[bytes, bytes]]:
         for step in steps
         if (at := getattr(timings, step)) > 0
     )
-    return [
+    headers = [
         (b"x-forerun-start-type", (record.start_type or "").encode()),
         (b"x-forerun-duration-ms", f"{record.duration_ms:.2f}".encode()),
         (b"server-timing", timing.encode()),
     ]
+    if reply.executed is not None:
+        headers.append((b"x-forerun-executed", b"true" if reply.executed else b"false"))
+        if not reply.result_kept:
+            headers.append((b"x-forerun-result", b"not-kept"))
+    return headers
 
 
 class _EventStream:

@@ -158,6 +158,7 @@ class BatchRuns:
         for message in batch:
             if len(message.origin.lineage) > len(origin.lineage):
                 origin = message.origin
+        names = {message.id for message in batch}
         return Invocation(
             request_id=str(uuid4()),
             payload=payload_of(batch),
@@ -165,6 +166,9 @@ class BatchRuns:
             dequeued=first.taken_at,
             source=self._wish.source,
             origin=origin,
+            accepted=(lambda answer: failed_items(answer, names) == frozenset())
+            if self._wish.report_items
+            else None,
         )
 
     def _ended(self, batch: Sequence[Pulled], reply: Reply) -> Ran:

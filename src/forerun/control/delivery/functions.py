@@ -18,6 +18,8 @@ from forerun.storage import QueuedEvent
 EVENT_BYTES = 1024 * 1024
 CLIENT_CONTEXT = "ClientContext"
 """Attribute of a message to a function: what ``context.client_context`` shall be, as JSON."""
+EXECUTION_ID = "ExecutionId"
+"""Attribute of a message to a function, and of its event: the execution id that it was accepted with."""
 
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 
@@ -73,6 +75,7 @@ class FunctionTargets:
             qualifier=resolved.qualifier,
             payload=message.payload,
             client_context=message.attributes.get(CLIENT_CONTEXT),
+            headers=_headers(message),
             origin=self._monitor.rooted(message.origin, now),
             accepted_at=now,
             due_at=due_at(now, patience),
@@ -93,3 +96,8 @@ class FunctionTargets:
             else:
                 answers.append(None)
         return answers
+
+
+def _headers(message: Message) -> dict[str, str]:
+    identifier = message.attributes.get(EXECUTION_ID)
+    return {EXECUTION_ID: identifier} if identifier else {}

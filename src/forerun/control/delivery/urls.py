@@ -79,7 +79,7 @@ class UrlTarget:
         return meaning_of(status, target)
 
     async def _post(self, url: Url, message: Message) -> int:
-        address = await self._resolve(url)
+        address = await resolve(url, private=self._private)
         reader, writer = await asyncio.open_connection(
             str(address),
             url.port,
@@ -93,24 +93,26 @@ class UrlTarget:
         finally:
             writer.transport.abort()
 
-    async def _resolve(self, url: Url) -> Address:
-        try:
-            address: Address = ipaddress.ip_address(url.host)
-        except ValueError:
-            found = await asyncio.get_running_loop().getaddrinfo(
-                url.host, url.port, type=socket.SOCK_STREAM
-            )
-            addresses = [ipaddress.ip_address(each[4][0]) for each in found]
-            for each in addresses:
-                require_address(each, url, private=self._private)
-            return addresses[0]
-        require_address(address, url, private=self._private)
-        return address
-
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:
             self._tls = ssl.create_default_context()
         return self._tls
+
+
+async def resolve(url: Url, *, private: bool) -> Address:
+    """The address to connect to; ``AccessDenied`` when it is none that may be asked, ``OSError`` when there is none."""
+    try:
+        address: Address = ipaddress.ip_address(url.host)
+    except ValueError:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            url.host, url.port, type=socket.SOCK_STREAM
+        )
+        addresses = [ipaddress.ip_address(each[4][0]) for each in found]
+        for each in addresses:
+            require_address(each, url, private=private)
+        return addresses[0]
+    require_address(address, url, private=private)
+    return address
 
 
 def read_url(text: str) -> Url:

@@ -6,7 +6,17 @@ Files are told by CloudEvents, and never read. Symbolic links are not followed.
 """
 
 from forerun.sources.folders.keeper import Standing
+from forerun.sources.folders.roots import require_allowed, resolve
 from forerun.sources.folders.service import Folders, FolderWish
 from forerun.sources.folders.telling import folder_arn
+from forerun.sources.folders.walk import Walk
 
-__all__ = ["FolderWish", "Folders", "Standing", "folder_arn"]
+__all__ = [
+    "FolderWish",
+    "Folders",
+    "Standing",
+    "Walk",
+    "folder_arn",
+    "require_allowed",
+    "resolve",
+]

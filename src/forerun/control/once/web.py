@@ -1,0 +1,128 @@
+"""Resources of the web that executions depend on: one HEAD each, and what the answer says of the version.
+
+The address is resolved once for each request, examined and connected to, as for messages to URLs. Redirects are followed a few times
+within their scheme.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+from urllib.parse import urljoin
+
+import httptools
+
+from forerun.control.delivery.urls import Url, read_url, resolve
+from forerun.errors import InvalidInput
+
+_REDIRECTS: Final = 3
+_MOVED: Final = frozenset({301, 302, 303, 307, 308})
+_MOST_HEAD: Final = 64 * 1024
+# Times of modification are whole seconds: a second change within one would not be seen.
+_FRESH_S: Final = 2.0
+
+
+class WebState:
+    """The ETag of a resource, else the time when it was last modified."""
+
+    def __init__(self, *, private: bool) -> None:
+        """``private``: addresses that are not public may be asked."""
+        self._private = private
+        self._tls: ssl.SSLContext | None = None
+
+    async def state(self, _account: str, where: Mapping[str, str]) -> str | None:
+        """``None`` when the answer is not 2xx, says nothing of the version, or the resource has just been modified."""
+        text = where["Url"]
+        url = read_url(text)
+        for _ in range(_REDIRECTS + 1):
+            try:
+                answer = await self._head(url)
+            except (ssl.SSLError, httptools.HttpParserError):
+                return None
+            if answer.status not in _MOVED:
+                return version_of(answer.status, answer.headers)
+            text = urljoin(text, answer.headers.get("location", ""))
+            try:
+                further = read_url(text)
+            except InvalidInput:
+                return None
+            if further.secure != url.secure:
+                return None
+            url = further
+        return None
+
+    async def _head(self, url: Url) -> "_Answer":
+        address = await resolve(url, private=self._private)
+        reader, writer = await asyncio.open_connection(
+            str(address),
+            url.port,
+            ssl=self._context() if url.secure else None,
+            server_hostname=url.host if url.secure else None,
+        )
+        try:
+            writer.write(
+                f"HEAD {url.target} HTTP/1.1\r\nhost: {url.authority}\r\nuser-agent: Forerun\r\n"
+                "accept: */*\r\nconnection: close\r\n\r\n".encode()
+            )
+            await writer.drain()
+            return await _read(reader)
+        finally:
+            writer.transport.abort()
+
+    def _context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+        return self._tls
+
+
+def version_of(status: int, headers: Mapping[str, str]) -> str | None:
+    """What an answer says of the version of its resource; ``None`` when it does not, or not for certain."""
+    if not 200 <= status < 300:
+        return None
+    if etag := headers.get("etag"):
+        return f"etag {etag}"
+    modified, answered = _moment(headers.get("last-modified")), _moment(headers.get("date"))
+    if modified is None or answered is None:
+        return None
+    if (answered - modified).total_seconds() < _FRESH_S:
+        return None
+    return f"modified {modified.timestamp():.0f}"
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+class _Answer:
+    """The head of the final answer."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.parser = httptools.HttpResponseParser(self)
+
+    def on_message_begin(self) -> None:
+        self.headers.clear()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self.status = self.parser.get_status_code()
+
+
+async def _read(reader: asyncio.StreamReader) -> _Answer:
+    answer, read = _Answer(), 0
+    while answer.status < 200:
+        data = await reader.read(4096)
+        read += len(data)
+        if not data or read > _MOST_HEAD:
+            raise ConnectionError("The answer has no end of its head")
+        answer.parser.feed_data(data)
+    return answer
