@@ -3,7 +3,7 @@
 import asyncio
 import json
 
-import msgspec
+from tests.fakes.functions import ACCOUNT, make_function
 from tests.fakes.outbox import FakeOutbox
 
 from forerun.aio import SystemClock
@@ -13,36 +13,12 @@ from forerun.control.invoke import Invocation, Reply
 from forerun.control.monitoring import Monitor
 from forerun.control.registry import Resolved
 from forerun.errors import NotFound, RecursionDetected
-from forerun.model import (
-    FunctionVersion,
-    InvocationRecord,
-    LoggingConfig,
-    Timings,
-)
+from forerun.model import InvocationRecord, Timings
 from forerun.scheduling import Admission, Backoff, Deferral
 from forerun.settings import MonitoringSettings
 
-ACCOUNT = "1" * 12
 QUEUE = f"arn:aws:sqs:us-home-1:{ACCOUNT}:dead"
 TARGET = f"arn:aws:lambda:us-home-1:{ACCOUNT}:function:told"
-
-
-def function(name):
-    return FunctionVersion(
-        account=ACCOUNT,
-        region="us-home-1",
-        name=name,
-        version="$LATEST",
-        sandbox_key=name,
-        revision_id="r",
-        runtime="python3.11",
-        handler="a.b",
-        role="",
-        code_sha256="",
-        code_digest="",
-        code_size=1,
-        logging=LoggingConfig(group="/aws/lambda/x"),
-    )
 
 
 def make_monitor():
@@ -63,7 +39,7 @@ class FakeRegistry:
         if self.missing:
             raise NotFound("Function not found")
         return Resolved(
-            function=msgspec.structs.replace(function(name), dead_letter_arn=self.dead_letter_arn),
+            function=make_function(name, dead_letter_arn=self.dead_letter_arn),
             qualifier=qualifier,
             invoked_arn="arn",
             event_config=self.config if name == "work" else None,
@@ -172,7 +148,7 @@ class Rig:
 
     async def accept(self, request_id="r1", patience_s=0.0, **changes):
         values = {"payload": b'{"a":1}', "received": SystemClock().now(), "request_id": request_id}
-        resolved = Resolved(function=function("work"), qualifier=None, invoked_arn="arn")
+        resolved = Resolved(function=make_function("work"), qualifier=None, invoked_arn="arn")
         await self.events.accept(resolved, Invocation(**(values | changes)), patience_s=patience_s)
 
     async def emptied(self):

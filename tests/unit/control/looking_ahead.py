@@ -3,6 +3,7 @@
 import asyncio
 
 from tests.fakes.clock import FakeClock, settle
+from tests.fakes.functions import ACCOUNT, make_function
 
 from forerun.control.ahead.foresight import Foresight
 from forerun.control.ahead.notebook import Notebook
@@ -13,8 +14,6 @@ from forerun.errors import NotFound
 from forerun.host import Run
 from forerun.model import (
     Expectation,
-    FunctionVersion,
-    LoggingConfig,
     Outcome,
     Qualified,
     Reason,
@@ -25,7 +24,6 @@ from forerun.model import (
 from forerun.prediction import Traversals
 from forerun.traces import NOTHING
 
-ACCOUNT = "1" * 12
 SPAN = "53995c3f42cd8ad8"
 
 
@@ -33,30 +31,11 @@ def qualified(name="f", qualifier=""):
     return Qualified(ACCOUNT, name, qualifier)
 
 
-def version(name="f", number="$LATEST", **more):
-    return FunctionVersion(
-        account=ACCOUNT,
-        region="us-home-1",
-        name=name,
-        version=number,
-        sandbox_key=f"{name}.{number}",
-        revision_id="r",
-        runtime="python3.11",
-        handler="a.b",
-        role="",
-        code_sha256="",
-        code_digest="d",
-        code_size=1,
-        logging=LoggingConfig(group="/aws/lambda/f"),
-        **more,
-    )
-
-
 def resolved(name="f", number="$LATEST", qualifier=None, **more):
     arn = f"arn:aws:lambda:us-home-1:{ACCOUNT}:function:{name}" + (
         f":{qualifier}" if qualifier else ""
     )
-    function = version(name, number)
+    function = make_function(name, number)
     return Resolved(function=function, qualifier=qualifier, invoked_arn=arn, **more)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 
 from tests.fakes.clock import FakeClock, settle
+from tests.fakes.functions import ACCOUNT, make_function
 from tests.fakes.pollable import FakePollable
 
 from forerun.control.delivery.batch_runs import Around, Wish
@@ -12,27 +13,12 @@ from forerun.control.delivery.poller import Poller
 from forerun.control.invoke import Reply
 from forerun.control.registry import Resolved
 from forerun.errors import NotFound
-from forerun.model import FunctionVersion, InvocationRecord, LoggingConfig, Timings, TraceContext
+from forerun.model import InvocationRecord, Timings, TraceContext
 from forerun.scheduling import Admission
 from forerun.traces import NOTHING
 
-ACCOUNT = "1" * 12
 QUEUE = f"arn:aws:sqs:us-home-1:{ACCOUNT}:jobs"
-FUNCTION = FunctionVersion(
-    account=ACCOUNT,
-    region="us-home-1",
-    name="work",
-    version="$LATEST",
-    sandbox_key="work",
-    revision_id="r",
-    runtime="python3.11",
-    handler="a.b",
-    role="",
-    code_sha256="",
-    code_digest="",
-    code_size=1,
-    logging=LoggingConfig(group="/aws/lambda/work"),
-)
+FUNCTION = make_function("work")
 CONTEXT = TraceContext(trace_id="", span_id="", origin=NOTHING, header="")
 
 

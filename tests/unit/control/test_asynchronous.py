@@ -193,7 +193,7 @@ async def test_an_event_can_be_run_with_another_memory_and_timeout(rig):
     await made.emptied()
     [function_run] = made.invoker.functions
     assert (function_run.memory_mb, function_run.timeout_s) == (512, 9)
-    assert function_run.sandbox_key == "work.512mb.9s"
+    assert function_run.sandbox_key == "work.$LATEST.512mb.9s"
     [(_, call)] = made.invoker.calls
     assert call.source == QUEUE
     assert now <= call.dequeued <= SystemClock().now()

@@ -2,15 +2,15 @@
 
 import pytest
 from tests.fakes.clock import FakeClock
+from tests.fakes.functions import ACCOUNT, make_function
 
 from forerun.control.deferring import Deferring, Surroundings, patience_s
 from forerun.control.registry import Resolved
 from forerun.errors import InvalidInput
-from forerun.model import EventInvokeConfig, FunctionVersion, LoggingConfig
+from forerun.model import EventInvokeConfig
 from forerun.scheduling import Admission, Deferral, due_at
 from forerun.storage import EventQueue, QueuedEvent, open_sqlite
 
-ACCOUNT = "1" * 12
 DAY = 1_700_006_400.0  # a midnight
 HOUR = 3600.0
 PEAK, QUIET = 6000.0, 600.0
@@ -133,24 +133,9 @@ async def test_many_accounts_take_turns(day):
 
 
 def resolved(deferrable_s=0, max_age_s=None):
-    function = FunctionVersion(
-        account=ACCOUNT,
-        region="us-home-1",
-        name="f",
-        version="$LATEST",
-        sandbox_key="f",
-        revision_id="r",
-        runtime="python3.11",
-        handler="a.b",
-        role="",
-        code_sha256="",
-        code_digest="",
-        code_size=1,
-        logging=LoggingConfig(group="/aws/lambda/x"),
-    )
     config = EventInvokeConfig(max_age_s=max_age_s) if max_age_s else None
     return Resolved(
-        function=function,
+        function=make_function(),
         qualifier=None,
         invoked_arn="arn",
         deferrable_s=deferrable_s,

@@ -3,12 +3,12 @@
 import logging
 
 import pytest
+from tests.fakes.functions import make_function
 from tests.unit.control.looking_ahead import (
     ACCOUNT,
     Rig,
     qualified,
     resolved,
-    version,
 )
 
 from forerun.errors import InvalidInput
@@ -178,7 +178,7 @@ async def test_no_more_is_prepared_than_is_reserved(rig):
 
 
 async def test_what_is_required_is_held_without_end_and_with_what_is_expected(rig):
-    rig.foresight.require(version(), 3)
+    rig.foresight.require(make_function(), 3)
     assert (rig.host.holds().total, rig.host.holds().idle) == (3, 0)
     rig.expect(0.0, 5.0, count=2)
     await rig.advance(0.5)
@@ -189,7 +189,7 @@ async def test_what_is_required_is_held_without_end_and_with_what_is_expected(ri
     await rig.advance(4000.0)
     assert len(rig.host.told) > told
     assert rig.host.holds().total == 3
-    rig.foresight.require(version(), 0)
+    rig.foresight.require(make_function(), 0)
     assert rig.host.holds().total == 0
 
 
@@ -379,16 +379,16 @@ async def test_no_error_of_its_own_reaches_a_call(caplog):
 
 
 async def test_what_is_required_no_more_is_told_after_a_change(rig):
-    rig.foresight.require(version(), 3)
+    rig.foresight.require(make_function(), 3)
     rig.foresight.changed(ACCOUNT, "f")
-    rig.foresight.require(version(), 0)
+    rig.foresight.require(make_function(), 0)
     assert rig.host.holds().total == 0
 
 
 async def test_when_it_is_off_only_what_is_required_is_held():
     rig = Rig(active=False)
     rig.foresight.start()
-    rig.foresight.require(version(), 2)
+    rig.foresight.require(make_function(), 2)
     await rig.advance(4000.0)
     assert rig.host.holds().total == 2
     assert rig.policy.times == []

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from tests.fakes.functions import ACCOUNT, make_function
 
 from forerun.aio import SystemClock
 from forerun.control.invoke import Invocation, Invoker
@@ -13,9 +14,7 @@ from forerun.errors import RecursionDetected, SetupFailed, Throttled
 from forerun.events import Bus, ExecutionBegan, ExecutionEnded
 from forerun.host import Run
 from forerun.model import (
-    FunctionVersion,
     InitFailure,
-    LoggingConfig,
     LogLine,
     Origin,
     Outcome,
@@ -27,7 +26,6 @@ from forerun.scheduling import Admission
 from forerun.settings import MonitoringSettings
 from forerun.traces import NOTHING
 
-ACCOUNT = "1" * 12
 TRACE, SPAN = "5759e988bd862e3fe1be46a994272793", "53995c3f42cd8ad8"
 W3C = Origin(trace_id=TRACE, parent_id=SPAN, tracestate="a=1", baggage="k=v", w3c=True)
 CALLS = [OutgoingCall(span_id="ab" * 8, started=1.0, ended=2.0)]
@@ -99,32 +97,13 @@ class Rig:
         values = {"request_id": "r", "payload": b"{}", "received": 1.0}
         return await self.invoker.run(
             Resolved(
-                function=function(runtime, monitoring),
+                function=make_function(version="7", runtime=runtime, monitoring=monitoring),
                 qualifier=None,
                 invoked_arn="arn",
                 recursion=recursion,
             ),
             Invocation(**(values | changes)),
         )
-
-
-def function(runtime, monitoring):
-    return FunctionVersion(
-        account=ACCOUNT,
-        region="us-home-1",
-        name="f",
-        version="7",
-        sandbox_key="f",
-        revision_id="r",
-        runtime=runtime,
-        handler="a.b",
-        role="",
-        code_sha256="",
-        code_digest="d",
-        code_size=1,
-        monitoring=monitoring,
-        logging=LoggingConfig(group="/aws/lambda/f"),
-    )
 
 
 async def test_a_monitored_run_is_told_before_and_after():
@@ -183,7 +162,10 @@ async def test_refused_before_it_began_it_only_ended():
     with pytest.raises(Throttled):
         await rig.invoker.run(
             Resolved(
-                function=function("python3.11", "on"), qualifier=None, invoked_arn="a", reserved=0
+                function=make_function(version="7", monitoring="on"),
+                qualifier=None,
+                invoked_arn="a",
+                reserved=0,
             ),
             Invocation(request_id="r", payload=b"", received=1.0),
         )

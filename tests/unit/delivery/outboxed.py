@@ -2,6 +2,8 @@
 
 import asyncio
 
+from tests.fakes.functions import ACCOUNT, make_function
+
 from forerun.aio import SystemClock
 from forerun.control.delivery.functions import FunctionTargets
 from forerun.control.delivery.lanes import Lanes, Pauses
@@ -10,13 +12,12 @@ from forerun.control.delivery.targets import URL, Targets
 from forerun.control.monitoring import Monitor
 from forerun.control.registry import Resolved
 from forerun.events import Bus
-from forerun.model import FunctionVersion, LoggingConfig, Message
+from forerun.model import Message
 from forerun.scheduling import Backoff
 from forerun.settings import MonitoringSettings
 from forerun.storage.dead_letters import DeadLetterStore
 from forerun.storage.outbox import OutboxStore
 
-ACCOUNT = "1" * 12
 RULE = f"arn:aws:events:us-home-1:{ACCOUNT}:rule/x"
 FUNCTION = f"arn:aws:lambda:us-home-1:{ACCOUNT}:function:work"
 QUEUE = f"arn:aws:sqs:us-home-1:{ACCOUNT}:queue"
@@ -37,24 +38,6 @@ def message(name="m", target=QUEUE, **changes):
     return Message(**(values | changes))
 
 
-def function():
-    return FunctionVersion(
-        account=ACCOUNT,
-        region="us-home-1",
-        name="work",
-        version="$LATEST",
-        sandbox_key="work",
-        revision_id="r",
-        runtime="python3.11",
-        handler="a.b",
-        role="",
-        code_sha256="",
-        code_digest="",
-        code_size=1,
-        logging=LoggingConfig(group="/aws/lambda/x"),
-    )
-
-
 class FakePermission:
     def __init__(self):
         self.answers = []
@@ -65,7 +48,7 @@ class FakePermission:
         if answer is not None:
             raise answer
         return Resolved(
-            function=function(),
+            function=make_function("work"),
             qualifier=None,
             invoked_arn=target,
             deferrable_s=self.deferrable_s,

@@ -4,13 +4,13 @@ import json
 
 import pytest
 from tests.fakes.clock import FakeClock
+from tests.fakes.functions import make_function
 
 from forerun.control.authorization import Authorizer, Rights
 from forerun.control.delivery.permission import ACTIONS, Permission, Sender
 from forerun.control.policies import Names, PolicyKind, parse_policy
 from forerun.control.registry import Resolved
 from forerun.errors import AccessDenied, InvalidInput, NotFound
-from forerun.model import FunctionVersion, LoggingConfig
 
 HOME, OTHER = "1" * 12, "2" * 12
 REGION = "us-home-1"
@@ -74,21 +74,7 @@ class Registry:
             raise NotFound("Function not found")
         arn = f"arn:aws:lambda:{REGION}:{account}:function:{name}"
         return Resolved(
-            function=FunctionVersion(
-                account=account,
-                region=REGION,
-                name=name,
-                version="$LATEST",
-                sandbox_key="k",
-                revision_id="r",
-                runtime="python3.11",
-                handler="a.b",
-                role="",
-                code_sha256="",
-                code_digest="",
-                code_size=1,
-                logging=LoggingConfig(group="g"),
-            ),
+            function=make_function(name, account=account),
             qualifier=qualifier,
             invoked_arn=f"{arn}:{qualifier}" if qualifier else arn,
             policy=parse_policy(self.policy, PolicyKind.RESOURCE) if self.policy else None,
