@@ -38,8 +38,10 @@ class Model:
         ]
 
     def count(self, now):
+        """What has left the window does not come back with a clock that is set back."""
         step = math.floor(now / LENGTH)
-        return sum(step - 60 < math.floor(at / LENGTH) <= step for at in self.counted)
+        self.counted = [at for at in self.counted if math.floor(at / LENGTH) > step - 60]
+        return len(self.counted)
 
     def holds(self, now):
         last = max([self.since, *self.seen])
