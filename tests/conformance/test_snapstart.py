@@ -45,8 +45,7 @@ def test_init_runs_once_for_all_sandboxes(server: Server) -> None:
     assert len({stream for (_, _, stream), _, _ in replies}) == 4
     for _, start, log in replies:
         assert start in ("pool", "zygote")
-        [restored] = re.findall(r"\tRestore Duration: ([\d.]+) ms", log)
-        assert float(restored) < 100
+        assert re.search(r"\tRestore Duration: [\d.]+ ms", log)
         assert "Init Duration" not in log
     _, start, log = invoke(server, name)
     assert start == "warm"
