@@ -1,10 +1,11 @@
 """Messages over all sources to a server that is killed again and again: is any lost?
 
-    .venv/bin/python bench/events_chaos.py [--messages 100000] [--kills 20] [--seed N] [--json] [--out FILE]
+    .venv/bin/python bench/events_chaos.py [--messages 100000] [--kills 20] [--seed N] [--lose] [--json] [--out FILE]
 
 Senders retry what was not acknowledged, and nothing else. Functions write each message that they are given into a file, which the
 server has no part in; for that they run as plain processes. The server is killed by SIGKILL at moments that the seed
-chooses, and started again. At the end every acknowledged message must have run, once at least.
+chooses, and started again. At the end every acknowledged message must have run, once at least. With --lose what waits in the
+databases is deleted at the first kill, to see that it is missed.
 """
 
 import argparse
@@ -163,14 +164,21 @@ def _place() -> Iterator[tuple[Place, Ledger]]:
 
 
 class Chaos:
-    """One run: ``messages`` altogether, ``kills`` at moments that ``chance`` chooses."""
+    """One run: ``messages`` altogether, ``kills`` at moments that ``chance`` chooses; with ``lose`` it has to fail."""
 
     def __init__(
-        self, messages: int, kills: int, chance: random.Random, *, patience_s: float = PATIENCE_S
+        self,
+        messages: int,
+        kills: int,
+        chance: random.Random,
+        *,
+        patience_s: float = PATIENCE_S,
+        lose: bool = False,
     ) -> None:
         self._messages = messages
         self._chance = chance
         self._patience_s = patience_s
+        self._lose = lose
         # As parts of all that is to be done: accepting and running.
         self._moments = sorted(chance.uniform(0.03, 0.97) for _ in range(kills))
         self.found = Found()
@@ -208,6 +216,8 @@ class Chaos:
                 self._moments.pop(0)
                 time.sleep(self._chance.uniform(0, 0.3))
                 server.kill()
+                if self._lose and not self.found.kills:
+                    _lose(server)
                 server.start()
                 self.found.kills += 1
                 moved = time.monotonic()
@@ -266,6 +276,17 @@ def _on_their_way(server: Server) -> dict[str, int]:
     return found
 
 
+def _lose(server: Server) -> None:
+    """Delete what waits, behind the back of a server that is down."""
+    for file, tables in (
+        ("forerun.db", ("event_queue",)),
+        ("messages.db", ("outbox", "queue_bodies", "queue_messages")),
+    ):
+        with closing(sqlite3.connect(server.data / file)) as db, db:
+            for table in tables:
+                db.execute(f"DELETE FROM {table}")
+
+
 def lines(run: Run, found: Found) -> Iterator[Line]:
     """The verdict beside its targets."""
     yield run.line("messages acknowledged", found.sent, "messages")
@@ -290,10 +311,19 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=100_000)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--patience", type=float, default=PATIENCE_S, help="seconds")
+    parser.add_argument("--lose", action="store_true", help="delete what waits at the first kill")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--out", help="also write the JSON to this file")
     asked = parser.parse_args()
-    found = Chaos(asked.messages, asked.kills, random.Random(asked.seed)).run()
+    chaos = Chaos(
+        asked.messages,
+        asked.kills,
+        random.Random(asked.seed),
+        patience_s=asked.patience,
+        lose=asked.lose,
+    )
+    found = chaos.run()
     told = list(lines(Run("events_chaos"), found))
     text = as_json(told, machine=machine(), quick=False)
     if asked.out:
