@@ -107,6 +107,7 @@ export function Fact({ name, children, hint }: { name: string; children: ReactNo
 
 export function StatusTag({ status, type }: { status: string; type?: string | null }) {
   if (status === "success" || status === "ok") return <span className="soft">ok</span>;
+  if (status === "declined" || status === "duplicate") return <span className="soft" title="not run">{status}</span>;
   return <span className={status === "throttled" || status === "throttle" ? "tag warn" : "tag bad"}>{type ?? status}</span>;
 }
 

@@ -89,7 +89,7 @@ export function Invocations({ name }: { name: string }) {
     <Sheet title="Invocations" aside={
       <select aria-label="Result" value={status} onChange={(event) => setStatus(event.target.value)}>
         <option value="">all results</option>
-        {["success", "error", "timeout", "throttled", "expired"].map((each) => <option key={each}>{each}</option>)}
+        {["success", "error", "timeout", "throttled", "expired", "declined", "duplicate"].map((each) => <option key={each}>{each}</option>)}
       </select>}>
       {data && (
         <List about={path} label="Invocations" items={items} columns={columns} id={(row) => `${row.request_id}.${row.attempt}`} height={30} onEnd={onEnd}
