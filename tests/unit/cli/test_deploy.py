@@ -192,12 +192,12 @@ def test_a_changed_permission_replaces_its_statement(aws, forerun, tmp_path):
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("Resources: {Q: {Type: AWS::SQS::Queue}}", "Q (AWS::SQS::Queue)"),
+        ("Resources: {T: {Type: AWS::DynamoDB::Table}}", "served yet, nothing was changed: T (AWS"),
         (
             "Transform: AWS::Serverless-2016-10-31\nResources:\n  F:\n    Type: AWS::Serverless::Function\n"
             "    Properties: {InlineCode: x, Handler: a.b, Runtime: python3.11, "
-            "Events: {Tick: {Type: Schedule, Properties: {Schedule: rate(1 minute)}}}}",
-            "F.Events.Tick (Schedule)",
+            "Events: {Get: {Type: Api, Properties: {Path: /, Method: get}}}}",
+            "F.Events.Get (Api)",
         ),
         (
             "Resources: {F: {Type: AWS::Lambda::Function, Properties: {Code: {ZipFile: x}, RecursiveLoop: Allow}}}",
