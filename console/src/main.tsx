@@ -9,9 +9,9 @@ import { Shell, SignIn } from "./shell";
 import "./style/tokens.css";
 import "./style/page.css";
 import "./style/list.css";
-import "./style/function.css";
 
 const FunctionView = lazy(() => import("./pages/Function"));
+const Events = lazy(() => import("./pages/Events"));
 const Traces = lazy(() => import("./pages/Traces"));
 const TraceView = lazy(() => import("./pages/Trace"));
 const MapView = lazy(() => import("./pages/Map"));
@@ -33,9 +33,10 @@ class Guard extends Component<{ children: ReactNode }, { error: Error | null }> 
 
 function Page({ me }: { me: Me }) {
   const { parts } = useRoute();
-  const [first, second] = parts;
+  const [first, second, third] = parts;
   if (first === undefined || (first === "functions" && !second)) return <Functions />;
   if (first === "functions" && second) return <FunctionView key={second} name={second} me={me} />;
+  if (first === "events") return <Events tab={second} name={third} />;
   if (first === "traces") return second ? <TraceView key={second} id={second} /> : <Traces />;
   if (first === "map") return <MapView />;
   if (first === "foresight") return <Foresight />;

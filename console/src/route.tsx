@@ -72,6 +72,7 @@ export function Link({ to, children, onClick, ...rest }: Props) {
 export const paths = {
   functions: "/",
   function: (name: string, tab = "") => `/functions/${encodeURIComponent(name)}${tab ? `?tab=${tab}` : ""}`,
+  events: "/events",
   traces: "/traces",
   trace: (id: string) => `/traces/${id}`,
   map: "/map",

@@ -6,6 +6,7 @@ import { go, Link, paths, useRoute } from "./route";
 
 const PAGES: [string, string, string][] = [
   ["Functions", paths.functions, "f"],
+  ["Events", paths.events, "e"],
   ["Traces", paths.traces, "t"],
   ["Map", paths.map, "m"],
   ["Foresight", paths.foresight, "s"],
@@ -13,14 +14,22 @@ const PAGES: [string, string, string][] = [
   ["Host", paths.host, "h"],
 ];
 
+/** Pages below one of the bar's. */
+const BELOW: [string, string, string][] = [
+  ["", "/events/schedules", "c"],
+  ["", "/events/metaevents", "v"],
+  ["", "/events/dead-letters", "x"],
+];
+
 const KEYS: [string[], string][] = [
   [["/"], "filter this page"],
-  [["g", "f"], "functions; g t traces, g m map, g s foresight, g l live, g h host"],
+  [["g", "f"], "functions; g e events, g t traces, g m map, g s foresight, g l live, g h host"],
+  [["g", "c"], "schedules; g v metaevents, g x dead letters"],
   [["↑", "↓"], "move in a list or a trace; j and k, too"],
   [["Enter"], "open what is chosen"],
   [["←", "→"], "fold and unfold in a trace"],
   [["+", "−", "0"], "zoom in a trace or a map, and back"],
-  [["Space"], "pause and go on in the live tail"],
+  [["Space"], "pause and go on in the live tail; choose a line of dead letters"],
   [["d"], "dark or light"],
   [["Esc"], "leave a field, close"],
 ];
@@ -52,7 +61,7 @@ function useKeys(help: () => void, theme: () => void): void {
       if (event.metaKey || event.ctrlKey || event.altKey || writing(event.target)) return;
       if (Date.now() - leader < 1200) {
         leader = 0;
-        const page = PAGES.find(([, , key]) => key === event.key);
+        const page = [...PAGES, ...BELOW].find(([, , key]) => key === event.key);
         if (page) {
           event.preventDefault();
           go(page[1]);

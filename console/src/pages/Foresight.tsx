@@ -8,6 +8,7 @@ import { List, sorted, type Column } from "../parts/List";
 import { Empty, Fact, FunctionLink, Search, Sheet, Trouble } from "../parts/small";
 import { useRoute } from "../route";
 import { Outlook } from "./foresight/Outlook";
+import "../style/function.css";
 
 const SHOWN = 8;
 const idOf = (row: ForecastRow) => `${row.FunctionName}${row.Qualifier && `:${row.Qualifier}`}`;

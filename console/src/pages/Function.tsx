@@ -9,6 +9,7 @@ import { Invocations } from "./function/Invocations";
 import { Logs } from "./function/Logs";
 import { Overview } from "./function/Overview";
 import { Versions } from "./function/Versions";
+import "../style/function.css";
 
 const TABS = ["overview", "invocations", "logs", "versions"] as const;
 

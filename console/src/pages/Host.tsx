@@ -5,6 +5,7 @@ import { useData } from "../client";
 import { count, mb, share } from "../format";
 import { List, sorted, type Column } from "../parts/List";
 import { Empty, Fact, FunctionLink, Search, Sheet, StartLegend, Starts, Trouble } from "../parts/small";
+import "../style/function.css";
 
 const idle = (s: number) => (s < 90 ? `${Math.round(s)} s` : `${Math.round(s / 60)} min`);
 

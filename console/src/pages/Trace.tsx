@@ -9,6 +9,7 @@ import { Link, paths } from "../route";
 import { isExecution, keyOf, type Row } from "../waterfall/rows";
 import { Waterfall } from "../waterfall/Waterfall";
 import type { Start } from "../api";
+import "../style/function.css";
 
 const AGAIN_MS = 1500;
 const LINE = 19;

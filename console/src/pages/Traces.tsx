@@ -6,6 +6,7 @@ import { ago, clock, count, epoch, moment, ms } from "../format";
 import { List, type Column } from "../parts/List";
 import { Empty, Search, Sheet, StatusTag, Trouble } from "../parts/small";
 import { go, Link, paths, setQuery, useRoute } from "../route";
+import "../style/function.css";
 
 const TRACE_ID = /^([0-9a-f]{32}|1-[0-9a-f]{8}-[0-9a-f]{24}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 

@@ -28,6 +28,8 @@ interface Props<T> {
   /** What is listed, in a word: when it changes, the list begins at its top again. */
   about?: string;
   onEnd?: () => void;
+  /** A key that the list does not know, on a line; true when it was meant. */
+  onKey?: (key: string, item: T) => boolean;
 }
 
 const SPARE = 6;
@@ -101,8 +103,9 @@ export function List<T>(props: Props<T>) {
     if (event.metaKey || event.ctrlKey || event.altKey) return;
     const to = steps[event.key];
     if (to !== undefined) move(to);
+    else if (event.target !== event.currentTarget) return;
     else if (event.key === "Enter") open(items[at]);
-    else return;
+    else if (!items[at] || !props.onKey?.(event.key, items[at])) return;
     event.preventDefault();
   };
 
@@ -145,7 +148,7 @@ export function List<T>(props: Props<T>) {
                 style={{ top: index * height, height, gridTemplateColumns: template }}
                 onClick={(event) => {
                   setActive(id(item));
-                  if (!(event.target as HTMLElement).closest("a,button") && !window.getSelection()?.toString()) open(item);
+                  if (!(event.target as HTMLElement).closest("a,button,input") && !window.getSelection()?.toString()) open(item);
                 }}>
                 {columns.map((column) => (
                   <div key={column.id} role="gridcell" className={column.num ? "num clip" : "clip"}>{column.cell(item)}</div>

@@ -10,6 +10,7 @@ import { setQuery, useRoute } from "../../route";
 import { Callees, CriticalPath } from "./Callees";
 import { ForecastSheet } from "./Forecast";
 import { MonitoringSwitch } from "./Monitoring";
+import { Triggers } from "./Triggers";
 
 const RANGES: [string, number][] = [["1 h", 3600], ["6 h", 21_600], ["24 h", 86_400], ["7 d", 604_800]];
 
@@ -142,6 +143,7 @@ export function Overview({ page, me, again }: { page: FunctionPage; me: Me; agai
         </Sheet>
       </div>
       <div className="stack">
+        <Triggers name={name} arn={page.arn} />
         <MonitoringSwitch page={page} enabled={me.monitoring} again={again} />
         <ForecastSheet name={name} />
         {error && <Trouble error={error} />}
