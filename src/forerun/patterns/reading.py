@@ -15,6 +15,8 @@ OR = "$or"
 MAX_CHARS = 4096
 MAX_DEPTH = 100
 MAX_BRANCHES = 1000
+# What stands beside an $or is part of each of its branches: so many fields of all branches together.
+MAX_FIELDS = 10_000
 
 Path = tuple[str, ...]
 Branch = dict[Path, Leaf]
@@ -82,6 +84,7 @@ class _Reader:
                 if not inside_or:
                     self.common[where] = leaf
                 branches = [{**branch, where: leaf} for branch in branches]
+                _require_few(branches)
             else:
                 raise InvalidPattern(f'"{name[:100]}" must be an object or an array')
         return branches
@@ -98,8 +101,12 @@ class _Reader:
             if not isinstance(each, Mapping):
                 raise InvalidPattern(f"Only JSON object is allowed in array of {OR} relationship.")
             found += self.read(each, path, branches, inside_or=True)
-            if len(found) > MAX_BRANCHES:
-                raise InvalidPattern(
-                    f"{OR} leads to more than {MAX_BRANCHES} combinations of rules"
-                )
+            _require_few(found)
         return found
+
+
+def _require_few(branches: list[Branch]) -> None:
+    if len(branches) > MAX_BRANCHES:
+        raise InvalidPattern(f"{OR} leads to more than {MAX_BRANCHES} combinations of rules")
+    if len(branches) > 1 and sum(map(len, branches)) > MAX_FIELDS:
+        raise InvalidPattern(f"{OR} leads to more than {MAX_FIELDS} fields in all combinations")

@@ -213,6 +213,8 @@ BAD: list[tuple[str, str, str]] = [
     ("very deep", '{"a":' * 800 + "[1]" + "}" * 800, "characters|deeper"),
     ("long", json.dumps({"a": ["x" * 5000]}), "at most 4096 characters"),
     ("many or", json.dumps({name: {"$or": [{f"{n}": [1]} for n in range(11)]} for name in "abc"}), "combinations"),
+    ("or and fields", json.dumps({"$or": [{f"{n}": [1]} for n in range(100)]} | {f"f{n}": [1] for n in range(150)}), "10000 fields"),
+    ("or of or and fields", json.dumps({f"f{n}": [1] for n in range(100)} | {name: {"$or": [{f"{n}": [1]} for n in range(11)]} for name in "ab"}), "10000 fields"),
     ("many stars", json.dumps({"a": [{"wildcard": "*a" * 101}]}), "too complex"),
     ("lone surrogate", '{"a": ["\ud800"]}', "not JSON"),
 ]  # fmt: skip
