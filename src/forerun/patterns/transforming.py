@@ -15,6 +15,8 @@ from forerun.patterns.paths import JsonPath, parse_path
 
 MAX_TEMPLATE_CHARS = 8192
 MAX_VARIABLES = 100
+# More than any target takes: a template can name a large part of an event thousands of times, and is then cut off here.
+MAX_MADE_CHARS = 1024 * 1024 + 1
 
 _VARIABLE = re.compile(r"<([A-Za-z0-9_.-]{1,256})>")
 _NAME = re.compile(r"(?!aws)[A-Za-z0-9_-]{1,256}", re.IGNORECASE)
@@ -88,15 +90,20 @@ class Template(NamedTuple):
     paths: Mapping[str, JsonPath]
 
     def make(self, event: Mapping[str, Any], encoded: bytes, about: About) -> bytes:
-        """See ``Form``."""
+        """See ``Form``. What would become longer than ``MAX_MADE_CHARS`` is cut off soon after; no target takes that."""
         out: list[str] = []
+        length = 0
         for piece in self.pieces:
             if isinstance(piece, str):
-                out.append(piece)
+                shown = piece
             elif piece.name == _EVENT_JSON and not piece.quoted:
-                out.append(encoded.decode())
+                shown = encoded.decode()
             else:
-                out.append(_shown(self._value(piece.name, event, about), quoted=piece.quoted))
+                shown = _shown(self._value(piece.name, event, about), quoted=piece.quoted)
+            out.append(shown)
+            length += len(shown)
+            if length > MAX_MADE_CHARS:
+                break
         return "".join(out).encode()
 
     def _value(self, name: str, event: Mapping[str, Any], about: About) -> Any:

@@ -18,6 +18,7 @@ from forerun.patterns import (
     parse_path,
     parse_template,
 )
+from forerun.patterns.transforming import MAX_MADE_CHARS
 
 EVENT: dict[str, Any] = {
     "version": "0",
@@ -127,6 +128,13 @@ def test_a_template_is_filled_in(template: str, expected: str) -> None:
         )
         == expected
     )
+
+
+def test_a_template_that_names_a_large_part_again_and_again_is_cut_off() -> None:
+    event = {"detail": {"text": "x" * 200_000}}
+    form = parse_template({"t": "$.detail.text"}, '"' + "<t>" * 2000 + '"')
+    made = form.make(event, json.dumps(event).encode(), ABOUT)
+    assert MAX_MADE_CHARS < len(made) < 2 * MAX_MADE_CHARS
 
 
 def test_the_event_without_its_detail_has_the_time_it_came() -> None:
