@@ -219,6 +219,8 @@ def test_a_shape_may_hold_itself():
     [
         b"<Delete>",
         b"not xml",
+        b'<?xml version="1.0" encoding="no-such-encoding"?><Delete></Delete>',
+        b'<?xml version="1.0" encoding="utf-7"?><Delete></Delete>',
         b'<!DOCTYPE d [<!ENTITY a "x">]><Delete>&a;</Delete>',
         b"<a>" * 200 + b"</a>" * 200,
     ],

@@ -3,7 +3,8 @@
 from xml.parsers import expat
 
 MAX_DEPTH = 64
-MAX_ELEMENTS = 200_000
+# 10,000 parts of an upload, each with its number, ETag and checksums.
+MAX_ELEMENTS = 80_000
 
 
 class BadXml(ValueError):
@@ -66,7 +67,10 @@ def parse_xml(body: bytes) -> Element:
     parser.EntityDeclHandler = _refuse
     try:
         parser.Parse(body, True)  # noqa: FBT003 - the parser takes it by position only
-    except expat.ExpatError as error:
+    except BadXml:
+        raise
+    except (expat.ExpatError, LookupError, ValueError) as error:
+        # The latter two where it says to be in an encoding that is unknown, or cannot be read byte by byte.
         raise BadXml(f"The XML you provided was not well-formed: {error}") from error
     assert builder.root is not None
     return builder.root
