@@ -108,9 +108,10 @@ async def test_a_function_that_may_not_be_given_it_makes_a_dead_letter(rig, erro
     [
         (b"{", "InvalidInput"),
         (b"\xff", "InvalidInput"),
+        (b"[" * 5000 + b"]" * 5000, "InvalidInput"),
         (b'"' + b"x" * 1024 * 1024 + b'"', "RequestTooLarge"),
     ],
-    ids=["no-json", "no-text", "large"],
+    ids=["no-json", "no-text", "deep", "large"],
 )
 async def test_what_no_function_can_be_given_makes_a_dead_letter(rig, payload, reason):
     made = await rig()

@@ -113,8 +113,14 @@ def test_other_answers_are_tried_again(status):
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nx: " + b"y" * 100_000, b"HTTP/1.1 2"],
-    ids=["nothing", "no-http", "endless-head", "half"],
+    [
+        b"",
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx: " + b"y" * 100_000,
+        b"HTTP/1.1 2",
+        b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n",
+    ],
+    ids=["nothing", "no-http", "endless-head", "half", "another-protocol"],
 )
 async def test_answers_that_are_none_are_tried_again(target, data):
     async with serving(says(data)) as (url, _):
@@ -128,6 +134,11 @@ async def test_nobody_there_is_tried_again(target):
         pass
     assert "could not be reached" in (await post(target, url)).message
     assert "could not be reached" in (await post(target, "http://no-such-host.invalid/")).message
+
+
+async def test_a_host_that_cannot_be_looked_up_is_for_good(target):
+    assert isinstance(await post(target, f"http://{'a' * 70}.example/"), InvalidInput)
+    assert isinstance(await post(target, "http://a..b/"), InvalidInput)
 
 
 async def test_an_answer_that_does_not_come_ends_at_the_deadline():

@@ -63,7 +63,7 @@ class FunctionTargets:
         if message.payload:
             try:
                 _RAW.decode(message.payload)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, RecursionError) as error:
                 raise Unparsable(f"The message is not JSON: {error}") from error
         resolved = await self._permission.function(sender_of(message), message.target)
         function, now = resolved.function, self._clock.now()

@@ -74,7 +74,9 @@ class UrlTarget:
             return Unreachable(f"{target} did not answer within {self._timeout_s:g} s")
         except ForerunError as error:
             return error
-        except (OSError, ssl.SSLError, httptools.HttpParserError) as error:
+        except UnicodeError as error:
+            return InvalidInput(f"{target} has a host that cannot be looked up: {error}")
+        except (OSError, httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             return Unreachable(f"{target} could not be reached: {error}")
         return meaning_of(status, target)
 
