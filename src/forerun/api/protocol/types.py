@@ -16,8 +16,8 @@ from forerun.api.protocol.patterns import to_python
 from forerun.api.protocol.timestamps import Epoch, hook
 
 _NUMBERS: dict[str, Any] = {"integer": int, "long": int, "float": float, "double": float}
-# Enumerations of what is not AWS's to say: how regions are called.
-_OPEN = frozenset({"BucketLocationConstraint"})
+# Enumerations that are not closed: how regions are called is not AWS's to say, and Prefix is as good as prefix.
+_OPEN = frozenset({"BucketLocationConstraint", "FilterRuleName"})
 # The wire name of fields that travel elsewhere; whatever a body says under it is overwritten.
 _NOT_IN_BODY = "not in the body: "
 
