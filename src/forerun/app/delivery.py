@@ -9,6 +9,7 @@ from forerun.control.delivery.dead_letters import Bounds, DeadLetters
 from forerun.control.delivery.functions import FunctionTargets
 from forerun.control.delivery.outbox import DurableOutbox
 from forerun.control.delivery.permission import Permission
+from forerun.control.delivery.setbacks import Setbacks
 from forerun.control.delivery.targets import URL, SinkTarget, Targets
 from forerun.control.delivery.urls import UrlTarget
 from forerun.control.principals import Principals
@@ -32,12 +33,14 @@ class Delivery:
         permission: Permission,
         targets: Targets,
         letters: DeadLetters,
+        setbacks: Setbacks,
         stopped_loops: Callable[[], int],
     ) -> None:
         self.outbox = outbox
         self.permission = permission
         self._letters = letters
         self._targets = targets
+        self._setbacks = setbacks
         routes = DeadLetterRoutes(letters)
         shown = DeliveryRoutes(outbox, letters.counts, stopped_loops)
         self.first = Part(start=outbox.recover)
@@ -58,8 +61,10 @@ class Delivery:
     async def _start(self) -> None:
         self.outbox.start()
         self._letters.start()
+        self._setbacks.start()
 
     async def _close(self) -> None:
+        await self._setbacks.close()
         await self._letters.close()
         await self.outbox.close()
 
@@ -100,7 +105,11 @@ def make_delivery(ground: Ground) -> Delivery:
         clock=clock,
     )
     ground.events.connect(outbox)
-    return Delivery(outbox, permission, targets, letters, lambda: ground.invoker.stopped_loops)
+    queue = ground.state.queue
+    setbacks = Setbacks(clock, (outbox.set_back, lambda by: queue.hasten(clock.now(), by)))
+    return Delivery(
+        outbox, permission, targets, letters, setbacks, lambda: ground.invoker.stopped_loops
+    )
 
 
 class _Roles:

@@ -52,9 +52,16 @@ _DUE = "SELECT MIN(due_at) FROM event_queue"
 _RECOVER = (
     "UPDATE event_queue SET owner = '', due_at = $2 WHERE owner <> '' AND owner <> $1 RETURNING id"
 )
+_HASTEN = """
+UPDATE event_queue SET due_at = CASE WHEN due_at - $2 > $1 THEN due_at - $2 ELSE $1 END
+WHERE due_at > $1 AND owner = '' AND latest_start = 0
+"""
 _SIZE = "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM event_queue"
 _ROW_BYTES = 512
 MOST_ACCOUNTS = 100
+# Longer than any retry waits.
+LONGEST_WAIT_S = 3600.0
+FOREVER_S = 1e10
 
 _encode_headers = msgspec.json.Encoder(order="sorted").encode
 _decode_headers = msgspec.json.Decoder(dict[str, str]).decode
@@ -125,10 +132,18 @@ class EventQueue:
 
         To be called when no other server is alive on this database.
         """
-        (freed,) = await self._db.write(Statement(_RECOVER, (self._owner, now)))
+        (freed, _) = await self._db.write(
+            Statement(_RECOVER, (self._owner, now)),
+            # Written before the clock was set back.
+            Statement(_HASTEN, (now + LONGEST_WAIT_S, FOREVER_S)),
+        )
         ((self._events, self._bytes),) = await self._db.fetch(_SIZE)
         self._deferred = Counter(dict(await self._db.fetch(_DEFERRED)))
         return len(freed)
+
+    async def hasten(self, now: float, by: float) -> None:
+        """Unclaimed events are due ``by`` seconds earlier, but not before ``now``; those that may wait keep their latest start."""
+        await self._db.write(Statement(_HASTEN, (now, by)), durable=False)
 
     async def put(self, *events: QueuedEvent) -> None:
         """Return when all are on disk, in one transaction; due at ``due_at``. An id that is queued already changes nothing.

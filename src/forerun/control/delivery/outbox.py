@@ -37,6 +37,7 @@ URL_BATCH = 8
 LOOK_S = 1.0
 DRAIN_S = 2.0
 ORDERED = ".fifo"
+FOREVER_S = 1e10
 _FAILED_S = 1.0
 
 
@@ -95,8 +96,12 @@ class DurableOutbox:
 
     async def recover(self) -> None:
         """Take over what an earlier server left; before anything is sent."""
-        for name, depth in (await self._store.recover()).items():
-            self._lanes.added(name, depth.due_at or 0.0)
+        lanes = await self._store.recover()
+        # What waits longer than any retry was written before the clock was set back.
+        latest = self._clock.now() + self._backoff.system_max_s
+        await self._store.hasten(latest, FOREVER_S)
+        for name, depth in lanes.items():
+            self._lanes.added(name, min(depth.due_at or 0.0, latest))
 
     def start(self) -> None:
         """Deliver what there is and what comes."""
@@ -152,6 +157,14 @@ class DurableOutbox:
         now = self._clock.now()
         paused = {name: until - now for name, until in self._lanes.paused(now).items()}
         return OutboxStatus(messages, size, len(self._lanes), paused)
+
+    async def set_back(self, seconds: float) -> None:
+        """The clock was set back: what waits by the old time is due as if it were not, and in its order."""
+        # What is sent from now on comes after all that.
+        self._latest = soon = self._clock.now() + LOOK_S
+        await self._store.hasten(soon, seconds)
+        self._lanes.hasten(soon, seconds)
+        self._wake.set()
 
     async def _sorted(self, messages: Sequence[Message]) -> _Sorted:
         found = _Sorted([], [], [])
