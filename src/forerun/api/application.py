@@ -10,7 +10,7 @@ import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote
 
 import msgspec
@@ -20,6 +20,7 @@ from forerun.api.authentication import Authenticator
 from forerun.api.caller import Caller
 from forerun.api.errors import api_error
 from forerun.api.function_urls import UrlRoutes
+from forerun.api.handlers import Handler
 from forerun.api.lambda_.invoke import Invocations
 from forerun.api.otlp import PATH as OTLP
 from forerun.api.packages import PREFIX as PACKAGES
@@ -46,8 +47,6 @@ from forerun.errors import ForerunError
 from forerun.model import Origin
 
 log = logging.getLogger("forerun.api")
-
-Handler = Callable[[Caller, Any], Awaitable[dict[str, Any]]]
 
 INVOKE = b"/2015-03-31/functions/"
 STREAM = b"/2021-11-15/functions/"

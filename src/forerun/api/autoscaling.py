@@ -1,9 +1,9 @@
 """Application Auto Scaling, for the provisioned concurrency of functions: targets, policies, schedules, activities."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from forerun.api.caller import Caller
+from forerun.api.handlers import Handler, Members
 from forerun.api.lambda_.shapes import plain
 from forerun.control.authorization import Authorizer
 from forerun.control.capacity.autoscaling import Autoscaling
@@ -24,9 +24,6 @@ from forerun.storage.autoscaling import (
     ScalingPolicy,
     ScheduledAction,
 )
-
-Members = dict[str, Any]
-Handler = Callable[[Caller, Any], Awaitable[Members]]
 
 _MEMBERS = {
     TRACKING: "TargetTrackingScalingPolicyConfiguration",

@@ -1,9 +1,9 @@
 """CloudWatch Logs: what functions print, read by the tools that read it on AWS."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from forerun.api.caller import Caller
+from forerun.api.handlers import Handler
 from forerun.control.log_filter import compile_filter
 from forerun.control.log_reading import MAX_EVENTS, FoundEvent, LogReader, LogSearch
 from forerun.control.logs import LogService
@@ -11,8 +11,6 @@ from forerun.control.paging import from_marker, page_size, to_marker
 from forerun.errors import InvalidInput, Unsupported
 from forerun.model import Arn, LogLine
 from forerun.storage.log_groups import LogGroup, LogStream, StreamOrder
-
-Handler = Callable[[Caller, Any], Awaitable[dict[str, Any]]]
 
 _LATEST_MS = (1 << 62) - 1
 

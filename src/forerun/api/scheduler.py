@@ -1,9 +1,9 @@
 """EventBridge Scheduler: schedules and their groups, as AWS's clients ask for them."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from forerun.api.caller import Caller
+from forerun.api.handlers import Handler, Members
 from forerun.api.lambda_.shapes import plain
 from forerun.control.authorization import Authorizer
 from forerun.control.paging import from_marker, to_marker
@@ -12,9 +12,6 @@ from forerun.errors import InvalidInput, NotFound
 from forerun.model import Arn
 from forerun.sources.schedules import DEFAULT, Schedules, Wish, group_arn, schedule_arn
 from forerun.storage.schedules import ScheduleGroup, StoredSchedule
-
-Members = dict[str, Any]
-Handler = Callable[[Caller, Any], Awaitable[Members]]
 
 PAGE = 100
 SERVICE = "scheduler.amazonaws.com"

@@ -1,18 +1,16 @@
 """STS: who am I, and temporary credentials."""
 
 import re
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from forerun.api.caller import Caller
+from forerun.api.handlers import Handler
 from forerun.control.authorization import Authorizer
 from forerun.control.identity import Identities, session_arn
 from forerun.control.principals import Principals
 from forerun.control.sessions import Session
 from forerun.errors import AccessDenied, InvalidInput, NotFound, Unsupported
 from forerun.model import Arn
-
-Handler = Callable[[Caller, Any], Awaitable[dict[str, Any]]]
 
 HOUR_S = 3_600
 _SHORTEST_S = 900

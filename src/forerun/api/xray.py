@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from forerun.aio import Clock
 from forerun.api.caller import Caller
+from forerun.api.handlers import Handler
 from forerun.api.xray_printing import printed_services, printed_summary, printed_trace
 from forerun.control.paging import from_marker, to_marker
 from forerun.errors import InvalidInput, Unsupported
@@ -24,7 +25,6 @@ from forerun.traces import (
     read_document,
 )
 
-Handler = Callable[[Caller, Any], Awaitable[dict[str, Any]]]
 Keep = Callable[[str, Iterable[Segment]], Awaitable[int]]
 """Keep segments of an account: how many could not be kept. Raises ``Throttled`` when too many wait."""
 

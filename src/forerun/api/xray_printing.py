@@ -1,11 +1,8 @@
 """Facts of traces and graphs of services as members of X-Ray's answers. Pure."""
 
-from typing import Any
-
+from forerun.api.handlers import Members
 from forerun.model import Attribute, Span
 from forerun.traces import Measure, ServiceGraph, TraceFacts, documents_of, to_xray_id
-
-Members = dict[str, Any]
 
 MAX_SERVICES_OF_TRACE = 100
 MAX_HISTOGRAM = 100

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import msgspec
 
 from forerun.aio import App, Clock
-from forerun.api.application import Handler
+from forerun.api.handlers import Handler
 from forerun.api.platform import Command, Route
 from forerun.api.s3.door import S3Service
 from forerun.api.sources import Rows

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from forerun.aio import Clock
-from forerun.api.application import Handler
 from forerun.api.autoscaling import AutoscalingRoutes
+from forerun.api.handlers import Handler
 from forerun.api.iam import iam_routes
 from forerun.api.lambda_.packages import PackageSource
 from forerun.api.lambda_.routes import lambda_routes

@@ -5,7 +5,7 @@ from itertools import chain
 from typing import Any
 
 from forerun.aio import App
-from forerun.api.application import Handler
+from forerun.api.handlers import Handler
 from forerun.api.platform import Command, Route
 from forerun.api.s3.door import S3Service
 from forerun.app.buckets import make_buckets

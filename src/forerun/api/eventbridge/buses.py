@@ -7,8 +7,6 @@ import msgspec
 
 from forerun.api.caller import Caller
 from forerun.api.eventbridge.reading import (
-    Handler,
-    Members,
     begin_page,
     end_page,
     own_bus,
@@ -17,6 +15,7 @@ from forerun.api.eventbridge.reading import (
     tags_of,
     without_empty,
 )
+from forerun.api.handlers import Handler, Members
 from forerun.control.authorization import Authorizer
 from forerun.control.policies import PolicyKind, parse_policy
 from forerun.errors import ForerunError, InvalidInput, Unsupported

@@ -1,15 +1,13 @@
 """What all operations of EventBridge read and print alike."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from forerun.api.caller import Caller
+from forerun.api.handlers import Members
 from forerun.control.paging import from_marker, to_marker
 from forerun.errors import InvalidInput
 from forerun.sources.buses import Place
-
-Members = dict[str, Any]
-Handler = Callable[[Caller, Any], Awaitable[Members]]
 
 PAGE = 100
 SERVICE = "events.amazonaws.com"

@@ -6,8 +6,6 @@ from typing import Any
 from forerun.api.caller import Caller
 from forerun.api.eventbridge.reading import (
     SERVICE,
-    Handler,
-    Members,
     begin_page,
     end_page,
     own_bus,
@@ -15,6 +13,7 @@ from forerun.api.eventbridge.reading import (
     tags_of,
     without_empty,
 )
+from forerun.api.handlers import Handler, Members
 from forerun.api.lambda_.shapes import plain
 from forerun.control.authorization import Authorizer
 from forerun.errors import Unsupported

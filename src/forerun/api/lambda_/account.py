@@ -1,17 +1,15 @@
 """Account settings, and the stored behaviour of functions that has no resource of its own."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from forerun.api.caller import Caller
-from forerun.api.lambda_.shapes import Members, function_of, unqualified
+from forerun.api.handlers import Handler, Members
+from forerun.api.lambda_.shapes import function_of, unqualified
 from forerun.control.concurrency import Behaviour, Concurrency
 from forerun.control.functions import Functions
 from forerun.model import function_arn
 from forerun.settings import LimitSettings
 from forerun.storage.functions import RuntimePolicy
-
-Handler = Callable[[Caller, Any], Awaitable[Members]]
 
 
 def routes(

@@ -1,15 +1,13 @@
 """Aliases: create, get, update, delete, list."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from forerun.api.caller import Caller
-from forerun.api.lambda_.shapes import Members, listing, unqualified
+from forerun.api.handlers import Handler, Members
+from forerun.api.lambda_.shapes import listing, unqualified
 from forerun.control.aliases import AliasChange, Aliases
 from forerun.model import function_arn
 from forerun.storage.aliases import Alias
-
-Handler = Callable[[Caller, Any], Awaitable[Members]]
 
 
 def routes(aliases: Aliases) -> dict[str, Handler]:

@@ -1,13 +1,11 @@
 """Reserved concurrency of functions."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from forerun.api.caller import Caller
-from forerun.api.lambda_.shapes import Members, unqualified
+from forerun.api.handlers import Handler, Members
+from forerun.api.lambda_.shapes import unqualified
 from forerun.control.concurrency import Concurrency
-
-Handler = Callable[[Caller, Any], Awaitable[Members]]
 
 
 def routes(concurrency: Concurrency) -> dict[str, Handler]:

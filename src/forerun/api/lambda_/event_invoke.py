@@ -1,14 +1,12 @@
 """Event-invoke configurations: put, update, get, delete, list."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from forerun.api.caller import Caller
-from forerun.api.lambda_.shapes import Members, function_of, listing, unqualified
+from forerun.api.handlers import Handler, Members
+from forerun.api.lambda_.shapes import function_of, listing, unqualified
 from forerun.control.event_invoke import EventInvokeChange, EventInvokes
 from forerun.model import EventInvokeConfig, function_arn
-
-Handler = Callable[[Caller, Any], Awaitable[Members]]
 
 
 def routes(configs: EventInvokes) -> dict[str, Handler]:

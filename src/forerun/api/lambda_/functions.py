@@ -1,24 +1,16 @@
 """Functions: create, get, update, delete, list."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from forerun.api.caller import Caller
+from forerun.api.handlers import Handler, Members
 from forerun.api.lambda_.packages import PackageSource
-from forerun.api.lambda_.shapes import (
-    Members,
-    configuration,
-    function_of,
-    listing,
-    plain,
-    unqualified,
-)
+from forerun.api.lambda_.shapes import configuration, function_of, listing, plain, unqualified
 from forerun.control.configuration import Change
 from forerun.control.functions import CodeUpdate, Functions
 from forerun.errors import Unsupported
 from forerun.model import FunctionVersion
-
-Handler = Callable[[Caller, Any], Awaitable[Members]]
 
 # Known to AWS's clients, not served here: refused by name, so that nobody believes to have what he has not.
 _UNSERVED = {

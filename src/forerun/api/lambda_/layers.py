@@ -1,17 +1,17 @@
 """Layers: publish, get, list, delete, and who else may use them."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from forerun.api.caller import Caller
+from forerun.api.handlers import Handler, Members
 from forerun.api.lambda_.packages import PackageSource
-from forerun.api.lambda_.shapes import Members, listing, moment
+from forerun.api.lambda_.shapes import listing, moment
 from forerun.control.layers import LayerDescription, LayerGrant, Layers
 from forerun.storage.layers import LayerVersion
 
-Handler = Callable[[Caller, Any], Awaitable[Members]]
 Location = Callable[[LayerVersion], str]
 
 

@@ -1,14 +1,12 @@
 """Event source mappings: create, get, update, delete, list."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from forerun.api.caller import Caller
-from forerun.api.lambda_.shapes import Members, function_of, listing, plain
+from forerun.api.handlers import Handler, Members
+from forerun.api.lambda_.shapes import function_of, listing, plain
 from forerun.control.mappings import MappingChange, Mappings, Shown, Target
 from forerun.model import function_arn
-
-Handler = Callable[[Caller, Any], Awaitable[Members]]
 
 _CONFIG = (
     "BatchSize",

@@ -1,15 +1,13 @@
 """Resource policies of functions: add and remove permissions, show the policy."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 
 from forerun.api.caller import Caller
-from forerun.api.lambda_.shapes import Members, function_of
+from forerun.api.handlers import Handler, Members
+from forerun.api.lambda_.shapes import function_of
 from forerun.control.permissions import Permission, Permissions, document
-
-Handler = Callable[[Caller, Any], Awaitable[Members]]
 
 
 def routes(permissions: Permissions) -> dict[str, Handler]:

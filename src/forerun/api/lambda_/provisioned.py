@@ -1,16 +1,14 @@
 """Provisioned concurrency: put, get, delete, list."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from forerun.api.caller import Caller
-from forerun.api.lambda_.shapes import Members, function_of, moment, unqualified
+from forerun.api.handlers import Handler, Members
+from forerun.api.lambda_.shapes import function_of, moment, unqualified
 from forerun.control.capacity.provisioned import Provisioned
 from forerun.control.capacity.provisioning import Provisioning
 from forerun.model import function_arn
 from forerun.storage.provisioned import ProvisionedConfig
-
-Handler = Callable[[Caller, Any], Awaitable[Members]]
 
 
 def routes(provisioned: Provisioned, provisioning: Provisioning) -> dict[str, Handler]:

@@ -1,9 +1,8 @@
 """All handlers of the Lambda API but the invocations, which take a shorter way."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
 
-from forerun.api.caller import Caller
+from forerun.api.handlers import Handler
 from forerun.api.lambda_ import (
     account,
     aliases,
@@ -19,11 +18,8 @@ from forerun.api.lambda_ import (
     versions,
 )
 from forerun.api.lambda_.packages import PackageSource
-from forerun.api.lambda_.shapes import Members
 from forerun.control.estate import Estate
 from forerun.settings import LimitSettings
-
-Handler = Callable[[Caller, Any], Awaitable[Members]]
 
 
 def lambda_routes(

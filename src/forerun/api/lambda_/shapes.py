@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from forerun.api.caller import Caller
+from forerun.api.handlers import Members
 from forerun.control.paging import Page
 from forerun.errors import AccessDenied, InvalidInput, NotFound
 from forerun.model import FunctionVersion, function_arn, parse_function_ref
-
-Members = dict[str, Any]
 
 
 class FunctionName(NamedTuple):

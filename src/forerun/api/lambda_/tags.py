@@ -1,13 +1,10 @@
 """Tags: list, set, remove."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from forerun.api.caller import Caller
-from forerun.api.lambda_.shapes import Members
+from forerun.api.handlers import Handler, Members
 from forerun.control.tags import Tags
-
-Handler = Callable[[Caller, Any], Awaitable[Members]]
 
 
 def routes(tags: Tags) -> dict[str, Handler]:

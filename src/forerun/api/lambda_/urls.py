@@ -1,15 +1,13 @@
 """Function URL configurations: create, get, update, delete, list."""
 
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from forerun.api.caller import Caller
-from forerun.api.lambda_.shapes import Members, function_of, listing, plain, unqualified
+from forerun.api.handlers import Handler, Members
+from forerun.api.lambda_.shapes import function_of, listing, plain, unqualified
 from forerun.control.urls import FunctionUrl, FunctionUrls, UrlChange
 from forerun.model import function_arn
-
-Handler = Callable[[Caller, Any], Awaitable[Members]]
 
 
 def routes(urls: FunctionUrls) -> dict[str, Handler]:

@@ -1,14 +1,12 @@
 """Published versions: publish, list."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from forerun.api.caller import Caller
-from forerun.api.lambda_.shapes import Members, configuration, listing, unqualified
+from forerun.api.handlers import Handler, Members
+from forerun.api.lambda_.shapes import configuration, listing, unqualified
 from forerun.control.versions import Versions
 from forerun.errors import Unsupported
-
-Handler = Callable[[Caller, Any], Awaitable[Members]]
 
 
 def routes(versions: Versions) -> dict[str, Handler]:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from forerun.api.caller import Caller
+from forerun.api.handlers import Members
 from forerun.api.response import Headers
 from forerun.api.s3.body import RequestBody
 from forerun.sources.buckets import Actor, Bucket
@@ -57,5 +58,4 @@ class Answer(NamedTuple):
     length: int | None = None
 
 
-Members = dict[str, Any]
 Handler = Callable[[Asked], Awaitable[Members | Answer]]

@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
+from forerun.api.handlers import Members
 from forerun.api.protocol import ApiError
-from forerun.api.s3.asking import Answer, Asked, Handler, Members
+from forerun.api.s3.asking import Answer, Asked, Handler
 from forerun.api.s3.conditions import not_implemented
 from forerun.api.s3.headers import tag_set, tags_in
 from forerun.api.s3.objects import owner_acl, owner_of, refuse_acl

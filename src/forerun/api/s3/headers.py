@@ -7,9 +7,10 @@ from email.utils import formatdate
 from typing import Any
 from urllib.parse import parse_qsl
 
+from forerun.api.handlers import Members
 from forerun.api.protocol import ApiError
 from forerun.api.response import Headers
-from forerun.api.s3.asking import Asked, Members
+from forerun.api.s3.asking import Asked
 from forerun.api.s3.conditions import not_implemented
 from forerun.sources.buckets import (
     ALGORITHMS,

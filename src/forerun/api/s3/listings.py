@@ -4,8 +4,9 @@ import base64
 import binascii
 from urllib.parse import quote
 
+from forerun.api.handlers import Members
 from forerun.api.protocol import ApiError
-from forerun.api.s3.asking import Asked, Handler, Members
+from forerun.api.s3.asking import Asked, Handler
 from forerun.api.s3.objects import owner_of
 from forerun.sources.buckets import Listed, Objects, StoredObject
 

@@ -7,9 +7,10 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from forerun.api.errors import describe
+from forerun.api.handlers import Members
 from forerun.api.protocol import ApiError
 from forerun.api.response import Headers
-from forerun.api.s3.asking import Answer, Asked, Handler, Members
+from forerun.api.s3.asking import Answer, Asked, Handler
 from forerun.api.s3.conditions import (
     NotModified,
     Span,

@@ -4,8 +4,9 @@ from typing import Any
 
 import msgspec
 
+from forerun.api.handlers import Members
 from forerun.api.protocol import ApiError
-from forerun.api.s3.asking import Asked, Handler, Members
+from forerun.api.s3.asking import Asked, Handler
 from forerun.api.s3.conditions import copied_span, guard_of, not_implemented
 from forerun.api.s3.headers import (
     about_of,

@@ -2,11 +2,11 @@
 
 import base64
 import re
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from forerun.api.caller import Caller
 from forerun.api.errors import describe
+from forerun.api.handlers import Handler
 from forerun.api.protocol import ApiError
 from forerun.errors import ForerunError, Unsupported
 from forerun.sources.topics import (
@@ -18,8 +18,6 @@ from forerun.sources.topics import (
     make_attribute,
     parse_topic_arn,
 )
-
-Handler = Callable[[Caller, Any], Awaitable[dict[str, Any]]]
 
 MAX_ENTRIES = 10
 _ID = re.compile(r"[A-Za-z0-9_-]{1,80}")

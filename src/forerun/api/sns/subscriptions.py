@@ -1,11 +1,12 @@
 """Operations on subscriptions; two of them are served without a signature, to whoever has a link."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from forerun.api.caller import Caller
+from forerun.api.handlers import Handler
 from forerun.api.sns.topics import PAGE
 from forerun.api.sources import Rows
 from forerun.control.paging import from_marker, to_marker
@@ -18,8 +19,6 @@ from forerun.sources.topics import (
     parse_topic_arn,
 )
 from forerun.storage.topics import Following, Subscription
-
-Handler = Callable[[Caller, Any], Awaitable[dict[str, Any]]]
 
 SHOWN = 1000
 

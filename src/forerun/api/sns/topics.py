@@ -1,11 +1,11 @@
 """Operations on topics, their policies and their tags."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 
 from forerun.api.caller import Caller
+from forerun.api.handlers import Handler
 from forerun.control.paging import from_marker, to_marker
 from forerun.control.policies import MalformedPolicy, PolicyKind, parse_policy
 from forerun.control.statements import principal_of
@@ -19,8 +19,6 @@ from forerun.sources.topics import (
     effective_delivery,
     parse_topic_arn,
 )
-
-Handler = Callable[[Caller, Any], Awaitable[dict[str, Any]]]
 
 PAGE = 100
 POLICY_CHARACTERS = 30_720

@@ -1,9 +1,10 @@
 """Queues: made, described, changed, listed, removed."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from forerun.api.caller import Caller
+from forerun.api.handlers import Handler, Members
 from forerun.api.protocol import ApiError
 from forerun.api.sqs.naming import queue_of, to_url
 from forerun.control.paging import from_marker, to_marker
@@ -19,9 +20,6 @@ from forerun.sources.queues import (
     Traffic,
     shown,
 )
-
-Members = dict[str, Any]
-Handler = Callable[[Caller, Any], Awaitable[Members]]
 
 PAGE = 1000
 _KNOWN = frozenset({"All", *OBSERVED, *SETTABLE})

@@ -1,10 +1,11 @@
 """Messages: sent, received, deleted, hidden; one or ten."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from forerun.aio import ClientLeft, Clock, while_connected
 from forerun.api.caller import Caller
+from forerun.api.handlers import Handler, Members
 from forerun.api.sqs.batches import failed, require_batch, require_together
 from forerun.api.sqs.naming import queue_of
 from forerun.api.sqs.shapes import Wanted, attributes_of, printed_message, printed_sent, trace_of
@@ -23,9 +24,6 @@ from forerun.sources.queues import (
     to_sequence,
 )
 from forerun.storage.queue_messages import NewMessage, StoredMessage
-
-Members = dict[str, Any]
-Handler = Callable[[Caller, Any], Awaitable[Members]]
 
 MOST_RECEIVED = 10
 LONGEST_WAIT_S = 20
