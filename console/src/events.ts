@@ -215,6 +215,18 @@ export function brief(detail: string): string {
   return detail.replace(/\s+/g, " ");
 }
 
+/** A function's error as its runtime would print it; other JSON as people read it. */
+export function spelled(detail: string): string {
+  try {
+    const error = JSON.parse(detail) as { stackTrace?: unknown; trace?: unknown } | null;
+    const lines = error?.stackTrace ?? error?.trace;
+    if (Array.isArray(lines) && lines.length) return `${brief(detail)}\n${lines.map((line) => String(line).trimEnd()).join("\n")}`;
+  } catch {
+    // It is a sentence.
+  }
+  return pretty(detail);
+}
+
 /** JSON as people read it; other texts as they are. */
 export function pretty(text: string): string {
   try {

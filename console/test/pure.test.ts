@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Trace, TraceNode } from "../src/api";
+import { ahead, brief, called, depth, local, span, spelled, valued } from "../src/events";
 import { picture, when, why } from "../src/foresight";
 import { ago, bytes, count, ms, perHour, rate, share } from "../src/format";
 import { excerpt, place } from "../src/parts/layout";
@@ -109,4 +110,45 @@ test("the picture of a forecast has the past with its marks and what is to come"
   assert.equal(shown.calls.reduce((sum: number, n) => sum + (n ?? 0), 0), 7);
   assert.deepEqual([shown.hits[last - 1], shown.hits[last], shown.misses[last - 1], shown.misses[last]], [2, null, null, 1]);
   assert.deepEqual([shown.expected[last - 1], ...shown.expected.slice(last, last + 3)], [null, 2, 2, 0.125]);
+});
+
+test("targets are told by what they are and their name", () => {
+  const arn = (service: string, rest: string) => called(`arn:aws:${service}:eu-home-1:100000000000:${rest}`);
+  assert.deepEqual(arn("lambda", "function:pay"), { kind: "function", name: "pay", function: "pay" });
+  assert.deepEqual(arn("lambda", "function:pay:live"), { kind: "function", name: "pay:live", function: "pay" });
+  assert.deepEqual(arn("sqs", "orders.fifo"), { kind: "queue", name: "orders.fifo" });
+  assert.deepEqual(arn("events", "event-bus/default"), { kind: "bus", name: "default" });
+  assert.deepEqual(arn("events", "rule/shop/paid"), { kind: "rule", name: "shop/paid" });
+  assert.deepEqual(arn("scheduler", "schedule/default/nightly"), { kind: "schedule", name: "nightly" });
+  assert.deepEqual(arn("forerun", "folder/inbox"), { kind: "folder", name: "inbox" });
+  assert.deepEqual(called("arn:aws:s3:::photos"), { kind: "bucket", name: "photos" });
+  assert.deepEqual(called("https://example.com/a"), { kind: "URL", name: "https://example.com/a" });
+  assert.deepEqual(called(""), { kind: "", name: "" });
+});
+
+test("lengths of time have two units at most", () => {
+  assert.deepEqual([0, 0.25, 9, 59.9, 60, 3725, 86_399, 90_000, -3].map((s) => spaces(span(s))), ["0 s", "0.3 s", "9 s", "59 s", "1 min", "1 h 2 min", "23 h 59 min", "1 d 1 h", "0 s"]);
+  assert.deepEqual([99, 100.2, 160].map((at) => spaces(ahead(at, 100))), ["now", "now", "in 1 min"]);
+});
+
+test("moments are told in the time zone that is asked for, over changes of the clock", () => {
+  const spring = Date.UTC(2026, 2, 29, 0, 30) / 1000;
+  assert.deepEqual([0, 3600].map((s) => local(spring + s, "Europe/Berlin")), ["Sun 2026-03-29 01:30:00", "Sun 2026-03-29 03:30:00"]);
+  assert.equal(local(spring, "Asia/Tokyo"), "Sun 2026-03-29 09:30:00");
+  assert.equal(local(Date.UTC(2026, 0, 1) / 1000, "UTC"), "Thu 2026-01-01 00:00:00");
+});
+
+test("parts of criteria stand below what they are parts of", () => {
+  assert.deepEqual(["When", "When.all[0]", "When.all[12].not", "When.not.any[1].count"].map(depth), [0, 1, 2, 2]);
+  assert.equal(spaces(valued("no (execution.started of backup) within 1 d", 3725)), "for 1 h 2 min");
+  assert.deepEqual([valued("count of (x)", 12_345), valued("rate of (x)", 0.016667), valued("x", null), valued("x", "why")], ["12,345", "0.01667", "", "why"]);
+});
+
+test("errors are told in a line, and as their runtime prints them", () => {
+  const error = JSON.stringify({ errorType: "ValueError", errorMessage: "no stock", stackTrace: ["  File a\n    b\n", "  File c\n"] });
+  assert.equal(brief(error), "ValueError: no stock");
+  assert.equal(spelled(error), "ValueError: no stock\n  File a\n    b\n  File c");
+  assert.equal(brief("two\n  lines"), "two lines");
+  assert.equal(spelled("{\"a\":1}"), '{\n  "a": 1\n}');
+  assert.deepEqual([brief("null"), brief("[1]"), spelled("null")], ["null", "[1]", "null"]);
 });

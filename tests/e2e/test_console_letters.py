@@ -46,7 +46,7 @@ def test_it_says_why_a_rule_does_not_fire(shop: Server, visit: Callable[..., Vis
     expect(row(page, "watchdog")).to_contain_text(re.compile(r"does not hold.*alarm.*in 2[34]"))
     row(page, "both").get_by_role("link", name="both").click()
     page.wait_for_url("**/metaevents/both")
-    why = page.get_by_role("region", name="Why it does not fire")
+    why = page.get_by_role("region", name="Why it does not fire now")
     expect(why).to_contain_text("The criteria do not hold now.")
     criteria = page.get_by_role("region", name=re.compile("^Criteria")).get_by_role("listitem")
     expect(criteria).to_have_count(5)

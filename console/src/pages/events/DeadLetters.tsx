@@ -17,7 +17,12 @@ const REASONS = ["RetriesExhausted", "EventAgeExceeded", "RecursionDetected", "N
 const columns = (now: number, chosen: Set<string>, toggle: (id: string) => void): Column<Letter>[] => [
   { id: "chosen", title: "", width: "18px", cell: (row) => (
     <input type="checkbox" tabIndex={-1} aria-label={`Choose ${row.Id}`} checked={chosen.has(row.Id)}
-      onChange={(event) => { toggle(row.Id); event.currentTarget.closest<HTMLElement>("[data-list]")?.focus(); }} />
+      onChange={(event) => {
+        toggle(row.Id);
+        // When the list knows which line it is on: arrows go on from here.
+        const list = event.currentTarget.closest<HTMLElement>("[data-list]");
+        window.setTimeout(() => list?.focus());
+      }} />
   ) },
   { id: "failed", title: "Failed", width: "70px", cell: (row) => <span className="soft" title={local(row.FailedAt)}>{ago(row.FailedAt, now)} ago</span> },
   { id: "target", title: "For", width: "minmax(130px, 1.2fr)", cell: (row) => <Thing of={row.Target} /> },

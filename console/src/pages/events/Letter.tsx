@@ -1,7 +1,7 @@
 // One dead letter in full.
 import type { ReactNode } from "react";
 import { query, useData } from "../../client";
-import { brief, local, pretty, type WholeLetter } from "../../events";
+import { brief, local, pretty, spelled, type WholeLetter } from "../../events";
 import { bytes } from "../../format";
 import { Sheet, Trouble } from "../../parts/small";
 import { Link, paths } from "../../route";
@@ -13,7 +13,7 @@ const SHOWN = 64 * 1024;
 export function LetterView({ id, close, act }: { id: string; close: string; act: (what: "redrive" | "delete") => void }) {
   const { data, error, again } = useData<WholeLetter>(query("platform/dead-letter", { Id: id }));
   const text = data ? (data.Payload !== undefined ? pretty(data.Payload) : data.PayloadBase64 ?? "") : "";
-  const detail = data ? pretty(data.Detail) : "";
+  const detail = data ? spelled(data.Detail) : "";
   return (
     <Sheet title="Dead letter" className="aside" aside={<Link to={close} className="icon" aria-label="Close">×</Link>}>
       <div className="body stack">

@@ -10,7 +10,7 @@ import { Edit, given } from "./Edit";
 import { Holding } from "./Metaevents";
 import { Block, Pairs, Thing } from "./Words";
 
-export const Mark = ({ held }: { held: boolean }) => <span className={held ? "mark-yes" : "mark-no"} role="img" aria-label={held ? "holds" : "does not hold"}>{held ? "✓" : "–"}</span>;
+export const Mark = ({ held }: { held: boolean }) => <span className={held ? "mark-yes" : "mark-no"} role="img" aria-label={held ? "holds" : "does not hold"}>{held ? "✓" : "✗"}</span>;
 
 function Parts({ parts, values }: { parts: CriteriaPart[]; values: { Held: boolean; Value: number | string | null }[] }) {
   return (
@@ -76,8 +76,8 @@ function Jobs({ rule, now }: { rule: Metaevent; now: number }) {
 
 /** Sentences of the form `When.all[0]: what was found`, whose path says nothing to people. */
 const plain = (sentence: string) => {
-  const text = sentence.replace(/^When[^ :]*: /, "");
-  return text.charAt(0).toUpperCase() + text.slice(1);
+  const text = sentence.replace(/^When[^ :]*: /, "").replace(/\b(\d{3,}) s\b/g, (_, seconds: string) => span(Number(seconds)));
+  return /^\w+\.\w/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1);
 };
 
 function Facts({ rule, now }: { rule: Metaevent; now: number }) {
@@ -135,7 +135,7 @@ export default function MetaeventView({ name }: { name: string }) {
       {failed && <Trouble error={failed} />}
       <div className="columns">
         <div className="stack">
-          <Sheet title={rule.Held ? "Why it does not fire again" : "Why it does not fire"}>
+          <Sheet title={rule.Held ? "Why it does not fire again" : "Why it does not fire now"}>
             <ul className="body why">{rule.Why.map((each) => <li key={each}>{plain(each)}</li>)}</ul>
           </Sheet>
           <Sheet title="Criteria, and what holds of them now"><div className="body"><Parts parts={rule.Parts} values={rule.Parts} /></div></Sheet>

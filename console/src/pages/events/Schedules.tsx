@@ -12,10 +12,10 @@ const named = (row: ScheduleRow) => (row.Group && row.Group !== "default" ? `${r
 
 const columns = (now: number): Column<ScheduleRow>[] => [
   { id: "name", title: "Schedule", width: "minmax(150px, 1.5fr)", by: named, cell: (row) => <><span className="name">{named(row)}</span> {row.Kind === "rule" && <span className="tag">rule</span>}</> },
-  { id: "when", title: "When", width: "minmax(130px, 1.1fr)", by: (row) => row.Expression, cell: (row) => <><span className="mono">{row.Expression}</span></> },
+  { id: "when", title: "When", width: "minmax(130px, 1.1fr)", by: (row) => row.Expression, cell: (row) => <span className="mono" title={row.Expression}>{row.Expression}</span> },
   { id: "zone", title: "Time zone", width: "minmax(80px, 0.7fr)", by: (row) => row.Timezone, cell: (row) => <span className="soft">{row.Timezone}</span> },
-  { id: "next", title: "Next", width: "86px", by: (row) => row.Next[0] ?? Infinity, cell: (row) => row.State === "DISABLED" ? <span className="tag warn">disabled</span> : row.Next[0] ? <span className={row.Late ? "warn" : ""}>{row.Late ? "late" : ahead(row.Next[0], now)}</span> : <span className="faint">never</span> },
-  { id: "at", title: "in your time zone", width: "172px", cell: (row) => row.Next[0] ? <span className="soft">{local(row.Next[0])}</span> : null },
+  { id: "next", title: "Next", width: "104px", by: (row) => row.Next[0] ?? Infinity, cell: (row) => row.State === "DISABLED" ? <span className="tag warn">disabled</span> : row.Next[0] ? <span className={row.Late ? "warn" : ""}>{row.Late ? "late" : ahead(row.Next[0], now)}</span> : <span className="faint">{row.Last?.At ? "done" : "never"}</span> },
+  { id: "at", title: "In your time zone", width: "172px", cell: (row) => row.Next[0] ? <span className="soft">{local(row.Next[0])}</span> : null },
   { id: "last", title: "Last", width: "64px", num: true, by: (row) => row.Last?.At ?? 0, cell: (row) => row.Last?.At ? <span className="soft" title={local(row.Last.At)}>{ago(row.Last.At, now)}</span> : <span className="faint">–</span> },
   { id: "outcome", title: "Result", width: "92px", by: (row) => row.Last?.Status ?? row.Last?.Outcome ?? "", cell: (row) => <Outcome last={row.Last} /> },
   { id: "target", title: "Target", width: "minmax(130px, 1.2fr)", by: (row) => called(row.Targets[0] ?? "").name, cell: (row) => <><Thing of={row.Targets[0]} />{row.Targets.length > 1 && <span className="faint"> and {row.Targets.length - 1} more</span>}</> },
@@ -72,8 +72,8 @@ export default function Schedules() {
   const { items, more, error, again } = usePages<ScheduleRow>("platform/schedules?MaxItems=200", "Schedules", MOST, 10);
   const [sort, setSort] = useState({ id: "next", down: false });
   const now = useNow();
-  const minute = Math.floor(now);
-  const table = useMemo(() => columns(minute), [minute]);
+    const aside = Boolean(chosen);
+  const table = useMemo(() => columns(now).filter((column) => !aside || (column.id !== "target" && column.id !== "zone")), [now, aside]);
   const rows = useMemo(() => {
     const all = words.toLowerCase().split(/\s+/).filter(Boolean);
     const fitting = (items ?? []).filter((row) => all.every((word) => `${row.Kind} ${named(row)} ${row.Expression} ${row.Timezone} ${row.Targets.join(" ")} ${row.State}`.toLowerCase().includes(word)));

@@ -45,7 +45,7 @@ const columns = (now: number, delivery: Delivery | undefined): Column<SourceRow>
   { id: "flight", title: "In flight", width: "74px", num: true, by: (row) => row.InFlight ?? row.Hidden ?? 0, hint: "messages that are being worked on; for mappings also how many calls run at once, of how many at most", cell: (row) => row.InFlight === undefined ? number(row.Hidden) : <>{number(row.InFlight)}{Boolean(row.AtOnce) && <span className="faint" title={`${row.Running} of at most ${row.AtOnce} calls`}> · {row.Running}/{row.AtOnce}</span>}</> },
   { id: "rate", title: "Taken", width: "68px", num: true, by: (row) => row.PerSecond ?? 0, hint: "messages a second, of late", cell: (row) => row.PerSecond === undefined ? dash : row.PerSecond > 0 ? `${row.PerSecond >= 10 ? count(row.PerSecond) : row.PerSecond.toFixed(1)}/s` : <span className="faint">0</span> },
   { id: "failures", title: "Failures", width: "66px", num: true, by: (row) => row.FailuresPerMinute ?? 0, hint: "calls that failed, in the last minute", cell: (row) => number(row.FailuresPerMinute, "bad") },
-  { id: "said", title: "Last result", width: "minmax(140px, 1.8fr)", cell: (row) => <Detail row={row} paused={row.Target ? delivery?.Paused[row.Target] : undefined} now={now} /> },
+  { id: "said", title: "Last result, or what is wanted", width: "minmax(140px, 1.8fr)", cell: (row) => <Detail row={row} paused={row.Target ? delivery?.Paused[row.Target] : undefined} now={now} /> },
 ];
 
 function Totals({ rows, delivery }: { rows: SourceRow[]; delivery: Delivery | undefined }) {
