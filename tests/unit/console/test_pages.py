@@ -1,6 +1,7 @@
 """The built files: how long they may be kept, what stands in for them, and that the package has them."""
 
 import gzip
+import re
 import subprocess
 import sys
 import zipfile
@@ -59,10 +60,18 @@ def test_nothing_from_outside_is_allowed():
 
 @pytest.mark.skipif(not (FOLDER / "index.html").exists(), reason="pages not built: make console")
 def test_the_built_pages_are_small_and_name_nobody_else():
-    files = [path for path in FOLDER.rglob("*") if path.is_file()]
-    packed = sum(len(gzip.compress(path.read_bytes(), 9)) for path in files)
-    assert packed < 150 * 1024
+    packed = {
+        path.relative_to(FOLDER).as_posix(): len(gzip.compress(path.read_bytes(), 9))
+        for path in FOLDER.rglob("*")
+        if path.is_file()
+    }
     index = (FOLDER / "index.html").read_text()
+    first = {"index.html"} | set(re.findall(r'(?:src|href)="/console/([^"]+)"', index))
+    assert {"index.html", "theme.js", "mark.svg"} < first < packed.keys()
+    # What is loaded before anything is seen; every other part comes with the first page that needs it.
+    assert sum(packed[name] for name in first) < 81 * 1024
+    assert max(size for name, size in packed.items() if name not in first) < 23 * 1024
+    assert sum(packed.values()) < 170 * 1024
     assert "://" not in index
     assert "<script>" not in index
     assert "style=" not in index
