@@ -17,7 +17,8 @@ def make_queues(ground: Ground) -> Part:
     messages = QueueMessages(ground.state.messages)
     store = QueueStore(ground.state.messages)
     queues = Queues(store, messages, clock, ground.settings.server.region)
-    traffic = Traffic(queues, messages, clock)
+    guests = max(1, ground.settings.server.max_connections // 2)
+    traffic = Traffic(queues, messages, clock, guests=guests)
     draw = random.Random().getrandbits  # noqa: S311 names, not secrets
 
     async def start() -> None:

@@ -10,7 +10,7 @@ from tests.unit.sources.queue_rig import QueueRig
 
 from forerun.aio import SystemClock
 from forerun.errors import Throttled
-from forerun.sources.queues import NoSuchQueue, traffic
+from forerun.sources.queues import NoSuchQueue, Queue
 
 
 @pytest.fixture
@@ -157,11 +157,22 @@ async def test_waiting_ends_with_its_time_with_the_queue_and_with_the_server(rig
     assert await own == []
 
 
-async def test_only_so_many_wait(rig, monkeypatch):
-    monkeypatch.setattr(traffic, "MOST_WAITING", 1)
-    queue = await rig.make("q")
-    waiting = asyncio.ensure_future(rig.receive(queue, wait_s=20))
-    await settled(rig, queue, 1)
+async def test_only_so_many_guests_wait_and_they_keep_nobody_else_from_it(rig, monkeypatch):
+    monkeypatch.setattr(rig.traffic, "_most_guests", 1)
+    queue, other = await rig.make("q"), await rig.make("other")
+    strangers = await rig.queues.create("999999999999", "q", {}, {})
+
+    def wait(queue: Queue, *, guest: bool) -> asyncio.Future[object]:
+        return asyncio.ensure_future(
+            rig.traffic.receive(queue, most=1, wait_s=20, hide_s=1, guest=guest)
+        )
+
+    waiting = [wait(queue, guest=True), wait(queue, guest=False), wait(strangers, guest=True)]
+    await settled(rig, queue, 2)
+    await settled(rig, strangers, 1)
     with pytest.raises(Throttled):
-        await rig.receive(queue, wait_s=20)
-    waiting.cancel()
+        await wait(other, guest=True)
+    for each in waiting:
+        each.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert await rig.traffic.receive(other, most=1, wait_s=0.01, hide_s=1, guest=True) == []

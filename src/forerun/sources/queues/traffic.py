@@ -7,6 +7,7 @@ asks; what is older than the queue keeps messages is given to nobody any more.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ from forerun.storage.queue_messages import NewMessage, QueueMessages, StoredMess
 log = logging.getLogger("forerun.queues")
 
 T = TypeVar("T")
-MOST_WAITING = 20_000
+MOST_GUESTS = 2_000
 MOST_IN_FLIGHT = 120_000
 SWEEP_S = 30.0
 STALE_S = 1.0
@@ -32,13 +33,19 @@ FULL_S = 0.5
 
 
 class Traffic:
-    """Moves messages. ``start`` begins to remove what is old; ``dismiss`` sends guests away who wait, for good."""
+    """Moves messages. ``start`` begins to remove what is old; ``dismiss`` sends guests away who wait, for good.
 
-    def __init__(self, queues: Queues, messages: QueueMessages, clock: Clock) -> None:
+    At most ``guests`` clients wait at the queues of one account, so that it leaves connections to others.
+    """
+
+    def __init__(
+        self, queues: Queues, messages: QueueMessages, clock: Clock, *, guests: int = MOST_GUESTS
+    ) -> None:
         self._queues = queues
         self._messages = messages
         self._clock = clock
-        self._waiting = 0
+        self._most_guests = guests
+        self._guests: Counter[str] = Counter()
         self._dismissed = False
         self._closed = False
         self._backlogs: dict[int, tuple[float, Backlog]] = {}
@@ -92,7 +99,7 @@ class Traffic:
         """Up to ``most`` messages, hidden for ``hide_s`` seconds; waits for the first one up to ``wait_s`` seconds.
 
         ``guest``: for somebody outside of the platform. Those who wait are served in the order they came. ``TooManyInFlight`` when the queue has that many, and nobody
-        waits; ``Throttled`` when too many wait at all queues together; ``NoSuchQueue`` when it is deleted meanwhile.
+        waits; ``Throttled`` when too many guests wait at the account's queues; ``NoSuchQueue`` when it is deleted meanwhile.
         """
         line = queue.line
         got: list[StoredMessage] = []
@@ -100,17 +107,18 @@ class Traffic:
             got = await self._look(queue, most, hide_s, strict=wait_s <= 0)
         if got or wait_s <= 0 or self._closed or (guest and self._dismissed):
             return got
-        if self._waiting >= MOST_WAITING:
+        account = queue.record.account
+        if guest and self._guests[account] >= self._most_guests:
             raise Throttled(
-                f"{MOST_WAITING} requests wait for messages already; try again later",
+                f"{self._most_guests} requests wait at this account's queues already; try again later",
                 reason="CallerRateLimitExceeded",
             )
         waiter = line.join(most, guest=guest)
-        self._waiting += 1
+        self._guests[account] += guest
         try:
             return await self._wait(queue, waiter, wait_s, hide_s)
         finally:
-            self._waiting -= 1
+            self._guests[account] -= guest
             line.leave(waiter)
 
     async def _wait(
