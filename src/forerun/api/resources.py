@@ -20,9 +20,16 @@ def action_of(service: str, operation: str) -> str:
 
 
 def resource_of(service: str, caller: Caller, request: Any) -> str:
-    """Read it off the parsed request."""
+    """Read it off the parsed request.
+
+    An ARN is told in the one partition that there is: whatever it says there, it means what policies name so.
+    """
     find = _BY_SERVICE.get(service)
-    return find(caller, request) if find is not None else "*"
+    found = find(caller, request) if find is not None else "*"
+    if found.startswith("arn:") and not found.startswith("arn:aws:"):
+        _, _, rest = found.removeprefix("arn:").partition(":")
+        return f"arn:aws:{rest}"
+    return found
 
 
 def _iam(caller: Caller, request: Any) -> str:
