@@ -103,6 +103,25 @@ def test_everybody_may_read_what_the_policy_opens(server: Server, s3: Any, bucke
     assert fetch(f"{server.endpoint}/{bucket}/open/k")[0] == 403
 
 
+def test_a_policy_gives_nobody_else_the_policy(server: Server, s3: Any, bucket: str):
+    arn = f"arn:aws:s3:::{bucket}"
+    statement = {
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [arn, f"{arn}/*"],
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    s3.put_bucket_policy(Bucket=bucket, Policy=policy)
+    url = f"{server.endpoint}/{bucket}"
+    assert fetch(f"{url}/k", data=b"1", method="PUT")[0] == 200
+    for method in ("GET", "PUT", "DELETE"):
+        data = policy.encode() if method == "PUT" else None
+        status, body, _ = fetch(f"{url}?policy", data=data, method=method)
+        assert (status, b"<Code>MethodNotAllowed</Code>" in body) == (405, True)
+    assert json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"]) == json.loads(policy)
+
+
 def test_functions_and_layers_from_buckets(server: Server, s3: Any, bucket: str, refused):
     code = "def handler(event, context):\n    import shared\n    return shared.VALUE\n"
     s3.put_object(Bucket=bucket, Key="code.zip", Body=package({"lambda_function.py": code}))

@@ -49,6 +49,8 @@ _STREAMED = frozenset({"PutObject", "UploadPart"})
 _LONG = frozenset({"ListObjects", "ListObjectsV2", "ListObjectVersions", "ListParts"})
 # They are about no bucket, or about one that need not be.
 _UNBOUND = frozenset({"ListBuckets", "CreateBucket"})
+# Whatever a policy says: who may change it decides about everything, and is of the bucket's account.
+_OWNERS = frozenset({"PutBucketPolicy", "GetBucketPolicy", "DeleteBucketPolicy"})
 # Each key is asked about by itself.
 _BY_KEY = frozenset({"DeleteObjects"})
 
@@ -190,6 +192,13 @@ class S3Door:
         self._service.rights.require(
             caller, action_of(operation.name), bucket, key, context or None
         )
+        if (
+            operation.name in _OWNERS
+            and isinstance(bucket, Bucket)
+            and bucket.account != caller.account
+        ):
+            text = "The specified method is not allowed against this resource."
+            raise ApiError("MethodNotAllowed", text, 405)
 
     def _nobody(self, scope: Scope, request: HttpRequest, request_id: str) -> Caller:
         client = scope["client"]
