@@ -3,8 +3,7 @@
 from typing import Any
 
 from forerun.api.caller import Caller
-from forerun.api.handlers import Handler, Members
-from forerun.api.lambda_.shapes import plain
+from forerun.api.handlers import Handler, Members, plain
 from forerun.control.authorization import Authorizer
 from forerun.control.paging import from_marker, to_marker
 from forerun.control.rules import require_one_of

@@ -143,7 +143,7 @@ def test_whatever_is_written_the_last_state_is_told_once(steps):
 
     for number, (write, seconds) in enumerate(steps):
         if write:
-            mark = MARK._replace(size=number)
+            mark = MARK._replace(size=MARK.size + 1 + number)
         look_now()
         now += seconds
     look_now()

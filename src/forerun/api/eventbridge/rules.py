@@ -13,8 +13,7 @@ from forerun.api.eventbridge.reading import (
     tags_of,
     without_empty,
 )
-from forerun.api.handlers import Handler, Members
-from forerun.api.lambda_.shapes import plain
+from forerun.api.handlers import Handler, Members, plain
 from forerun.control.authorization import Authorizer
 from forerun.errors import Unsupported
 from forerun.sources.buses import Refused, Rules, RuleWish

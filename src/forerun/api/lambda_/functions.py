@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from forerun.api.caller import Caller
-from forerun.api.handlers import Handler, Members
+from forerun.api.handlers import Handler, Members, plain
 from forerun.api.lambda_.packages import PackageSource
-from forerun.api.lambda_.shapes import configuration, function_of, listing, plain, unqualified
+from forerun.api.lambda_.shapes import configuration, function_of, listing, unqualified
 from forerun.control.configuration import Change
 from forerun.control.functions import CodeUpdate, Functions
 from forerun.errors import Unsupported

@@ -3,8 +3,8 @@
 from typing import Any
 
 from forerun.api.caller import Caller
-from forerun.api.handlers import Handler, Members
-from forerun.api.lambda_.shapes import function_of, listing, plain
+from forerun.api.handlers import Handler, Members, plain
+from forerun.api.lambda_.shapes import function_of, listing
 from forerun.control.mappings import MappingChange, Mappings, Shown, Target
 from forerun.model import function_arn
 

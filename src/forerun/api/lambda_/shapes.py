@@ -1,10 +1,8 @@
 """Between AWS's members and the platform's values: what every resource of the Lambda API needs to read and print."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
-
-import msgspec
 
 from forerun.api.caller import Caller
 from forerun.api.handlers import Members
@@ -53,21 +51,6 @@ def unqualified(caller: Caller, request: Any) -> FunctionName:
             f"{request.FunctionName} names a version or an alias; this operation is about the whole function"
         )
     return function
-
-
-def plain(value: Any) -> Any:
-    """A request's structure as dictionaries and lists, without what was not given."""
-    if isinstance(value, msgspec.Struct):
-        return {
-            name: plain(item)
-            for name in value.__struct_fields__
-            if (item := getattr(value, name)) is not None
-        }
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, Mapping):
-        return {name: plain(item) for name, item in value.items() if item is not None}
-    return value
 
 
 def moment(seconds: float) -> str:

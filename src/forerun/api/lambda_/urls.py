@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from forerun.api.caller import Caller
-from forerun.api.handlers import Handler, Members
-from forerun.api.lambda_.shapes import function_of, listing, plain, unqualified
+from forerun.api.handlers import Handler, Members, plain
+from forerun.api.lambda_.shapes import function_of, listing, unqualified
 from forerun.control.urls import FunctionUrl, FunctionUrls, UrlChange
 from forerun.model import function_arn
 

@@ -2,11 +2,10 @@
 
 import base64
 import binascii
-from typing import Any
 
 import msgspec
 
-from forerun.api.handlers import Members
+from forerun.api.handlers import Members, plain
 from forerun.api.protocol import ApiError
 from forerun.api.s3.asking import Answer, Asked, Handler
 from forerun.api.s3.conditions import not_implemented
@@ -208,7 +207,7 @@ class BucketRoutes:
 
     async def put_notifications(self, asked: Asked) -> Members:
         """Replace it; targets are asked unless the client says not to."""
-        config = _plain(asked.request.NotificationConfiguration)
+        config = plain(asked.request.NotificationConfiguration)
         for member in KINDS:
             for number, each in enumerate(config.get(member, ())):
                 each.setdefault("Id", f"{asked.caller.request_id}-{member[:1]}{number}")
@@ -256,18 +255,6 @@ def check_policy(name: str, text: str) -> None:
             arn = bucket_arn(name)
             if resource != arn and not str(resource).startswith((arn + "/", arn + "*")):
                 raise MalformedPolicy("Policy has invalid resource")
-
-
-def _plain(config: Any) -> Members:
-    """A typed document as JSON has it, without what is absent."""
-    found: Members = _clean(msgspec.to_builtins(config))
-    return found
-
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _clean(each) for key, each in value.items() if each is not None}
-    return [_clean(each) for each in value] if isinstance(value, list) else value
 
 
 def _from_token(token: str) -> str:
