@@ -179,7 +179,7 @@ class _HttpStream:
             self._prelude, chunk = None, rest
             try:
                 status, headers = response_head(msgspec.json.decode(head, type=dict))
-            except (msgspec.DecodeError, BadHandlerResponse):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadHandlerResponse):
                 status, headers = 502, []
             await self._begin(status, headers)
         if chunk:

@@ -133,7 +133,7 @@ def buffered_response(payload: bytes) -> HttpResponse:
     """
     try:
         result = msgspec.json.decode(payload)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         result = None
     if not isinstance(result, dict) or "statusCode" not in result:
         return HttpResponse(200, [(b"content-type", b"application/json")], payload)

@@ -154,7 +154,7 @@ def _error_message(ended: Ended) -> str:
     if ended.reply is not None:
         try:
             error = msgspec.json.decode(ended.reply.payload)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             error = None
         message = error.get("errorMessage") if isinstance(error, dict) else None
         text = message if isinstance(message, str) and message else ended.condition

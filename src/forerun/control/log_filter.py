@@ -95,7 +95,7 @@ def _json_filter(text: str) -> Matches:
             return False
         try:
             document = _decode(line.encode())
-        except (msgspec.DecodeError, UnicodeEncodeError):
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             return False
         return isinstance(document, dict) and test(document)
 

@@ -189,7 +189,7 @@ def with_w3c(given: str | None, runtime: str, context: TraceContext) -> str | No
         return None
     try:
         members = _MEMBERS.decode(given) if given else {}
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return given
     members["w3c"] = msgspec.Raw(msgspec.json.encode(w3c_fields(context)))
     return msgspec.json.encode(members).decode()

@@ -180,7 +180,7 @@ def _told(failure: InitFailure) -> str:
     """What the function's own error says; it is the user's code that wrote it."""
     try:
         said = msgspec.json.decode(failure.payload, type=dict[str, object])
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         said = {}
     return f"{failure.error_type}: {said.get('errorMessage', 'init failed')}"
 

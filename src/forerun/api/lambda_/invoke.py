@@ -185,7 +185,9 @@ class Invocations:
         if body:
             try:
                 _RAW.decode(body)
-            except msgspec.DecodeError as error:
+                if not body.isascii():
+                    body.decode()
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise ApiError(
                     "InvalidRequestContentException",
                     f"Could not parse request body into json: {error}",
@@ -216,7 +218,7 @@ def _client_context(header: bytes | None) -> str | None:
         text = base64.b64decode(header, validate=True)
         _RAW.decode(text)
         return text.decode()
-    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput("Client context must be a valid Base64-encoded JSON object.") from error
 
 
