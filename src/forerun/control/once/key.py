@@ -55,7 +55,9 @@ def check_key(expression: str) -> None:
         raise InvalidInput("Key must not be empty") from None
     except ParseError as error:
         raise InvalidInput(_unparsable(expression, error)) from None
-    except (JMESPathError, RecursionError, ValueError) as error:
+    except RecursionError:
+        raise InvalidInput("Key is nested too deeply") from None
+    except (JMESPathError, ValueError) as error:
         raise InvalidInput(f"Key is not a JMESPath expression: {error}") from None
     parts = _count(parsed)
     if parts > _MOST_PARTS:
