@@ -70,6 +70,20 @@ def test_other_accounts_need_the_queues_leave(sqs, server, queue, stranger, refu
         for message in receive(sqs, queue, MaxNumberOfMessages=10, AttributeNames=["SenderId"])
     }
     assert senders == {stranger["account"]}
+    sqs.add_permission(
+        QueueUrl=queue, Label="all", AWSAccountIds=[stranger["account"]], Actions=["*"]
+    )
+    assert other.receive_message(QueueUrl=url)["ResponseMetadata"]["HTTPStatusCode"] == 200
+    for wish in (
+        lambda: other.delete_queue(QueueUrl=url),
+        lambda: other.set_queue_attributes(QueueUrl=url, Attributes={"Policy": ""}),
+        lambda: other.tag_queue(QueueUrl=url, Tags={"a": "b"}),
+        lambda: other.untag_queue(QueueUrl=url, TagKeys=["a"]),
+        lambda: other.list_queue_tags(QueueUrl=url),
+    ):
+        with refused("AccessDenied", 403):
+            wish()
+    sqs.remove_permission(QueueUrl=queue, Label="all")
     sqs.remove_permission(QueueUrl=queue, Label="guest")
     assert "Policy" not in attributes(sqs, queue)
     with refused("AccessDenied", 403):

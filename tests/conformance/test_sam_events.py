@@ -1,14 +1,14 @@
 """A SAM template with every kind of event that is served, through ``forerun deploy``: each one really runs the function."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.servers import FORERUN, Server, clean_environment, eventually, running
+from tests.deployed import deploy
+from tests.servers import Server, eventually, running
 
 pytestmark = [pytest.mark.conformance, pytest.mark.slow]
 
@@ -115,31 +115,6 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "code" / "app.py").write_text(SOURCE)
     (tmp_path / "template.yaml").write_text(TEMPLATE)
     return tmp_path
-
-
-def deploy(server: Server, project: Path, stack: str, *more: str) -> tuple[dict[str, str], Any]:
-    """Actions by resource, and outputs."""
-    done = subprocess.run(
-        [
-            FORERUN,
-            "deploy",
-            project / "template.yaml",
-            "--name",
-            stack,
-            "--json",
-            "--data",
-            server.data,
-            *more,
-        ],
-        capture_output=True,
-        text=True,
-        timeout=55,
-        check=False,
-        env=clean_environment(project),
-    )
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
-    return {each["logical_id"]: each["action"] for each in result["resources"]}, result["outputs"]
 
 
 class Told:

@@ -25,7 +25,13 @@ from forerun.cli.output import Progress
 from forerun.model import parse_function_ref
 
 # CloudFormation resets what a template leaves out; so a value taken out of a template does not linger.
-_DEFAULTS: Properties = {"Description": "", "Timeout": 3, "MemorySize": 128, "Layers": []}
+_DEFAULTS: Properties = {
+    "DeadLetterConfig": {"TargetArn": ""},
+    "Description": "",
+    "Layers": [],
+    "MemorySize": 128,
+    "Timeout": 3,
+}
 _NOT_CONFIGURATION = frozenset(
     {"Code", "FunctionName", "KmsKeyArn", "ReservedConcurrentExecutions", "Tags"}
 )
