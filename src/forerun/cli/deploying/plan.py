@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forerun.cli.deploying.intrinsics import Scope, is_call, references
-from forerun.cli.deploying.served import EVENTS, INSIDE, REQUIRED, SERVED, SERVERLESS
+from forerun.cli.deploying.served import ARNS, EVENTS, INSIDE, REQUIRED, SERVED, SERVERLESS
 from forerun.cli.failures import Failure
 
 _SECTIONS = frozenset(
@@ -63,6 +63,9 @@ def refuse_unserved(template: Mapping[str, Any], scope: Scope) -> None:
             inner = INSIDE.get((kind, key))
             if inner is not None:
                 problems += [f"{name}.{key}.{each} ({kind})" for each in _beyond(inner, value)]
+            if (services := ARNS.get((kind, key))) is not None:
+                arns = _foreign(services, value, scope)
+                problems += [f"{name}.{key} {arn} ({kind})" for arn in arns]
     _raise(problems)
     for name, resource in _active(template, scope).items():
         kind, properties = str(resource.get("Type")), resource.get("Properties") or {}
@@ -81,6 +84,18 @@ def _beyond(served: frozenset[str], value: Any) -> list[str]:
         for key in item
         if key not in served
     ]
+
+
+def _foreign(services: frozenset[str], value: Any, scope: Scope) -> list[str]:
+    """ARNs of other services, of those that are known before anything is made."""
+    found = []
+    for item in value if isinstance(value, list) else [value]:
+        arn = item.get("Arn") if isinstance(item, dict) and "Arn" in item else item
+        if set(references(arn)) <= set(scope.parameters):
+            text = str(scope.resolve(arn))
+            if text.startswith("arn:") and text.split(":")[2] not in services:
+                found.append(text)
+    return found
 
 
 def refuse_unserved_sam(template: Mapping[str, Any]) -> None:

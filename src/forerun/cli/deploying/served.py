@@ -237,6 +237,15 @@ INSIDE: Mapping[tuple[str, str], frozenset[str]] = {
 }
 """Of properties that are served in part: the members that are applied, of it or of each of its items."""
 
+ARNS: Mapping[tuple[str, str], frozenset[str]] = {
+    ("AWS::Lambda::EventSourceMapping", "EventSourceArn"): frozenset(["sqs"]),
+    ("AWS::Events::Rule", "Targets"): frozenset(["events", "lambda", "sns", "sqs"]),
+    ("AWS::Scheduler::Schedule", "Target"): frozenset(
+        ["events", "lambda", "scheduler", "sns", "sqs"]
+    ),
+}
+"""Services that an ARN, or the ``Arn`` of an object or of each of a list, may be of."""
+
 EVENTS = frozenset(
     ["CloudWatchEvent", "EventBridgeRule", "S3", "SNS", "SQS", "Schedule", "ScheduleV2"]
 )

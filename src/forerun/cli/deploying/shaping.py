@@ -138,7 +138,7 @@ _CONVERSIONS: Mapping[str, Callable[[Any, Any, str], Any]] = {
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, str) and value[:1] in "{[":
+    if isinstance(value, str) and value.startswith(("{", "[")):
         try:
             value = json.loads(value)
         except ValueError:
