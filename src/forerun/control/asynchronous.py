@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from forerun.aio import Clock, TaskOwner
 from forerun.control.deferring import Deferring
@@ -22,25 +22,28 @@ from forerun.control.destinations import (
     letter_of_event,
     messages_of,
 )
+from forerun.control.event_ends import Settlement, record_of_unrun
 from forerun.control.invoke import Invocation, Invoker, Reply
 from forerun.control.monitoring import Monitor
 from forerun.control.overrides import as_asked, other_than_usual
 from forerun.control.registry import Registry, Resolved
-from forerun.errors import ForerunError, NotFound, RecursionDetected, SandboxError, Throttled
-from forerun.model import (
-    EventInvokeConfig,
-    InvocationRecord,
-    Origin,
-    Timings,
+from forerun.errors import (
+    ForerunError,
+    NotFound,
+    RecursionDetected,
+    SandboxError,
+    StorageFailed,
+    Throttled,
 )
+from forerun.model import EventInvokeConfig, Origin
 from forerun.scheduling import Backoff, due_at
 from forerun.storage import EventQueue, QueuedEvent
-from forerun.traces import xray_header
 
 log = logging.getLogger("forerun.asynchronous")
 
 LEASE_S = 1200.0
 IDLE_S = 5.0
+FAILED_S = 1.0
 # Few sandboxes run many short events; only where handlers take their time do more of them help.
 FEWEST_AT_ONCE = 8
 LONG_RUN_S = 0.02
@@ -142,22 +145,28 @@ class EventInvoker:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), deadline - self._clock.monotonic())
         await self._owner.close()
-        await self._flush_finished()
+        # What is not finished on disk is run again.
+        with contextlib.suppress(StorageFailed):
+            await self._flush_finished()
 
     async def _run(self) -> None:
         while True:
             self._wake.clear()
-            await self._flush_finished()
-            self._widen()
-            free = self._slots - self._ordinary
-            events = (
-                await self._queue.claim(free, now=self._clock.now(), lease_s=LEASE_S)
-                if free > 0
-                else []
-            )
-            self._begin(events)
-            if not events:
-                await self._idle()
+            try:
+                await self._flush_finished()
+                self._widen()
+                free = self._slots - self._ordinary
+                events = (
+                    await self._queue.claim(free, now=self._clock.now(), lease_s=LEASE_S)
+                    if free > 0
+                    else []
+                )
+                self._begin(events)
+                if not events:
+                    await self._idle()
+            except StorageFailed as error:
+                log.warning("events wait: %s", error.message)
+                await self._clock.sleep(FAILED_S)
 
     async def _run_deferred(self) -> None:
         while True:
@@ -195,7 +204,11 @@ class EventInvoker:
     async def _flush_finished(self) -> None:
         finished, self._finished = self._finished, []
         if finished:
-            await self._queue.finish(finished)
+            try:
+                await self._queue.finish(finished)
+            except StorageFailed:
+                self._finished += finished
+                raise
 
     def _finish(self, event: QueuedEvent) -> None:
         self._finished.append(event.id)
@@ -208,7 +221,14 @@ class EventInvoker:
         self._wake.set()
 
     async def _again(self, event: QueuedEvent, delay_s: float, attempt: int) -> None:
-        await self._queue.retry(event.id, at=self._clock.now() + delay_s, attempt=attempt)
+        while True:
+            try:
+                await self._queue.retry(event.id, at=self._clock.now() + delay_s, attempt=attempt)
+            except StorageFailed as error:
+                log.warning("event %s cannot be given back yet: %s", event.id, error.message)
+                await self._clock.sleep(FAILED_S)
+            else:
+                break
         self._release(event)
 
     async def _attempt(self, event: QueuedEvent, dequeued: float) -> None:
@@ -232,8 +252,10 @@ class EventInvoker:
                 self._give_up(event, "ResourceNotFound", error.message)
                 return
             await self._run_once(event, resolved, dequeued)
-        except ForerunError as error:
-            log.warning("event %s: %s; it will be tried again", event.id, error.message)
+        except Exception as error:
+            # Whatever went wrong: an event that nobody runs and nobody gives back would keep its place.
+            known = isinstance(error, ForerunError)
+            log.warning("event %s: %s; it is tried again", event.id, error, exc_info=not known)
             await self._again(
                 event,
                 self._backoff.system_delay(event.attempt, self._random.random()),
@@ -248,7 +270,7 @@ class EventInvoker:
             self._give_up(event, "EventAgeExceeded", "it is too old", status="expired")
             return
         resolved = as_asked(event, resolved)
-        settlement = _Settlement(lambda: self._finish(event))
+        settlement = Settlement(lambda: self._finish(event))
         began = self._clock.monotonic()
         waited_s = max(0.001, self._clock.now() - event.accepted_at)
         try:
@@ -300,7 +322,7 @@ class EventInvoker:
         resolved: Resolved,
         config: EventInvokeConfig,
         reply: Reply,
-        settlement: "_Settlement",
+        settlement: Settlement,
     ) -> None:
         if reply.error is None:
             await self._report(event, resolved, reply, SUCCESS)
@@ -319,24 +341,8 @@ class EventInvoker:
         self, event: QueuedEvent, error_type: str, why: str, status: str = "error"
     ) -> None:
         log.info("event %s for %s is dropped: %s", event.id, event.name, why)
-        now = self._clock.now()
-        self._invoker.record(
-            InvocationRecord(
-                request_id=event.id,
-                account=event.account,
-                name=event.name,
-                version=event.qualifier or "$LATEST",
-                qualifier=event.qualifier,
-                invocation_type="Event",
-                attempt=event.attempt,
-                status=status,
-                error_type=error_type,
-                request_bytes=len(event.payload),
-                trace_id=_trace_of(event.origin),
-                timings=Timings(received=event.accepted_at, answered=now),
-            ),
-            lambda: self._finish(event),
-        )
+        record = record_of_unrun(event, error_type, status=status, now=self._clock.now())
+        self._invoker.record(record, lambda: self._finish(event))
         self._release(event)
 
     async def _report(
@@ -369,29 +375,3 @@ class EventInvoker:
         if reply is None:
             return event.origin
         return self._monitor.ended(reply.context, resolved.function.account)
-
-
-class _Settlement:
-    """Finishes an event when both its run is over for good and its record is stored, in either order."""
-
-    def __init__(self, finish: Callable[[], None]) -> None:
-        self._finish = finish
-        self._missing = 2
-
-    def stored(self) -> None:
-        self._step()
-
-    def ended(self) -> None:
-        self._step()
-
-    def _step(self) -> None:
-        self._missing -= 1
-        if self._missing == 0:
-            self._finish()
-
-
-def _trace_of(origin: Origin) -> str:
-    """The header of an event that was never run."""
-    if not origin.trace_id:
-        return ""
-    return xray_header(origin.trace_id, origin.parent_id, sampled=origin.sampled)

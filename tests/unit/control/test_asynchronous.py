@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 
 import pytest
 from tests.unit.control.asynchronously import (
@@ -14,6 +15,7 @@ from tests.unit.control.asynchronously import (
 )
 
 from forerun.aio import SystemClock
+from forerun.control import asynchronous
 from forerun.errors import RecursionDetected, StorageFailed, Throttled
 from forerun.model import (
     DestinationConfig,
@@ -304,3 +306,36 @@ async def test_a_deferrable_event_that_fails_is_retried_like_any_other(rig):
         (3, False),
     ]
     await made.emptied()
+
+
+async def test_a_disk_that_fails_for_a_while_stops_nothing_for_good(rig, monkeypatch):
+    """Whatever the queue is asked meanwhile: taking, giving back, and finishing."""
+    monkeypatch.setattr(asynchronous, "FAILED_S", 0.01)
+    made = await rig(Throttled("busy", reason="x"), start=False)
+    failed = Counter()
+
+    def failing(name, method):
+        async def call(*given, **named):
+            if failed[name] < 3:
+                failed[name] += 1
+                raise StorageFailed("full")
+            return await method(*given, **named)
+
+        return call
+
+    for name in ("claim", "retry", "finish"):
+        monkeypatch.setattr(made.queue, name, failing(name, getattr(made.queue, name)))
+    made.events.start()
+    for number in range(3):
+        await made.accept(f"r{number}")
+    await made.emptied()
+    assert len(made.invoker.calls) == 4
+    assert failed == {"claim": 3, "retry": 3, "finish": 3}
+
+
+async def test_what_nobody_expected_costs_no_place(rig):
+    made = await rig(*[ValueError("nobody expected it")] * 20)
+    for number in range(5):
+        await made.accept(f"r{number}")
+    await made.emptied()
+    assert len(made.invoker.calls) == 25
