@@ -5,6 +5,7 @@ from tests.fakes.clock import FakeClock
 
 from forerun.api.caller import Caller
 from forerun.api.dead_letters import DeadLetterRoutes
+from forerun.control.delivery import dead_letters
 from forerun.control.delivery.dead_letters import Bounds, DeadLetters, Which
 from forerun.control.paging import to_marker
 from forerun.errors import AccessDenied, InvalidInput, NotFound, StorageFailed
@@ -130,6 +131,15 @@ async def test_pages_go_on_from_shelf_to_shelf(rig):
         if marker is None:
             break
     assert seen == ["a", "b", "c", "100"]
+
+
+async def test_large_letters_are_held_a_few_at_a_time_and_all_are_redriven(rig, monkeypatch):
+    monkeypatch.setattr(dead_letters, "_PAGE_BYTES", 2 * len(letter("a").message.payload))
+    page = await rig.letters.page(HOME, Which(), None, 50)
+    assert [each.id for each in page.items] == ["a", "b"]
+    done = await rig.letters.redrive(HOME, Which())
+    assert (done.letters, done.skipped, done.more) == (4, [], False)
+    assert len(rig.sending.sent) == 4
 
 
 async def test_a_letter_is_sent_as_a_new_message_of_its_owner(rig):

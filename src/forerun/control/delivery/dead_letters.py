@@ -25,7 +25,9 @@ log = logging.getLogger("forerun.dead-letters")
 MOST_AT_ONCE = 10_000
 """Letters that one request sends again or forgets."""
 
-_PAGE = 200
+# Letters that are read at once, and their bytes that are held for one request.
+_PAGE = 32
+_PAGE_BYTES = 16 * 1024 * 1024
 _TOGETHER = 32
 _SWEEP_S = 60.0
 _MEMORY_MB = (128, 10_240)
@@ -110,7 +112,8 @@ class DeadLetters:
     async def page(
         self, account: str, which: Which, marker: str | None, size: int
     ) -> Page[DeadLetter]:
-        """At most ``size`` letters, shelf by shelf, the oldest of each first."""
+        """At most ``size`` letters, fewer where they are large, shelf by shelf, the oldest of each first."""
+        held = 0
         index, after = from_marker(marker, (0, ""))
         found: list[DeadLetter] = []
         for number in range(max(0, int(index)), len(self._shelves)):
@@ -120,7 +123,8 @@ class DeadLetters:
                     last = letter.id
                     if which.fits(letter):
                         found.append(letter)
-                        if len(found) == size:
+                        held += len(letter.message.payload)
+                        if len(found) == size or held >= _PAGE_BYTES:
                             return Page(found, to_marker((number, last)))
                 if len(letters) < _PAGE:
                     break
@@ -180,8 +184,7 @@ class DeadLetters:
         act: Callable[[Shelf, DeadLetter], Awaitable[None]],
     ) -> Done:
         if isinstance(letters, Which):
-            page = await self.page(account, letters, None, MOST_AT_ONCE)
-            ids, more = [letter.id for letter in page.items], page.marker is not None
+            ids, more = await self._ids(account, letters)
         else:
             ids, more = list(dict.fromkeys(letters)), False
         skipped: list[Skipped] = []
@@ -190,6 +193,17 @@ class DeadLetters:
             answers = await asyncio.gather(*(self._act(account, each, act) for each in part))
             skipped += [answer for answer in answers if answer is not None]
         return Done(len(ids) - len(skipped), skipped, more)
+
+    async def _ids(self, account: str, which: Which) -> tuple[list[str], bool]:
+        """Those of the letters that fit, and whether there are more than are handled at once."""
+        ids: list[str] = []
+        marker: str | None = None
+        while True:
+            page = await self.page(account, which, marker, MOST_AT_ONCE - len(ids))
+            ids += [letter.id for letter in page.items]
+            marker = page.marker
+            if marker is None or len(ids) >= MOST_AT_ONCE:
+                return ids, marker is not None
 
     async def _act(
         self,
