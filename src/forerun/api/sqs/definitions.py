@@ -64,9 +64,9 @@ class QueueRoutes:
         )
         return {"QueueUrl": to_url(self._base_url, queue)}
 
-    async def delete(self, _caller: Caller, request: Any) -> Members:
+    async def delete(self, caller: Caller, request: Any) -> Members:
         """DeleteQueue."""
-        await self._queues.delete(queue_of(self._queues, request.QueueUrl))
+        await self._queues.delete(self._own(caller, request.QueueUrl))
         return {}
 
     async def url(self, caller: Caller, request: Any) -> Members:
@@ -125,11 +125,11 @@ class QueueRoutes:
             known |= dict(zip(OBSERVED, map(str, counts), strict=False))
         return {"Attributes": {name: value for name, value in known.items() if name in names}}
 
-    async def set_attributes(self, _caller: Caller, request: Any) -> Members:
+    async def set_attributes(self, caller: Caller, request: Any) -> Members:
         """SetQueueAttributes."""
         attributes = dict(request.Attributes)
         _check_policy(attributes)
-        queue = queue_of(self._queues, request.QueueUrl)
+        queue = self._own(caller, request.QueueUrl)
         await self._queues.set_attributes(queue, attributes)
         return {}
 
@@ -138,20 +138,20 @@ class QueueRoutes:
         await self._queues.purge(queue_of(self._queues, request.QueueUrl))
         return {}
 
-    async def tag(self, _caller: Caller, request: Any) -> Members:
+    async def tag(self, caller: Caller, request: Any) -> Members:
         """TagQueue."""
-        await self._queues.tag(queue_of(self._queues, request.QueueUrl), add=dict(request.Tags))
+        await self._queues.tag(self._own(caller, request.QueueUrl), add=dict(request.Tags))
         return {}
 
-    async def untag(self, _caller: Caller, request: Any) -> Members:
+    async def untag(self, caller: Caller, request: Any) -> Members:
         """UntagQueue."""
-        queue = queue_of(self._queues, request.QueueUrl)
+        queue = self._own(caller, request.QueueUrl)
         await self._queues.tag(queue, add={}, remove=tuple(request.TagKeys))
         return {}
 
-    async def tags(self, _caller: Caller, request: Any) -> Members:
+    async def tags(self, caller: Caller, request: Any) -> Members:
         """ListQueueTags."""
-        tags = queue_of(self._queues, request.QueueUrl).record.tags
+        tags = self._own(caller, request.QueueUrl).record.tags
         return {"Tags": dict(tags)} if tags else {}
 
     async def add_permission(self, caller: Caller, request: Any) -> Members:
@@ -176,9 +176,12 @@ class QueueRoutes:
         )
 
     def _own(self, caller: Caller, url: str) -> Queue:
+        """A queue of the caller's: what its policy gives to other accounts ends at what it is and who may use it."""
         queue = queue_of(self._queues, url)
         if queue.record.account != caller.account:
-            raise AccessDenied("Only the owner of a queue may change who is permitted what")
+            raise AccessDenied(
+                "Only the account that owns a queue may change, tag or delete it, whatever its policy says"
+            )
         return queue
 
 
