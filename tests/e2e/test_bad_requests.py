@@ -197,6 +197,12 @@ def test_unknown_key(server: Server):
     assert code_of(server, headers) in ("UnrecognizedClientException", "InvalidClientTokenId")
 
 
+def test_commands_of_the_platform_are_short(server: Server):
+    path, body = "/forerun/test-metaevent", b" " * (1024 * 1024 + 1)
+    headers = server.signed("POST", path, body, service="forerun")
+    assert server.request("POST", path, body, headers).status == 413
+
+
 def test_unknown_region(server: Server):
     headers = server.signed("GET", PATH, region="us-moon-1")
     assert code_of(server, headers) in ("InvalidSignatureException", "SignatureDoesNotMatch")

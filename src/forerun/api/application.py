@@ -140,7 +140,7 @@ class Application:
         except BodyTooLarge:
             message = f"The request body must be at most {limit} bytes"
             if limit == STRANGERS_BYTES:
-                message += " as long as it is not signed with a known key"
+                message += ", unless it is signed with a known key and not for /forerun/"
             refusal = ApiError("RequestEntityTooLargeException", message, 413)
             await self._refuse(scope, None, refusal, request_id, send)
             return
@@ -222,7 +222,9 @@ class Application:
             return PAYLOAD_BYTES
         if self._is_function_url(path, dict(scope["headers"]).get(b"host", b"")):
             return PAYLOAD_BYTES
-        return self._limits.body_bytes if self._authenticator.knows(scope) else STRANGERS_BYTES
+        if path.startswith(PLATFORM) or not self._authenticator.knows(scope):
+            return STRANGERS_BYTES
+        return self._limits.body_bytes
 
     async def _serve(
         self, scope: Scope, request: HttpRequest, request_id: str, receive: Receive, send: Send
