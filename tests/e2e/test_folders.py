@@ -29,10 +29,12 @@ def inbox(tmp_path: Path) -> Path:
     return path
 
 
-def post(server: Server, name: str, body: dict[str, Any]) -> Answer:
+def post(
+    server: Server, name: str, body: dict[str, Any], *, keys: tuple[str, str] | None = None
+) -> Answer:
     content = json.dumps(body).encode()
     path = f"/forerun/{name}"
-    headers = server.signed("POST", path, content, service="forerun")
+    headers = server.signed("POST", path, content, service="forerun", keys=keys)
     return server.request("POST", path, content, headers)
 
 
@@ -149,7 +151,7 @@ def test_a_thousand_files_are_each_told_though_the_server_is_killed(tmp_path: Pa
 
 BAD = {
     "relative": ({"Path": "inbox"}, 400, "absolute"),
-    "missing": ({"Path": "/nowhere/at/all"}, 400, "cannot be watched"),
+    "elsewhere and missing": ({"Path": "/nowhere/at/all"}, 403, "may not be watched; allowed is what lies below"),
     "not allowed": ({"Path": "/etc"}, 403, "may not be watched; allowed is what lies below"),
     "other account": ({"Target": "arn:aws:lambda:us-home-1:999999999999:function:f"}, 400, "own account"),
     "target": ({"Target": "arn:aws:s3:::bucket"}, 400, "Target must be"),
@@ -170,11 +172,38 @@ def test_what_cannot_be_watched_is_refused_and_says_why(tmp_path: Path, inbox: P
                 kind,
                 answer,
             )
+        answer = post(server, "put-folder", good | {"Path": str(inbox / "none")})
+        assert (answer.status, b"cannot be watched" in answer.body) == (400, True)
         link = inbox / "out"
         link.symlink_to("/etc")
         answer = post(server, "put-folder", good | {"Path": str(link)})
         assert answer.status == 403, answer
         assert post(server, "delete-folder", {"Name": uuid.uuid4().hex}).status == 404
+
+
+def test_who_puts_a_folder_must_be_allowed_to_send_to_its_target(tmp_path: Path, inbox: Path):
+    with running(tmp_path / "data", settings={WITH_ROOTS: str(inbox)}) as server:
+        keys = limited_user(server, "forerun:PutFolder", "forerun:PutMetaevent")
+        wish = {"Name": "inbox", "Path": str(inbox), "Target": "told"}
+        answer = post(server, "put-folder", wish, keys=keys)
+        assert (answer.status, b"lambda:InvokeFunction" in answer.body) == (403, True)
+        rule = {"Name": "r", "When": {"event": "execution.ended"}, "Job": "told"}
+        answer = post(server, "put-metaevent", rule, keys=keys)
+        assert (answer.status, b"lambda:InvokeFunction" in answer.body) == (403, True)
+        queue = f"arn:aws:sqs:{server.region}:{server.account}:q"
+        answer = post(server, "put-folder", wish | {"Target": queue}, keys=keys)
+        assert (answer.status, b"sqs:SendMessage" in answer.body) == (403, True)
+
+
+def limited_user(server: Server, *actions: str) -> tuple[str, str]:
+    """The keys of a user who may do these and nothing else."""
+    iam, name = server.client("iam"), f"user-{uuid.uuid4().hex[:8]}"
+    iam.create_user(UserName=name)
+    statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName=name, PolicyName="only", PolicyDocument=document)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return key["AccessKeyId"], key["SecretAccessKey"]
 
 
 def test_without_a_setting_no_directory_is_watched(tmp_path: Path, inbox: Path):

@@ -5,6 +5,8 @@ from typing import Any
 from forerun.api.caller import Caller
 from forerun.api.platform import Command, Query, Route
 from forerun.api.sources import Rows
+from forerun.control.authorization import Authorizer
+from forerun.control.delivery.permission import require_sending
 from forerun.errors import InvalidInput
 from forerun.sources.folders import Folders, FolderWish, Standing, folder_arn
 from forerun.storage.folders import Folder
@@ -21,8 +23,9 @@ _FIELDS = frozenset(
 class FolderRoutes:
     """Answers ``POST /forerun/put-folder`` and ``delete-folder``, ``GET /forerun/folders``."""
 
-    def __init__(self, folders: Folders) -> None:
+    def __init__(self, folders: Folders, authorizer: Authorizer) -> None:
         self._folders = folders
+        self._authorizer = authorizer
 
     def routes(self) -> dict[str, Route]:
         """What ``GET`` tells, by name."""
@@ -55,7 +58,7 @@ class FolderRoutes:
         return found
 
     async def put(self, caller: Caller, given: dict[str, Any]) -> object:
-        """Make or change a folder; what is left out gets its default."""
+        """Make or change a folder; what is left out gets its default. Who puts it must itself be allowed to send to the target."""
         if unknown := sorted(given.keys() - _FIELDS):
             raise InvalidInput(f"There is no field {unknown[0][:100]} of a folder")
         wish = FolderWish(
@@ -68,6 +71,9 @@ class FolderRoutes:
             settle_s=_seconds(given, "SettleSeconds", 0, 3600, 1.0),
             scan_s=_seconds(given, "ScanSeconds", 1, 86_400, 60.0),
             existing=_flag(given, "Existing", default=False),
+        )
+        require_sending(
+            self._authorizer, caller, self._folders.target_of(caller.account, wish.target)
         )
         folder = await self._folders.put(caller.account, wish)
         return {"Folder": await self._shown(caller, folder, Standing())}

@@ -12,7 +12,7 @@ from forerun.api.response import Headers, Response, send_response
 from forerun.api.url_events import HttpRequest as UrlRequest
 from forerun.api.url_events import request_event
 from forerun.control.authorization import Authorizer
-from forerun.control.delivery.permission import ACTIONS
+from forerun.control.delivery.permission import require_sending
 from forerun.control.monitoring import Monitor
 from forerun.errors import (
     AccessDenied,
@@ -24,7 +24,7 @@ from forerun.errors import (
     Throttled,
     Unsupported,
 )
-from forerun.model import Arn, Origin
+from forerun.model import Origin
 from forerun.sources.hooks import (
     MAX_BYTES,
     Arrival,
@@ -121,9 +121,7 @@ class HookRoutes:
         """Make a hook or change one. Who puts it must itself be allowed to do to the target what the hook will do."""
         wanted = _read(given, PutHook)
         target = self._hooks.target_of(caller.account, wanted.Target)
-        if target.startswith("arn:"):
-            action = ACTIONS[Arn.parse(target).service]
-            self._authorizer.require(caller, action, target)
+        require_sending(self._authorizer, caller, target)
         changed = await self._hooks.put(
             caller.account,
             HookSettings(

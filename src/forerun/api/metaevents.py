@@ -5,6 +5,8 @@ from typing import Any
 from forerun.aio import Clock
 from forerun.api.caller import Caller
 from forerun.api.platform import Command, Query, Route
+from forerun.control.authorization import Authorizer
+from forerun.control.delivery.permission import require_sending
 from forerun.control.metaevents import Metaevents, detail, summary, try_criteria
 from forerun.errors import InvalidInput
 from forerun.metaevents import criteria_schema
@@ -13,8 +15,9 @@ from forerun.metaevents import criteria_schema
 class MetaeventRoutes:
     """The caller's own account only."""
 
-    def __init__(self, metaevents: Metaevents, clock: Clock) -> None:
+    def __init__(self, metaevents: Metaevents, authorizer: Authorizer, clock: Clock) -> None:
         self._metaevents = metaevents
+        self._authorizer = authorizer
         self._clock = clock
 
     def routes(self) -> dict[str, Route]:
@@ -52,7 +55,9 @@ class MetaeventRoutes:
 
     async def put_metaevent(self, caller: Caller, given: dict[str, Any]) -> object:
         """Make or change a rule: ``Name``, ``When``, ``Job``, and optionally ``Input`` or ``InputTransformer``,
-        ``Description``, ``Enabled``, ``Cooldown``."""
+        ``Description``, ``Enabled``, ``Cooldown``. Who puts it must itself be allowed to invoke the job."""
+        job = self._metaevents.job_of(caller.account, given.get("Job"))
+        require_sending(self._authorizer, caller, job)
         rule = await self._metaevents.put(caller.account, given)
         return {"Metaevent": detail(rule, self._clock.now())}
 

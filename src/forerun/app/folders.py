@@ -16,7 +16,7 @@ def make_folders(ground: Ground, outbox: Outbox) -> Part:
         region=ground.settings.server.region,
         roots=ground.settings.events.folders,
     )
-    routes = FolderRoutes(folders)
+    routes = FolderRoutes(folders, ground.services.authorizer)
     return Part(
         routes=routes.routes(),
         commands=routes.commands(),

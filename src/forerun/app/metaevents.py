@@ -73,5 +73,5 @@ def make_metaevents(ground: Ground, outbox: Outbox) -> Part:
         await surroundings.close()
         await metaevents.close()
 
-    routes = MetaeventRoutes(metaevents, clock)
+    routes = MetaeventRoutes(metaevents, ground.services.authorizer, clock)
     return Part(routes=routes.routes(), commands=routes.commands(), start=start, close=close)

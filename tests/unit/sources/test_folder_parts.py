@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forerun.errors import AccessDenied, InvalidInput
-from forerun.sources.folders.roots import is_network, require_allowed, resolve
+from forerun.sources.folders.roots import is_network, require_allowed, require_named, resolve
 from forerun.sources.folders.settling import LATEST_S, Settling, Told
 from forerun.sources.folders.telling import make_message
 from forerun.sources.folders.walk import DEEPEST, Found, Walk, look
@@ -173,6 +173,20 @@ def test_only_what_the_operator_allows_may_be_watched(tmp_path: Path):
     for path in ("relative", str(tmp_path / "none"), "/a\0b", str(allowed / "out" / ".." / "x")):
         with pytest.raises(InvalidInput, match="Path"):
             resolve(path)
+
+
+def test_what_is_elsewhere_is_refused_before_the_disk_is_looked_at(tmp_path: Path):
+    allowed, link = tmp_path / "allowed", tmp_path / "link"
+    allowed.mkdir()
+    link.symlink_to(allowed)
+    roots = [str(link), f"000000000043:{tmp_path}"]
+    for path in (link, link / "none", allowed / "sub", f"{link}/../link/sub"):
+        require_named(str(path), ACCOUNT, roots)
+    for path in (tmp_path, tmp_path / "none", f"{link}/../none", "/etc/passwd"):
+        with pytest.raises(AccessDenied, match="may not be watched"):
+            require_named(str(path), ACCOUNT, roots)
+    with pytest.raises(InvalidInput, match="absolute"):
+        require_named("link", ACCOUNT, roots)
 
 
 def test_other_machines_file_systems_are_known():

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from forerun.control.authorization import Asking, Authorizer, ResourcePolicy, evaluate
+from forerun.control.authorization import Asker, Asking, Authorizer, ResourcePolicy, evaluate
 from forerun.control.policies import Names, PolicyKind, parse_policy
 from forerun.control.registry import Registry, Resolved
 from forerun.errors import AccessDenied, NotFound
@@ -155,6 +155,15 @@ class Permission:
                 f"Allow it with: aws iam update-assume-role-policy --role-name {name} --policy-document "
                 f"'{_trust_of(sender.principal)}'"
             )
+
+
+def require_sending(authorizer: Authorizer, caller: Asker, target: str) -> None:
+    """Return when ``caller`` may itself do to ``target``, an ARN or a URL, what a message does; else ``AccessDenied``.
+
+    For those who have one of the platform's own sources send to it, which nobody is asked about later.
+    """
+    if target.startswith("arn:"):
+        authorizer.require(caller, ACTIONS[Arn.parse(target).service], target)
 
 
 def sender_of(message: Message) -> Sender:

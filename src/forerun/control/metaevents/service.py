@@ -12,7 +12,7 @@ import msgspec
 from forerun.aio import Clock
 from forerun.control.metaevents.notebook import Notebook
 from forerun.control.metaevents.recovery import catch_up_with_records
-from forerun.control.metaevents.rules import Definition, Key, Rule, read_definition
+from forerun.control.metaevents.rules import Definition, Key, Rule, read_definition, read_job
 from forerun.control.metaevents.watcher import Watcher
 from forerun.control.registry import Registry
 from forerun.errors import Conflict, ForerunError, InvalidInput, NotFound
@@ -99,6 +99,10 @@ class Metaevents:
         await self._registry.resolve(account, job.name, job.qualifier, 0.0)
         async with self._changing:
             return await self._put(account, name, definition)
+
+    def job_of(self, account: str, given: object) -> str:
+        """The ARN of a job's function, which may be given by its name; ``InvalidInput`` for anything else."""
+        return read_job(given, account, self._region)
 
     async def delete(self, account: str, name: str) -> None:
         """Remove a rule with all it remembers; ``NotFound`` when there is none."""

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from forerun.errors import AccessDenied, InvalidInput
 
@@ -16,8 +17,7 @@ _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "afs
 
 def resolve(path: str) -> str:
     """The directory without symbolic links; ``InvalidInput`` when there is none."""
-    if not path.startswith("/") or "\0" in path:
-        raise InvalidInput("Path must be absolute, such as /srv/inbox")
+    _require_absolute(path)
     try:
         real = os.path.realpath(path, strict=True)
         real.encode()
@@ -30,13 +30,40 @@ def resolve(path: str) -> str:
 
 def require_allowed(path: str, account: str, roots: Sequence[str]) -> None:
     """Return when an account may have ``path`` watched, which ``resolve`` gave; else ``AccessDenied``."""
-    mine = []
+    mine = [os.path.realpath(place) for place in _places(account, roots)]
+    if _is_below(path, mine):
+        return
+    _refuse(path, mine)
+
+
+def require_named(path: str, account: str, roots: Sequence[str]) -> None:
+    """As ``require_allowed``, of a name that a client gave, before the disk is looked at: nobody learns what is elsewhere on it."""
+    _require_absolute(path)
+    places = _places(account, roots)
+    named = os.path.normpath(path)
+    if not _is_below(named, [*map(os.path.normpath, places), *map(os.path.realpath, places)]):
+        _refuse(named, places)
+
+
+def _require_absolute(path: str) -> None:
+    if not path.startswith("/") or "\0" in path:
+        raise InvalidInput("Path must be absolute, such as /srv/inbox")
+
+
+def _places(account: str, roots: Sequence[str]) -> list[str]:
+    found = []
     for root in roots:
         owner, _, place = root.rpartition(":") if not root.startswith("/") else ("", "", root)
         if owner in ("", account):
-            mine.append(os.path.realpath(place))
-    if any(path == root or path.startswith(root.rstrip("/") + "/") for root in mine):
-        return
+            found.append(place)
+    return found
+
+
+def _is_below(path: str, roots: Sequence[str]) -> bool:
+    return any(path == root or path.startswith(root.rstrip("/") + "/") for root in roots)
+
+
+def _refuse(path: str, mine: Sequence[str]) -> NoReturn:
     if not mine:
         raise AccessDenied(f"No directory may be watched. {HOW}")
     raise AccessDenied(

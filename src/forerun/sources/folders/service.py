@@ -12,7 +12,7 @@ from forerun.errors import AlreadyExists, Conflict, InvalidInput, NotFound
 from forerun.model import Arn, function_arn, parse_function_ref
 from forerun.sources import Outbox
 from forerun.sources.folders.keeper import Keeper, Means, Standing
-from forerun.sources.folders.roots import require_allowed, resolve
+from forerun.sources.folders.roots import require_allowed, require_named, resolve
 from forerun.sources.folders.watcher import Watcher
 from forerun.storage.folders import Folder, FolderConfig, FolderStore
 
@@ -79,7 +79,8 @@ class Folders:
         """Make a folder, or change it; with another path it begins anew. Raises ``InvalidInput``, ``AccessDenied``."""
         if not _NAME.fullmatch(wish.name):
             raise InvalidInput("Name must be 1 to 64 letters, digits, '-', '_' or '.'")
-        target = self._target(account, wish.target)
+        target = self.target_of(account, wish.target)
+        require_named(wish.path, account, self._roots)
         path = await asyncio.to_thread(resolve, wish.path)
         require_allowed(path, account, self._roots)
         now = self._clock.now()
@@ -131,6 +132,25 @@ class Folders:
         """How many files of a folder are known."""
         return await self._store.count(folder.id)
 
+    def target_of(self, account: str, text: str) -> str:
+        """The ARN or URL of a target, which may be a function's name; ``InvalidInput`` for anything else."""
+        if text.startswith(("http://", "https://")):
+            return text
+        if not text.startswith("arn:"):
+            ref = parse_function_ref(text)
+            if ref.account not in (None, account):
+                raise InvalidInput("Target must be of the folder's own account")
+            return function_arn(self._region, account, ref.name, ref.qualifier)
+        arn = Arn.parse(text)
+        if arn.service not in _TARGETS:
+            raise InvalidInput(
+                "Target must be a function's name, an http(s) URL, or the ARN of a function, a queue, a topic or an "
+                f"event bus, not {text!r}"
+            )
+        if (arn.account, arn.region) != (account, self._region):
+            raise InvalidInput("Target must be of the folder's own account and region")
+        return text
+
     # Inside
 
     async def _make(
@@ -148,24 +168,6 @@ class Folders:
         except AlreadyExists:
             raise Conflict(f"The folder {name} is being put by somebody else") from None
         return msgspec.structs.replace(folder, id=folder_id)
-
-    def _target(self, account: str, text: str) -> str:
-        if text.startswith(("http://", "https://")):
-            return text
-        if not text.startswith("arn:"):
-            ref = parse_function_ref(text)
-            if ref.account not in (None, account):
-                raise InvalidInput("Target must be of the folder's own account")
-            return function_arn(self._region, account, ref.name, ref.qualifier)
-        arn = Arn.parse(text)
-        if arn.service not in _TARGETS:
-            raise InvalidInput(
-                "Target must be a function's name, an http(s) URL, or the ARN of a function, a queue, a topic or an "
-                f"event bus, not {text!r}"
-            )
-        if (arn.account, arn.region) != (account, self._region):
-            raise InvalidInput("Target must be of the folder's own account and region")
-        return text
 
     def _standing(self, folder_id: int) -> Standing:
         found = self._keepers.get(folder_id)
