@@ -155,7 +155,7 @@ async def test_one_who_waits_runs_when_the_first_fails(rig):
     rig.runner.script = ["error", SetupFailed("no sandbox"), None]
     rig.runner.go.clear()
     calls = [start(rig.call("x")) for _ in range(4)]
-    await until(lambda: rig.runner.ran)
+    await until(lambda: rig.line._waiting == 3)
     rig.runner.go.set()
     replies = await asyncio.gather(*calls, return_exceptions=True)
     assert rig.runner.ran == 3
@@ -311,6 +311,20 @@ async def test_a_failed_run_is_no_record_even_when_the_old_state_returns(rig):
     assert reply.error
     assert reply.record.placement == "here; run because queue q changed"
     rig.thing.now = "1"
+    assert (await rig.call(once=once)).executed is True
+
+
+async def test_a_success_beside_which_another_run_fails_is_no_record(rig):
+    once = {"depends_on": (THING,)}
+    rig.runner.script = [None, "error"]
+    rig.runner.go.clear()
+    first = start(rig.call(once=once))
+    await until(lambda: rig.runner.ran == 1)
+    second = start(rig.call(once=once))
+    await until(lambda: rig.runner.ran == 2)
+    rig.runner.go.set()
+    assert (await first).error is None
+    assert (await second).error
     assert (await rig.call(once=once)).executed is True
 
 
