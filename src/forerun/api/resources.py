@@ -8,6 +8,9 @@ from forerun.api.caller import Caller
 from forerun.errors import ForerunError, InvalidInput
 from forerun.model import function_arn, layer_arn, parse_function_ref
 from forerun.sources.buses import Place
+from forerun.sources.queues import queue_arn
+from forerun.sources.schedules import DEFAULT, group_arn, schedule_arn
+from forerun.sources.topics import TopicName
 
 _QUEUE_PATH = re.compile(r"([0-9]{12})/([A-Za-z0-9_.-]{1,80})/?", re.ASCII)
 
@@ -81,16 +84,15 @@ def _scheduler(caller: Caller, request: Any) -> str:
     name = getattr(request, "Name", None)
     if name is None:
         return getattr(request, "ResourceArn", None) or "*"
-    place = f"arn:aws:scheduler:{caller.region}:{caller.account}"
     if not hasattr(request, "GroupName"):
-        return f"{place}:schedule-group/{name}"
-    return f"{place}:schedule/{getattr(request, 'GroupName', None) or 'default'}/{name}"
+        return group_arn(caller.region, caller.account, name)
+    return schedule_arn(caller.region, caller.account, request.GroupName or DEFAULT, name)
 
 
 def _sns(caller: Caller, request: Any) -> str:
     # Operations on subscriptions name no resource, as on AWS: who owns them is asked where they are kept.
     if name := getattr(request, "Name", None):
-        return f"arn:aws:sns:{caller.region}:{caller.account}:{name}"
+        return TopicName(caller.account, name).arn(caller.region)
     for member in ("TopicArn", "TargetArn", "ResourceArn"):
         if arn := getattr(request, member, None):
             return str(arn)
@@ -100,11 +102,11 @@ def _sns(caller: Caller, request: Any) -> str:
 def _sqs(caller: Caller, request: Any) -> str:
     if name := getattr(request, "QueueName", None):
         owner = getattr(request, "QueueOwnerAWSAccountId", None) or caller.account
-        return f"arn:aws:sqs:{caller.region}:{owner}:{name}"
+        return queue_arn(caller.region, owner, name)
     if url := getattr(request, "QueueUrl", None):
         owner, name = queue_path(url)
         if name:
-            return f"arn:aws:sqs:{caller.region}:{owner}:{name}"
+            return queue_arn(caller.region, owner, name)
     return getattr(request, "SourceArn", None) or "*"
 
 

@@ -8,13 +8,13 @@ Everything here is answered from memory, without waiting.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
 from forerun.aio import Clock
 from forerun.control.conditions import Context
 from forerun.control.policies import Grant, Names, Policy, PolicyKind, parse_policy
 from forerun.errors import AccessDenied
+from forerun.model import iso_time
 
 RULINGS = 4096
 # Need no permission, or (AssumeRole) are decided with the role's trust policy by ``require_assume``.
@@ -300,7 +300,7 @@ class Authorizer:
         now = self._clock.now()
         return {
             "aws:epochtime": str(int(now)),
-            "aws:currenttime": datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "aws:currenttime": iso_time(now, "seconds"),
         }
 
     def _policy(self, policy: ResourcePolicy | None) -> Policy | None:

@@ -26,6 +26,7 @@ from forerun.model.functions import (
 from forerun.model.lineage import RECURSION_LIMIT, extended, occurrences
 from forerun.model.messages import DeadLetter, Message, RetryPolicy
 from forerun.model.names import Arn, function_arn, layer_arn, parse_function_ref
+from forerun.model.times import iso_time
 from forerun.model.traces import (
     Attribute,
     Channel,
@@ -78,6 +79,7 @@ __all__ = [
     "distinct_spans",
     "extended",
     "function_arn",
+    "iso_time",
     "layer_arn",
     "occurrences",
     "parse_function_ref",

@@ -4,6 +4,8 @@ from enum import StrEnum
 
 import msgspec
 
+from forerun.model.names import function_arn
+
 
 class Egress(StrEnum):
     """What a function's sandbox can reach over the network.
@@ -77,13 +79,13 @@ class FunctionVersion(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def arn(self) -> str:
         """The ARN without qualifier for ``$LATEST``, else with the version."""
-        arn = f"arn:aws:lambda:{self.region}:{self.account}:function:{self.name}"
-        return arn if self.version == "$LATEST" else f"{arn}:{self.version}"
+        version = None if self.version == "$LATEST" else self.version
+        return function_arn(self.region, self.account, self.name, version)
 
     @property
     def qualified_arn(self) -> str:
         """The ARN that always ends in the version."""
-        return f"arn:aws:lambda:{self.region}:{self.account}:function:{self.name}:{self.version}"
+        return function_arn(self.region, self.account, self.name, self.version)
 
 
 class DestinationConfig(msgspec.Struct, frozen=True, kw_only=True):

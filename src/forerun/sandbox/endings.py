@@ -4,9 +4,8 @@ import json
 import os
 import signal
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
-from forerun.model import InitFailure, LogLine, Outcome
+from forerun.model import InitFailure, LogLine, Outcome, iso_time
 
 EXIT_ERROR = "Runtime.ExitError"
 TIMED_OUT = "Sandbox.Timedout"
@@ -98,8 +97,7 @@ def timed_out(request_id: str, limit_s: float) -> Outcome:
 
 def timeout_line(request_id: str, limit_s: float, now: float) -> LogLine:
     """The line that AWS writes into the function's log."""
-    stamp = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")[:-6]
-    text = f"{stamp}Z {request_id} Task timed out after {limit_s:.2f} seconds"
+    text = f"{iso_time(now)} {request_id} Task timed out after {limit_s:.2f} seconds"
     return LogLine(int(now * 1000), text)
 
 

@@ -6,11 +6,10 @@ decides. As on AWS, the billed duration of a first invocation includes its init.
 
 import json
 import math
-from datetime import UTC, datetime
 
 import msgspec
 
-from forerun.model import InitFailure, LoggingConfig, LogLine, Outcome
+from forerun.model import InitFailure, LoggingConfig, LogLine, Outcome, iso_time
 
 _LEVELS = {"TRACE": 0, "DEBUG": 1, "INFO": 2, "WARN": 3}
 
@@ -141,7 +140,7 @@ def _text_end(report: Report, time_ms: int) -> list[str]:
     if report.status == "timeout":
         seconds = report.duration_ms / 1000
         lines.append(
-            f"{_iso(time_ms)} {report.request_id} Task timed out after {seconds:.2f} seconds\n"
+            f"{iso_time(time_ms / 1000)} {report.request_id} Task timed out after {seconds:.2f} seconds\n"
         )
     lines.append(f"END RequestId: {report.request_id}")
     text = (
@@ -178,7 +177,8 @@ def _events(
         LogLine(
             time_ms,
             json.dumps(
-                {"time": _iso(time_ms), "type": kind, "record": record}, separators=(",", ":")
+                {"time": iso_time(time_ms / 1000), "type": kind, "record": record},
+                separators=(",", ":"),
             ),
         )
         for level, time_ms, kind, record in events
@@ -195,8 +195,3 @@ def _trace_root(trace_id: str) -> str:
     """The root of an X-Ray header that is sampled, else empty: AWS names sampled traces only."""
     parts = dict(part.strip().partition("=")[::2] for part in trace_id.split(";"))
     return parts.get("Root", "") if parts.get("Sampled") == "1" else ""
-
-
-def _iso(time_ms: int) -> str:
-    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{time_ms % 1000:03d}Z"

@@ -1,13 +1,12 @@
 """Function URL configurations: create, get, update, delete, list."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from forerun.api.caller import Caller
 from forerun.api.handlers import Handler, Members, plain
 from forerun.api.lambda_.shapes import function_of, listing, unqualified
 from forerun.control.urls import FunctionUrl, FunctionUrls, UrlChange
-from forerun.model import function_arn
+from forerun.model import function_arn, iso_time
 
 
 def routes(urls: FunctionUrls) -> dict[str, Handler]:
@@ -74,4 +73,4 @@ def _shown(caller: Caller, url: FunctionUrl) -> Members:
 
 
 def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return iso_time(seconds, "microseconds")

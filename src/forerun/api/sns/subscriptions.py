@@ -14,6 +14,7 @@ from forerun.sources.topics import (
     InvalidParameter,
     Subscriber,
     Subscriptions,
+    TopicName,
     effective_delivery,
     parse_subscription_arn,
     parse_topic_arn,
@@ -54,7 +55,7 @@ class SubscriptionRoutes:
         async def found(account: str) -> list[dict[str, Any]]:
             return [
                 {
-                    "Source": f"arn:aws:sns:{region}:{each.account}:{each.topic}",
+                    "Source": TopicName(each.account, each.topic).arn(region),
                     "Target": each.endpoint,
                     "Kind": "subscription",
                     "Id": each.id,
@@ -162,9 +163,12 @@ class SubscriptionRoutes:
         return {}
 
 
+def _topic_arn(caller: Caller, subscription: Subscription) -> str:
+    return TopicName(subscription.account, subscription.topic).arn(caller.region)
+
+
 def _arn(caller: Caller, subscription: Subscription) -> str:
-    each = subscription
-    return f"arn:aws:sns:{caller.region}:{each.account}:{each.topic}:{each.id}"
+    return f"{_topic_arn(caller, subscription)}:{subscription.id}"
 
 
 def _listed(caller: Caller, subscriptions: Sequence[Subscription]) -> list[dict[str, Any]]:
@@ -174,7 +178,7 @@ def _listed(caller: Caller, subscriptions: Sequence[Subscription]) -> list[dict[
             "Owner": each.owner,
             "Protocol": each.protocol,
             "Endpoint": each.endpoint,
-            "TopicArn": f"arn:aws:sns:{caller.region}:{each.account}:{each.topic}",
+            "TopicArn": _topic_arn(caller, each),
         }
         for each in subscriptions
     ]

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -16,7 +15,7 @@ from forerun.control.metaevents.rules import Rule
 from forerun.errors import ForerunError
 from forerun.events import Bus, MetaeventRaised
 from forerun.metaevents import Fact, Judgement, label, looks_back
-from forerun.model import Message, Origin, parse_function_ref
+from forerun.model import Message, Origin, iso_time, parse_function_ref
 from forerun.patterns import About
 from forerun.sources import Outbox
 
@@ -118,7 +117,7 @@ class Jobs:
         rule = raised.rule
         source = f"arn:aws:forerun:{self._region}:{rule.row.account}:metaevent/{rule.row.name}"
         told = _told(raised)
-        about = About(source, rule.row.name, _moment(raised.at))
+        about = About(source, rule.row.name, iso_time(raised.at))
         return Message(
             id=raised.id,
             account=rule.row.account,
@@ -140,14 +139,14 @@ def _told(raised: Raised) -> Mapping[str, Any]:
     return {
         "metaevent": raised.rule.row.name,
         "id": raised.id,
-        "firedAt": _moment(raised.at),
+        "firedAt": iso_time(raised.at),
         "criteria": [
             {"path": node.path, "says": label(node), "held": part.held, "value": part.value}
             for node, part in parts
         ],
-        "window": {"from": _moment(since), "to": _moment(raised.at)},
+        "window": {"from": iso_time(since), "to": iso_time(raised.at)},
         "event": _event(raised.fact),
-        "lastExecution": {**last, "at": _moment(last["at"])} if last else None,
+        "lastExecution": {**last, "at": iso_time(last["at"])} if last else None,
         "chain": list(raised.chain),
     }
 
@@ -155,9 +154,4 @@ def _told(raised: Raised) -> Mapping[str, Any]:
 def _event(fact: Fact | None) -> dict[str, Any] | None:
     if fact is None:
         return None
-    return {"event": fact.kind, "function": fact.function, "at": _moment(fact.at), **fact.fields}
-
-
-def _moment(at: float) -> str:
-    shown = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-    return shown.replace("+00:00", "Z")
+    return {"event": fact.kind, "function": fact.function, "at": iso_time(fact.at), **fact.fields}

@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote_plus
 
 import msgspec
 
 from forerun.errors import InvalidInput
-from forerun.model import Arn, Message, Origin
+from forerun.model import Arn, Message, Origin, iso_time
 from forerun.sources.buckets.errors import BadNotification
 
 PRINCIPAL = "s3.amazonaws.com"
@@ -230,7 +229,7 @@ def _record(what: Happening, target: Target, sequencer: str) -> dict[str, Any]:
         "eventVersion": "2.1",
         "eventSource": "aws:s3",
         "awsRegion": what.region,
-        "eventTime": _moment(what.at),
+        "eventTime": iso_time(what.at),
         "eventName": what.event,
         "userIdentity": {"principalId": f"AWS:{what.actor.principal}"},
         "requestParameters": {"sourceIPAddress": what.actor.source_ip},
@@ -285,7 +284,7 @@ def trial_messages(
     trial = {
         "Service": "Amazon S3",
         "Event": "s3:TestEvent",
-        "Time": _moment(at),
+        "Time": iso_time(at),
         "Bucket": bucket,
         "RequestId": actor.request_id,
         "HostId": actor.request_id,
@@ -308,8 +307,3 @@ def trial_messages(
 
 def _service(arn: str) -> str:
     return arn.split(":", 3)[2]
-
-
-def _moment(at: float) -> str:
-    text = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")

@@ -2,13 +2,12 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from forerun.errors import InvalidInput
-from forerun.model import Message, Origin
+from forerun.model import Message, Origin, iso_time
 from forerun.sources.buses.names import Place
 
 _RESOURCES = msgspec.json.Decoder(list[str])
@@ -64,9 +63,9 @@ def read_detail(text: bytes | str) -> dict[str, Any]:
         raise InvalidInput("Detail is malformed.") from None
 
 
-def iso_time(moment: float) -> str:
+def event_time(moment: float) -> str:
     """A time as events have it, to the second."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return iso_time(moment, "seconds")
 
 
 def event_of(message: Message, place: Place, now: float) -> Event:
@@ -84,7 +83,8 @@ def event_of(message: Message, place: Place, now: float) -> Event:
         detail_type=detail_type,
         source=source,
         account=(told.get(EVENT_ACCOUNT) if forwarded else None) or message.account,
-        time=(told.get(EVENT_TIME) if forwarded else None) or iso_time(message.occurred_at or now),
+        time=(told.get(EVENT_TIME) if forwarded else None)
+        or event_time(message.occurred_at or now),
         region=place.region,
         resources=_resources(told),
         detail=message.payload,

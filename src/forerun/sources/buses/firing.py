@@ -15,7 +15,7 @@ from forerun.errors import InvalidInput
 from forerun.model import Message
 from forerun.scheduling import Schedule, latest_due, parse_schedule
 from forerun.sources import Outbox, Timetable
-from forerun.sources.buses.envelope import Event, iso_time
+from forerun.sources.buses.envelope import Event, event_time
 from forerun.sources.buses.names import Place
 from forerun.sources.buses.targets import Occurrence, aim_of, message_to
 from forerun.storage.buses import BusStore, RuleConfig, StoredRule, StoredTarget
@@ -70,13 +70,13 @@ def firing_of(
         detail_type="Scheduled Event",
         source="aws.events",
         account=rule.account,
-        time=iso_time(moment),
+        time=event_time(moment),
         region=place.region,
         resources=[arn],
         detail=b"{}",
     )
     occurrence = Occurrence(
-        event, event.values(), event.encoded(), rule.account, now, iso_time(now)
+        event, event.values(), event.encoded(), rule.account, now, event_time(now)
     )
     return [message_to(aim_of(target), arn, rule.name, occurrence) for target in targets]
 

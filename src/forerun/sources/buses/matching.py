@@ -7,7 +7,7 @@ import msgspec
 
 from forerun.model import Message
 from forerun.patterns import PatternIndex, parse_pattern
-from forerun.sources.buses.envelope import Event, iso_time
+from forerun.sources.buses.envelope import Event, event_time
 from forerun.sources.buses.names import BusName, Place, no_bus
 from forerun.sources.buses.targets import Aim, Occurrence, aim_of, message_to
 from forerun.storage.buses import DEFAULT, BusStore, EventBus, StoredRule, StoredTarget
@@ -31,7 +31,7 @@ class Book(msgspec.Struct, frozen=True):
         found = self.index.matching(values) if self.rules else ()
         if not found:
             return
-        occurrence = Occurrence(event, values, event.encoded(), account, now, iso_time(now))
+        occurrence = Occurrence(event, values, event.encoded(), account, now, event_time(now))
         for rule_id in sorted(found):
             arn, name, aims = self.rules[rule_id]
             for aim in aims:

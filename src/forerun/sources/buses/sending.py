@@ -14,7 +14,7 @@ from forerun.aio import Clock
 from forerun.errors import ForerunError, InvalidInput, NotFound
 from forerun.model import Arn, Message, Origin
 from forerun.sources import Outbox
-from forerun.sources.buses.envelope import Event, event_of, iso_time, read_detail
+from forerun.sources.buses.envelope import Event, event_of, event_time, read_detail
 from forerun.sources.buses.matching import Book, Books
 from forerun.sources.buses.names import SERVICE, BusName, Place
 
@@ -99,7 +99,7 @@ class Sender:
             detail_type=entry.detail_type or "",
             source=entry.source or "",
             account=entry.account,
-            time=iso_time(now if entry.time is None else entry.time),
+            time=event_time(now if entry.time is None else entry.time),
             region=self._region,
             resources=entry.resources,
             detail=(entry.detail or "").encode(),

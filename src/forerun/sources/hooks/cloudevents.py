@@ -7,13 +7,14 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from forerun.errors import InvalidInput
+from forerun.model import iso_time
 
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
@@ -213,13 +214,12 @@ def make_event(
     content_type: str,
 ) -> Event:
     """An event that says that this body came."""
-    moment = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
     event: Event = {
         "specversion": "1.0",
         "id": event_id,
         "source": source,
         "type": event_type,
-        "time": moment.replace("+00:00", "Z"),
+        "time": iso_time(now),
     }
     if _MEDIA_TYPE.fullmatch(content_type):
         event["datacontenttype"] = content_type

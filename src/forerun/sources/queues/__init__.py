@@ -31,7 +31,7 @@ from forerun.sources.queues.faults import (
     QueueExists,
     TooManyInFlight,
 )
-from forerun.sources.queues.queue import Queue, Tally
+from forerun.sources.queues.queue import Queue, Tally, queue_arn
 from forerun.sources.queues.receipts import from_receipt, to_receipt
 from forerun.sources.queues.records import system_attributes
 from forerun.sources.queues.registry import Queues
@@ -68,6 +68,7 @@ __all__ = [
     "attributes_md5",
     "from_receipt",
     "prepare",
+    "queue_arn",
     "shown",
     "size_of",
     "system_attributes",

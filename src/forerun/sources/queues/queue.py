@@ -51,7 +51,7 @@ class Queue:
     """A queue. ``total`` is how many messages it has, whatever their state."""
 
     def __init__(self, record: QueueRecord, region: str, total: int = 0) -> None:
-        self.arn = f"arn:aws:sqs:{region}:{record.account}:{record.name}"
+        self.arn = queue_arn(region, record.account, record.name)
         self.line = Line()
         self.tally = Tally()
         self.total = total
@@ -89,6 +89,11 @@ class Numbers:
         """The next one."""
         self._last = max(self._last + 1, int(self._now() * 1_000_000))
         return self._last
+
+
+def queue_arn(region: str, account: str, name: str) -> str:
+    """``arn:aws:sqs:REGION:ACCOUNT:NAME``."""
+    return f"arn:aws:sqs:{region}:{account}:{name}"
 
 
 def parse_arn(arn: str) -> tuple[str, str, str]:

@@ -6,14 +6,13 @@ Functions, queues, topics and buses by their ARN, and three operations of AWS's 
 import re
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 
 from forerun.errors import InvalidInput, Unsupported
-from forerun.model import Arn, Message, RetryPolicy, function_arn, parse_function_ref
+from forerun.model import Arn, Message, RetryPolicy, function_arn, iso_time, parse_function_ref
 from forerun.sources.schedules.plan import max_age_s
 from forerun.storage.schedules import StoredSchedule
 
@@ -116,7 +115,7 @@ class Firing(NamedTuple):
     @property
     def time(self) -> str:
         """The scheduled time as AWS writes it."""
-        return datetime.fromtimestamp(self.moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return iso_time(self.moment, "seconds")
 
     def fill(self, text: str) -> str:
         """The input with its context attributes replaced."""

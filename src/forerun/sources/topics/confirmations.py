@@ -4,7 +4,7 @@ import hmac
 import uuid
 
 from forerun.aio import Clock
-from forerun.model import Message
+from forerun.model import Message, iso_time
 from forerun.sources import Outbox
 from forerun.sources.topics.attributes import retry_policy
 from forerun.sources.topics.catalog import subscription_arn
@@ -15,7 +15,6 @@ from forerun.sources.topics.notifications import (
     confirmation_text,
     http_headers,
     json_form,
-    timestamp,
 )
 from forerun.sources.topics.signatory import Signatory
 from forerun.storage.topics import Subscription, Topic
@@ -46,7 +45,7 @@ class Confirmations:
             topic=topic.arn,
             subscription=subscription_arn(topic, subscription),
             message=confirmation_text(topic.arn, kind),
-            timestamp=timestamp(now),
+            timestamp=iso_time(now),
             token=token,
             link=confirm_link(self._place.base_url, topic.arn, token),
         )

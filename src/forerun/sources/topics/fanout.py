@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from forerun.model import Message, Origin
+from forerun.model import Message, Origin, iso_time
 from forerun.patterns.filter_policies import FilterScope
 from forerun.sources.topics.catalog import KnownTopic, Subscriber
 from forerun.sources.topics.notifications import (
@@ -13,7 +13,6 @@ from forerun.sources.topics.notifications import (
     json_form,
     lambda_form,
     queue_attributes,
-    timestamp,
     unsubscribe_link,
 )
 from forerun.sources.topics.publication import Publication, filter_values, parsed_body
@@ -54,7 +53,7 @@ class FanOut:
         self._signatory = signatory
         self._base_url = base_url
         self._now = now
-        self._timestamp = timestamp(now)
+        self._timestamp = iso_time(now)
         self._version = known.topic.attributes.get("SignatureVersion", "1")
         self._texts: dict[str, str] = {}
         self._seals: dict[str, Seal] = {}

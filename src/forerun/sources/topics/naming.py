@@ -49,6 +49,10 @@ class TopicName(NamedTuple):
     account: str
     name: str
 
+    def arn(self, region: str) -> str:
+        """``arn:aws:sns:REGION:ACCOUNT:NAME``."""
+        return f"arn:aws:sns:{region}:{self.account}:{self.name}"
+
 
 class SubscriptionName(NamedTuple):
     """Which subscription: the topic's account and name, and its own id."""

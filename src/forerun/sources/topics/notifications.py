@@ -1,7 +1,6 @@
 """What subscribers are given: the forms of a notification for functions, queues and URLs, and what of it is signed. Pure."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -39,12 +38,6 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True):
     signature: str
     version: str
     certificate_url: str
-
-
-def timestamp(moment: float) -> str:
-    """Epoch seconds as notifications have them."""
-    shown = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
-    return shown.replace("+00:00", "Z")
 
 
 def signed_text(notification: Notification) -> bytes:

@@ -50,7 +50,7 @@ class Topics:
         topic = Topic(
             account=account,
             name=name,
-            arn=f"arn:aws:sns:{self._region}:{account}:{name}",
+            arn=TopicName(account, name).arn(self._region),
             attributes=given,
             policy=attributes.get("Policy", ""),
             tags=dict(tags),
