@@ -77,6 +77,8 @@ def test_signed_callers_are_named():
 def test_plain_results_are_json_bodies():
     assert buffered_response(b'{"a":1}').body == b'{"a":1}'
     assert buffered_response(b'"text"').body == b'"text"'
+    for unreadable in (b"[" * 100_000, b'{"statusCode": "\xff"}'):
+        assert buffered_response(unreadable).body == unreadable
 
 
 def test_whole_responses():

@@ -60,6 +60,7 @@ class FakeInvoker:
         self.records = []
         self.called = asyncio.Event()
         self.store_records = True
+        self.payload = b'{"v":1}'
 
     async def run(self, resolved, invocation, on_stored=None):
         self.calls.append((resolved.function.name, invocation))
@@ -75,7 +76,7 @@ class FakeInvoker:
         if self.store_records and on_stored is not None:
             on_stored()
         reply = Reply(
-            payload=b'{"v":1}',
+            payload=self.payload,
             content_type="application/json",
             error="Unhandled" if step else None,
             error_type=step,

@@ -339,3 +339,17 @@ async def test_what_nobody_expected_costs_no_place(rig):
         await made.accept(f"r{number}")
     await made.emptied()
     assert len(made.invoker.calls) == 25
+
+
+@pytest.mark.parametrize(
+    "answer", [b"[" * 100_000, b'{"errorMessage": "\xff"}', b""], ids=["deep", "not-utf8", "none"]
+)
+async def test_an_error_that_cannot_be_read_is_reported_all_the_same(rig, answer):
+    made = await rig("Boom", config=EventInvokeConfig(max_retries=0))
+    made.registry.dead_letter_arn = QUEUE
+    made.invoker.payload = answer
+    await made.accept()
+    await made.emptied()
+    [sent] = made.outlet.sent
+    assert (sent.target, sent.payload) == (QUEUE, b'{"a":1}')
+    assert len(made.invoker.calls) == 1

@@ -89,3 +89,7 @@ def test_stars_do_not_occupy_the_server():
     started = time.perf_counter()
     assert not matches('{"a": "' + "a" * 5_000 + '"}')
     assert time.perf_counter() - started < 1.0
+
+
+def test_a_line_that_is_nested_without_end_matches_nothing_and_fails_nobody():
+    assert not compile_filter('{ $.a = "x" }')('{"a":' * 100_000)
