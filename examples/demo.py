@@ -1,4 +1,4 @@
-"""Shows the platform at work: starts a server, deploys ``examples/orders``, calls it in every way, prints what happened.
+"""Shows the platform at work: starts a server, deploys the examples, calls them in every way, prints what happened.
 
 Run it with ``make demo``. The server is stopped at the end unless ``--keep`` is given; its data lies in a fresh folder,
 or in ``$DEMO_DIR``.
@@ -9,30 +9,37 @@ import concurrent.futures
 import contextlib
 import json
 import os
-import queue
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
+from demo_server import (
+    BIN,
+    FORERUN,
+    READY_WITHIN_S,
+    clean_environment,
+    exports,
+    run_json,
+    start_server,
+    stop_server,
+)
 from rich.console import Console
 from rich.table import Table
 
 HERE = Path(__file__).resolve().parent
-BIN = Path(sys.executable).parent
-FORERUN = str(BIN / "forerun")
 ORDERS = HERE / "orders"
-READY_WITHIN_S = 60
+INTAKE = HERE / "intake"
 AT_ONCE = 16
+BY_QUEUE = 3
+REPORT_AFTER_S = 3
 STEPS = ("admit", "queue", "sandbox", "load", "enter", "run", "answer")
 FUNCTIONS = ("orders", "pricing", "stock", "confirm")
 COLOURS = {"warm": "green", "prewarmed": "green", "pool": "cyan", "zygote": "yellow", "cold": "red"}
@@ -49,7 +56,9 @@ def main():
     data = Path(given or tempfile.mkdtemp(prefix="forerun-demo-")).absolute()
     data.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    server = start_server(data)
+    console.rule("[bold]forerun up")
+    server, ready = start_server(data)
+    console.print(ready, highlight=False, soft_wrap=True)
     try:
         environment = {**clean_environment(), **exports(data)}
         show(data, environment, began)
@@ -70,56 +79,11 @@ def main():
     return 0
 
 
-def start_server(data):
-    """Start ``forerun up`` and wait for its ready line."""
-    console.rule("[bold]forerun up")
-    command = [FORERUN, "up", "--listen", f"127.0.0.1:{free_port()}", "--data", str(data)]
-    log = (data / "server.log").open("ab")
-    server = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=log,
-        env=clean_environment(),
-        text=True,
-        start_new_session=True,
-    )
-    log.close()
-    lines = queue.Queue()
-    threading.Thread(target=read_lines, args=(server.stdout, lines), daemon=True).start()
-    try:
-        ready = lines.get(timeout=READY_WITHIN_S)
-    except queue.Empty:
-        ready = ""
-    if not ready.startswith("ready"):
-        stop_server(server)
-        sys.exit(f"the server did not start:\n{(data / 'server.log').read_text()[-4000:]}")
-    console.print(ready.strip(), highlight=False, soft_wrap=True)
-    return server
-
-
-def read_lines(stream, lines):
-    """Hand on what the server prints; an empty line when it ended."""
-    for line in stream:
-        lines.put(line)
-    lines.put("")
-
-
-def stop_server(server):
-    """End the server that we started, by its own id."""
-    if server.poll() is None:
-        server.send_signal(signal.SIGTERM)
-        try:
-            server.wait(timeout=40)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait(timeout=10)
-
-
 def show(data, environment, began):
     """Deploy, call, and look."""
     os.environ.update(environment)
     console.rule("[bold]forerun deploy examples/orders/template.yaml")
-    outputs = deploy(data)
+    outputs = deploy(data, ORDERS, "shop")
     console.rule("[bold]One order, four clients")
     book, office = (ORDERS / "inputs/books.json"), (ORDERS / "inputs/office.json")
     first = call_with_forerun(data, book)
@@ -136,32 +100,89 @@ def show(data, environment, began):
     wait_for_letters(AT_ONCE)
     print_starts(data)
     print_letter()
+    console.rule("[bold]Events: orders through a queue, a report by the clock")
+    show_events(data, json.loads(book.read_text()))
     console.rule(
         "[bold]forerun profile orders: what was seen of it, without a line of tracing code in it"
     )
     print_profile(data)
 
 
-def deploy(data):
-    """Deploy the template with runtimes that this server has; the template's outputs."""
+def deploy(data, example, stack):
+    """Deploy an example's template with runtimes that this server has; the template's outputs."""
+    template = example / "template.yaml"
     served = list(run_json(data, "status")["runtimes"])
-    parameters = []
+    given = {}
     for name, prefix, wanted in (
         ("PythonRuntime", "python", "python3.11"),
         ("NodeRuntime", "nodejs", "nodejs20.x"),
     ):
+        if f"{name}:" not in template.read_text():
+            continue
         fitting = [runtime for runtime in served if runtime.startswith(prefix)]
         if not fitting:
             sys.exit(f"This machine has no {prefix} that the server could run; see: forerun doctor")
-        chosen = wanted if wanted in fitting else fitting[-1]
-        parameters += ["--parameter", f"{name}={chosen}"]
-    template = str(ORDERS / "template.yaml")
-    result = run_json(data, "deploy", template, "--name", "shop", *parameters)
+        given[name] = wanted if wanted in fitting else fitting[-1]
+    parameters = [
+        part for key, value in given.items() for part in ("--parameter", f"{key}={value}")
+    ]
+    result = run_json(data, "deploy", str(template), "--name", stack, *parameters)
     table = Table("resource", "type", "action", box=None, header_style="bold")
     for item in result["resources"]:
         table.add_row(item["logical_id"], item["type"].removeprefix("AWS::"), item["action"])
     console.print(table)
     return result["outputs"]
+
+
+def show_events(data, order):
+    """Orders by queue, a report at a moment; both as their functions tell of them."""
+    outputs = deploy(data, INTAKE, "intake")
+    moment = report_soon()
+    console.print(f'[bold]boto3.client("scheduler").update_schedule(...)[/]  {moment}')
+    console.print(f"[bold]aws sqs send-message --queue-url {outputs['Inbox']} ...", soft_wrap=True)
+    sqs = boto3.client("sqs")
+    for number in range(BY_QUEUE):
+        body = json.dumps({**order, "id": f"q-{number:03}"})
+        sqs.send_message(QueueUrl=outputs["Inbox"], MessageBody=body)
+    for line in log_lines("intake", '"from the queue"', BY_QUEUE):
+        console.print(line, highlight=False, markup=False)
+    for line in log_lines("report", "report", 1):
+        console.print(line, highlight=False, markup=False)
+    for command in ("sources", "schedules"):
+        console.print(f"[bold]forerun {command}")
+        print_command(data, command)
+
+
+def report_soon():
+    """Have the report called once, in a moment, instead of every hour; the expression."""
+    scheduler = boto3.client("scheduler")
+    current = scheduler.get_schedule(Name="shop-report")
+    moment = datetime.now(UTC) + timedelta(seconds=REPORT_AFTER_S)
+    expression = f"at({moment:%Y-%m-%dT%H:%M:%S})"
+    scheduler.update_schedule(
+        Name="shop-report",
+        ScheduleExpression=expression,
+        FlexibleTimeWindow=current["FlexibleTimeWindow"],
+        Target=current["Target"],
+    )
+    return expression
+
+
+def log_lines(function, pattern, least):
+    """What a function has logged so far, as soon as there is that much of it."""
+    deadline = time.monotonic() + READY_WITHIN_S
+    logs = boto3.client("logs")
+    found = []
+    while len(found) < least:
+        if time.monotonic() > deadline:
+            sys.exit(f"{function} was not called: {found}")
+        time.sleep(0.1)
+        with contextlib.suppress(logs.exceptions.ResourceNotFoundException):
+            pages = logs.get_paginator("filter_log_events").paginate(
+                logGroupName=f"/aws/lambda/{function}", filterPattern=pattern
+            )
+            found = [event["message"].strip() for page in pages for event in page["events"]]
+    return found
 
 
 def call_with_forerun(data, order):
@@ -316,9 +337,7 @@ def print_profile(data):
         if time.monotonic() > deadline:
             raise SystemExit("the profile of orders is not there")
         time.sleep(0.1)
-    command = [FORERUN, "profile", "orders", "--data", str(data)]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    console.print(shown.stdout, end="", highlight=False, soft_wrap=True, markup=False)
+    print_command(data, "profile", "orders")
 
 
 def say_how_to_go_on(data, server):
@@ -330,6 +349,7 @@ def say_how_to_go_on(data, server):
         f"{FORERUN} traces orders",
         f"{FORERUN} findings",
         f"{FORERUN} logs confirm -f",
+        f"{FORERUN} sources",
         f"{FORERUN} sandboxes",
         f"{FORERUN} doctor                  what this machine can isolate",
         f"kill {server.pid}                     stops it; its data is in {data}",
@@ -355,43 +375,11 @@ def lambda_client():
     )
 
 
-def run_json(data, *arguments):
-    """Run ``forerun ... --json`` and read what it prints."""
-    where = ["--data", str(data)] if data else []
-    done = subprocess.run(
-        [FORERUN, *arguments, *where, "--json"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    if done.returncode != 0:
-        sys.exit(f"forerun {arguments[0]}: {done.stderr.strip() or done.stdout.strip()}")
-    return json.loads(done.stdout)
-
-
-def exports(data):
-    """What ``eval "$(forerun env)"`` would set."""
-    done = subprocess.run(
-        [FORERUN, "env", "--data", str(data), "--json"],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
-    return json.loads(done.stdout)
-
-
-def clean_environment():
-    """Ours without what would point AWS tools elsewhere."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-
-
-def free_port():
-    """A port that nobody listens on now."""
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def print_command(data, *arguments):
+    """What a command prints, as it prints it."""
+    command = [FORERUN, *arguments, "--data", str(data)]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    console.print(shown.stdout, end="", highlight=False, soft_wrap=True, markup=False)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,14 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.slow
 @pytest.mark.root
+@pytest.mark.timeout(120)
 def test_the_demo_runs_through_and_leaves_nothing_running(tmp_path):
     done = subprocess.run(
         [sys.executable, ROOT / "examples/demo.py"],
         env={**os.environ, "DEMO_DIR": str(tmp_path / "demo")},
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=110,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -29,6 +30,9 @@ def test_the_demo_runs_through_and_leaves_nothing_running(tmp_path):
         "16 of 16",
         "warm",
         "Dear Ada",
+        "q-002 accepted, taken after",
+        "orders wait, 0 were given up",
+        "sqs:orders-inbox",
     ):
         assert word in done.stdout
     assert not _processes_with(str(tmp_path))
