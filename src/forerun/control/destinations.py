@@ -4,7 +4,6 @@ Pure but for its contract: makes the messages and the dead letter, in the forms 
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Protocol
 
 import msgspec
@@ -13,7 +12,15 @@ from forerun.control.delivery.functions import CLIENT_CONTEXT, EXECUTION_ID
 from forerun.control.delivery.permission import OWN
 from forerun.control.invoke import Reply
 from forerun.control.registry import Resolved
-from forerun.model import Arn, DeadLetter, EventInvokeConfig, Message, Origin, function_arn
+from forerun.model import (
+    Arn,
+    DeadLetter,
+    EventInvokeConfig,
+    Message,
+    Origin,
+    function_arn,
+    iso_time,
+)
 from forerun.storage import QueuedEvent
 from forerun.storage.dead_letters import SHELF
 
@@ -164,10 +171,9 @@ def _error_message(ended: Ended) -> str:
 def _document(ended: Ended) -> bytes:
     """AWS's document for destinations: who was called with what, and what came of it."""
     event, reply, function = ended.event, ended.reply, ended.resolved.function
-    moment = datetime.fromtimestamp(ended.at, UTC).isoformat(timespec="milliseconds")
     document: dict[str, object] = {
         "version": "1.0",
-        "timestamp": moment.replace("+00:00", "Z"),
+        "timestamp": iso_time(ended.at),
         "requestContext": {
             "requestId": event.id,
             "functionArn": function.qualified_arn,
