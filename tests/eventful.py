@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
-from tests.servers import Server, eventually
+from tests.servers import Server, eventually, running
 from tests.visits import CHROMIUM, Visit
 
 ZONE = "Asia/Tokyo"
@@ -54,7 +54,7 @@ def fail(server: Server, *orders: str) -> None:
 
 
 def put_sources(server: Server) -> None:
-    """A queue that feeds a function, one that feeds nobody, a rule, a topic, a webhook."""
+    """A queue that feeds a function, one that feeds nobody, rules, a topic, a bucket, a folder, a webhook."""
     sqs, events, sns = (server.client(name) for name in ("sqs", "events", "sns"))
     worker = server.lambda_.get_function(FunctionName="worker")["Configuration"]["FunctionArn"]
     urls = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("orders", "lonely")}
@@ -66,9 +66,29 @@ def put_sources(server: Server) -> None:
     )
     events.put_rule(Name="paid", EventPattern='{"source": ["shop"]}')
     events.put_targets(Rule="paid", Targets=[{"Id": "1", "Arn": worker}])
+    events.put_rule(Name="aimless", EventPattern='{"source": ["shop"]}', State="DISABLED")
     topic = sns.create_topic(Name="news")["TopicArn"]
     sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=worker)
+    put_bucket(server, worker)
+    inbox = server.data.parent / "inbox"
+    inbox.mkdir()
+    command(server, "put-folder", {"Name": "inbox", "Path": str(inbox), "Target": "worker"})
     command(server, "put-hook", {"Name": "github", "Target": "worker", "Scheme": "github"})
+
+
+def put_bucket(server: Server, worker: str) -> None:
+    s3 = server.client("s3")
+    s3.create_bucket(Bucket="photos")
+    server.lambda_.add_permission(
+        FunctionName="worker",
+        StatementId="bucket",
+        Action="lambda:InvokeFunction",
+        Principal="s3.amazonaws.com",
+    )
+    told = {"Id": "1", "LambdaFunctionArn": worker, "Events": ["s3:ObjectCreated:*"]}
+    s3.put_bucket_notification_configuration(
+        Bucket="photos", NotificationConfiguration={"LambdaFunctionConfigurations": [told]}
+    )
 
 
 def put_schedules(server: Server) -> None:
@@ -107,7 +127,17 @@ def furnish(server: Server) -> None:
     command(server, "put-metaevent", {"Name": "both", "When": BOTH, "Job": "alarm"})
     failed = {"event": "deadletter.kept", "function": "hungry"}
     command(server, "put-metaevent", {"Name": "failed", "When": failed, "Job": "worker"})
+    after = {"event": "metaevent.raised", "where": "event.metaevent == 'failed'"}
+    command(server, "put-metaevent", {"Name": "after", "When": after, "Job": "alarm"})
     fail(server, "tea", "rice")
+
+
+@contextmanager
+def furnished(home: Path) -> Iterator[Server]:
+    """A server that has some of everything."""
+    with running(home / "data", settings={"FORERUN_EVENTS_FOLDERS": str(home)}) as server:
+        furnish(server)
+        yield server
 
 
 @contextmanager

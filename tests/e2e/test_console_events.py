@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
-from tests.eventful import OK, browsing, furnish, letters, line, visiting
+from tests.eventful import OK, browsing, furnished, letters, line, visiting
 from tests.servers import Server, running
 from tests.visits import CHROMIUM, Visit, row
 
@@ -25,8 +25,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("events") / "data") as server:
-        furnish(server)
+    with furnished(tmp_path_factory.mktemp("events")) as server:
         yield server
 
 
@@ -49,8 +48,9 @@ def test_sources_show_what_waits_and_where_it_goes(shop: Server, visit: Callable
     lonely = line(page, "lonely")
     expect(lonely.get_by_role("gridcell").nth(3)).to_have_text("7")
     expect(lonely.get_by_role("gridcell").nth(4)).to_have_text(re.compile(r"\d"))
-    for name in ("paid", "news", "github"):
+    for name in ("paid", "news", "github", "photos", "inbox"):
         expect(line(page, name)).to_contain_text("worker")
+    expect(line(page, "aimless")).to_contain_text("It has no target.")
     facts = page.locator("dl.facts").first
     expect(facts.locator(".fact", has_text="Waiting")).to_contain_text("7")
     page.get_by_role("button", name=re.compile("Queues")).click()
@@ -109,7 +109,17 @@ def test_what_came_of_the_last_firing_is_shown(shop: Server, visit: Callable[...
 def test_a_function_shows_what_triggers_it(shop: Server, visit: Callable[..., Visit]):
     page = visit().to("/functions/worker")
     triggers = page.get_by_role("region", name="What triggers it")
-    for name in ("orders", "paid", "news", "github", "nightly", "hourly", "failed"):
+    for name in (
+        "orders",
+        "paid",
+        "news",
+        "github",
+        "photos",
+        "inbox",
+        "nightly",
+        "hourly",
+        "failed",
+    ):
         expect(triggers.get_by_role("link", name=name, exact=True)).to_be_visible()
     expect(triggers.get_by_role("listitem").filter(has_text="resting")).to_contain_text("off")
     triggers.get_by_role("link", name="failed").click()

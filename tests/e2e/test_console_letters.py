@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
-from tests.eventful import browsing, fail, furnish, letters, line, visiting
-from tests.servers import Server, eventually, running
+from tests.eventful import browsing, fail, furnished, letters, line, visiting
+from tests.servers import Server, eventually
 from tests.visits import CHROMIUM, Visit, row
 
 from forerun.console.pages import FOLDER
@@ -24,8 +24,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("events") / "data") as server:
-        furnish(server)
+    with furnished(tmp_path_factory.mktemp("events")) as server:
         yield server
 
 
@@ -64,6 +63,10 @@ def test_jobs_show_the_chain_that_led_to_them(shop: Server, visit: Callable[...,
     jobs = page.get_by_role("region", name="Jobs and their chains")
     expect(jobs.locator(".chain").first).to_have_text("failed")
     expect(page.get_by_role("region", name="Last evaluations")).to_contain_text("job run")
+    page.goto(page.url.replace("/failed", "/after"))
+    expect(jobs.locator(".chain").first).to_have_text("failed → after")
+    jobs.get_by_role("link", name="failed").first.click()
+    page.wait_for_url("**/metaevents/failed")
 
 
 def test_a_rule_is_made_changed_and_deleted(shop: Server, visit: Callable[..., Visit]):
