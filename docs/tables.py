@@ -13,12 +13,15 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from unittest.mock import Mock
 
 import msgspec
 
 from forerun.aio import SystemClock
-from forerun.app.services import make_services
-from forerun.app.state import open_state
+from forerun.app.ground import Ground
+from forerun.app.services import Services, make_services
+from forerun.app.sourcing import make_sourcing
+from forerun.app.state import State, open_state
 from forerun.metaevents import COMMON, KINDS, criteria_schema
 from forerun.profiles import Profile
 from forerun.settings import Settings, ahead, groups
@@ -32,8 +35,16 @@ METAEVENTS = ROOT / "docs" / "metaevents.md"
 _TYPE_NAMES = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 # Answered on a way of their own, ahead of the others; see ``forerun.api.application``.
 _HOT = ("Invoke", "InvokeWithResponseStream")
-# Known to answer that there is nothing, or to refuse in words; see ``forerun.api.xray``.
-_REFUSED = re.compile(r"(Create|Update|Delete)(SamplingRule|Group)\Z|PutEncryptionConfig")
+# Known to answer that there is nothing, or to refuse in words; see ``forerun.api.xray``, ``.sqs.definitions``, ``.s3.buckets``.
+_REFUSED: Mapping[str, re.Pattern[str]] = {
+    "xray": re.compile(r"(Create|Update|Delete)(SamplingRule|Group)\Z|PutEncryptionConfig"),
+    "sqs": re.compile(r"(Start|Cancel)MessageMoveTask|ListMessageMoveTasks"),
+    "s3": re.compile(
+        r"(Get|Delete)(Bucket(Cors|Encryption|Lifecycle|LifecycleConfiguration|OwnershipControls|Replication|Website)"
+        r"|PublicAccessBlock)|GetObjectLockConfiguration"
+    ),
+}
+_NONE = re.compile(r"(?!)")
 
 
 def tables() -> dict[Path, dict[str, str]]:
@@ -117,13 +128,34 @@ async def operations() -> dict[str, list[str]]:
         services = make_services(
             settings, state, clock, runtimes=dict, base_url="http://docs", keep=_keep_nothing
         )
+        sourcing = make_sourcing(_ground(settings, state, clock, services))
         await state.close()
     found = {service: set(handlers) for service, handlers in services.operations.items()}
+    found |= {service: set(names) for service, names in sorted(sourcing.served.items())}
     found["lambda"].update(_HOT)
     return {
-        service: sorted(name for name in names if not _REFUSED.match(name))
+        service: sorted(name for name in names if not _REFUSED.get(service, _NONE).fullmatch(name))
         for service, names in found.items()
     }
+
+
+def _ground(settings: Settings, state: State, clock: SystemClock, services: Services) -> Ground:
+    """As much of what sources stand on as it takes to make them; none of them is started."""
+    nothing = Mock()
+    return Ground(
+        settings=settings,
+        state=state,
+        clock=clock,
+        base_url="http://docs",
+        services=services,
+        invoker=nothing,
+        admission=nothing,
+        events=nothing,
+        monitor=nothing,
+        bus=nothing,
+        stats=nothing,
+        profiles=nothing,
+    )
 
 
 def operations_table(served: Mapping[str, list[str]]) -> str:

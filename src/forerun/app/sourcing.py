@@ -63,6 +63,12 @@ class Sourcing:
         """What ``POST /forerun/NAME`` does, by name."""
         return _merged(part.commands for part in self._parts)
 
+    @property
+    def served(self) -> dict[str, frozenset[str]]:
+        """The names of all operations that are answered, by service, whatever door they come through."""
+        found = {service: frozenset(handlers) for service, handlers in self.operations.items()}
+        return found if self.s3 is None else {**found, "s3": frozenset(self.s3.handlers)}
+
     async def start(self) -> None:
         """Begin to send, take and deliver."""
         for part in self._parts:
