@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from forerun.api.caller import Caller
+from forerun.api.numbers import whole_number
 from forerun.api.platform import Command, Query, Route
 from forerun.control.delivery.dead_letters import MOST_AT_ONCE, DeadLetters, Done, Which
 from forerun.errors import InvalidInput
@@ -31,7 +32,7 @@ class DeadLetterRoutes:
 
     async def list(self, caller: Caller, query: Query) -> object:
         """Letters by ``Target``, ``Reason`` and ``Shelf``, in pages of ``MaxItems`` that ``Marker`` continues."""
-        size = _max_items(query.get("MaxItems"))
+        size = whole_number(query, "MaxItems", 50, MAX_ITEMS)
         page = await self._letters.page(caller.account, _which(query), query.get("Marker"), size)
         return {
             "DeadLetters": [_shown(letter) for letter in page.items],
@@ -140,11 +141,3 @@ def _integer(wish: Mapping[str, Any], name: str) -> int | None:
 def _check_members(wish: Mapping[str, Any], known: frozenset[str]) -> None:
     if unknown := sorted(set(wish) - known):
         raise InvalidInput(f"{unknown[0][:100]} is not known; there are {', '.join(sorted(known))}")
-
-
-def _max_items(text: str | None) -> int:
-    if text is None:
-        return 50
-    if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:9]) <= MAX_ITEMS:
-        raise InvalidInput(f"MaxItems must be a whole number from 1 to {MAX_ITEMS}")
-    return int(text)

@@ -5,11 +5,11 @@ from typing import Any
 
 from forerun.aio import Clock
 from forerun.api.caller import Caller
+from forerun.api.numbers import whole_number
 from forerun.api.platform import Query, Route
 from forerun.api.sources import calls
 from forerun.control.delivery.undeliverable import message_key
 from forerun.control.paging import from_marker, to_marker
-from forerun.errors import InvalidInput
 from forerun.model import InvocationRecord
 from forerun.sources.schedules import Schedules, following, make_message, schedule_arn
 from forerun.storage.schedules import StoredSchedule
@@ -49,7 +49,7 @@ class FiringRoutes:
         """Schedules by group and name; with ``NamePrefix`` those whose name begins so, with ``FunctionName`` those that
         call this function, as far as one request looks for them: ``NextMarker`` goes on."""
         group, name = from_marker(query.get("Marker"), ("", ""))
-        size = _size(query.get("MaxItems", ""))
+        size = whole_number(query, "MaxItems", PAGE, PAGE)
         prefix, function = query.get("NamePrefix", ""), query.get("FunctionName", "")
         look = LOOK if function else size
         found = await self._schedules.page(
@@ -113,11 +113,3 @@ def _target(schedule: StoredSchedule) -> str:
 
 def _wanted(caller: Caller, targets: Sequence[str], function: str) -> bool:
     return not function or any(calls(each, caller.account, function) for each in targets)
-
-
-def _size(text: str) -> int:
-    if not text:
-        return PAGE
-    if not text.isdecimal() or not 1 <= int(text) <= PAGE:
-        raise InvalidInput(f"MaxItems must be a number from 1 to {PAGE}, not '{text[:100]}'")
-    return int(text)

@@ -5,13 +5,13 @@ from typing import Any
 
 from forerun.api.caller import Caller
 from forerun.api.learned import own_function
+from forerun.api.numbers import whole_number
 from forerun.api.platform import Query, Route
 from forerun.api.traversals import shown_traversal
 from forerun.control.ahead.foresight import Foresight
 from forerun.control.ahead.notebook import Notebook
 from forerun.control.ahead.scores import Counts, Score, slow, typical
 from forerun.control.registry import Registry
-from forerun.errors import InvalidInput
 from forerun.host import Host
 from forerun.model import Expectation, Qualified
 from forerun.scheduling import Floor
@@ -43,7 +43,7 @@ class ForecastRoutes:
         name, qualifier = own_function(caller, query)
         if name:
             return await self._forecast(Qualified(caller.account, name, qualifier))
-        limit = _limit(query)
+        limit = whole_number(query, "MaxItems", MOST_ITEMS, MOST_ITEMS)
         now = self._foresight.now()
         scores = await self._notebook.scores(caller.account, now, limit)
         functions = [self._line(function, score) for function, score in scores.items()]
@@ -167,12 +167,3 @@ def _pool(floor: Floor) -> Mapping[str, Any]:
         "Functions": floor.functions,
         "Reason": reason,
     }
-
-
-def _limit(query: Query) -> int:
-    text = query.get("MaxItems", "")
-    if not text:
-        return MOST_ITEMS
-    if not text.isdecimal() or not 1 <= int(text[:9]) <= MOST_ITEMS:
-        raise InvalidInput(f"MaxItems must be a number from 1 to {MOST_ITEMS}, not '{text[:100]}'")
-    return int(text)

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from forerun.api.caller import Caller
+from forerun.api.numbers import whole_number
 from forerun.api.response import Response
 from forerun.control.authorization import Authorizer
 from forerun.errors import InvalidInput, NotFound
@@ -88,8 +89,8 @@ class PlatformRoutes:
             status=query.get("Status", ""),
             start_type=query.get("StartType", ""),
         )
-        limit = _number(query, "MaxItems", 50, MAX_ITEMS)
-        before = _number(query, "Marker", 0, 1 << 62) or None
+        limit = whole_number(query, "MaxItems", 50, MAX_ITEMS)
+        before = whole_number(query, "Marker", 0, 1 << 59) or None
         page = await self._invocations.list(caller.account, wanted, limit=limit, before=before)
         answer: dict[str, object] = {"Invocations": page.records}
         if page.before is not None:
@@ -103,12 +104,3 @@ def _action(name: str) -> str:
 
 def _answer(value: object) -> Response:
     return Response(200, [(b"content-type", b"application/json")], msgspec.json.encode(value))
-
-
-def _number(query: Query, name: str, default: int, most: int) -> int:
-    text = query.get(name, "")
-    if not text:
-        return default
-    if not text.isdecimal() or not 1 <= int(text) <= most:
-        raise InvalidInput(f"{name} must be a number from 1 to {most}, not '{text[:100]}'")
-    return int(text)

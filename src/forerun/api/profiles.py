@@ -1,7 +1,6 @@
 """What functions are like, under ``/forerun/``: profiles, what they reach, how they changed, the map, activity."""
 
 import asyncio
-import re
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -10,6 +9,7 @@ import msgspec
 from forerun.aio import Clock
 from forerun.api.caller import Caller
 from forerun.api.learned import Learned, Lookup, nothing_watched, own_function
+from forerun.api.numbers import positive_number
 from forerun.api.platform import Query, Route
 from forerun.control.registry import Registry
 from forerun.errors import InvalidInput, NotFound
@@ -27,7 +27,6 @@ HOUR_S = 3600
 MINUTE_S = 60
 MOST_HOURS = 24
 _MANY = 100
-_NUMBER = re.compile(r"\d{1,12}(?:\.\d{1,9})?\Z", re.ASCII)
 
 
 class Recent(Learned, Protocol):
@@ -136,10 +135,10 @@ class ProfileRoutes:
         """
         name, _ = own_function(caller, query)
         now = self._clock.now()
-        until = _number(query, "Until", now)
-        since = _number(query, "Since", until - HOUR_S)
+        until = positive_number(query, "Until", now)
+        since = positive_number(query, "Since", until - HOUR_S)
         if name:
-            step_s = int(_number(query, "StepS", 0))
+            step_s = int(positive_number(query, "StepS", 0))
             return await self._activity.series(
                 caller.account, name, since=since, until=until, step_s=step_s
             )
@@ -173,19 +172,10 @@ def _function(caller: Caller, query: Query) -> tuple[str, str]:
 
 
 def _hours(query: Query) -> int:
-    hours = _number(query, "Hours", 1)
+    hours = positive_number(query, "Hours", 1)
     if hours != int(hours) or not 1 <= hours <= MOST_HOURS:
         raise InvalidInput(f"Hours must be a whole number from 1 to {MOST_HOURS}")
     return int(hours)
-
-
-def _number(query: Query, name: str, default: float) -> float:
-    text = query.get(name, "")
-    if not text:
-        return default
-    if not _NUMBER.match(text):
-        raise InvalidInput(f"{name} must be a positive number, not '{text[:100]}'")
-    return float(text)
 
 
 def _brief(profile: Profile) -> dict[str, object]:

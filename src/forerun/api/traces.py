@@ -4,6 +4,7 @@ import asyncio
 import re
 
 from forerun.api.caller import Caller
+from forerun.api.numbers import positive_number
 from forerun.api.platform import Query, Route
 from forerun.errors import InvalidInput, NotFound
 from forerun.model import parse_function_ref
@@ -13,7 +14,6 @@ from forerun.traces import from_xray_id, tree_of
 
 MAX_ITEMS = 500
 _MANY_SPANS = 500
-_NUMBER = re.compile(r"\d{1,12}(?:\.\d{1,9})?\Z", re.ASCII)
 _REQUEST = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _ROOT = re.compile(r"(?:\A|;) *Root=(1-[0-9a-f]{8}-[0-9a-f]{24})", re.ASCII)
 
@@ -36,12 +36,12 @@ class TraceRoutes:
         name = query.get("FunctionName")
         wanted = TraceFilter(
             function=parse_function_ref(name).name if name else "",
-            since=_number(query, "Since"),
-            until=_number(query, "Until"),
+            since=positive_number(query, "Since", 0.0),
+            until=positive_number(query, "Until", 0.0),
             errors=_truth(query, "Errors"),
-            min_duration_s=_number(query, "MinDurationMs") / 1000,
+            min_duration_s=positive_number(query, "MinDurationMs", 0.0) / 1000,
         )
-        limit = int(_number(query, "MaxItems")) if query.get("MaxItems") else 50
+        limit = int(positive_number(query, "MaxItems", 50))
         if not 1 <= limit <= MAX_ITEMS:
             raise InvalidInput(f"MaxItems must be a number from 1 to {MAX_ITEMS}")
         page = await self._traces.summaries(
@@ -73,15 +73,6 @@ class TraceRoutes:
             if record.account == caller.account and (root := _ROOT.search(record.trace_id)):
                 return from_xray_id(root[1])
         raise NotFound(f"Nothing is known of a request {text[:100]}")
-
-
-def _number(query: Query, name: str) -> float:
-    text = query.get(name, "")
-    if not text:
-        return 0.0
-    if not _NUMBER.match(text):
-        raise InvalidInput(f"{name} must be a positive number, not '{text[:100]}'")
-    return float(text)
 
 
 def _truth(query: Query, name: str) -> bool:
