@@ -1,5 +1,6 @@
 """Objects: put, found, read, copied, listed and removed."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -70,6 +71,8 @@ class Objects:
         self._clock = clock
         self._region = buckets.region
         self._quota = quota
+        # Bytes that are on their way here, by account.
+        self._announced: Counter[str] = Counter()
 
     async def find(self, bucket: str, key: str) -> StoredObject:
         """One object; ``NoSuchKey``."""
@@ -93,6 +96,7 @@ class Objects:
             raise ObjectTooLarge
         if wanted.size is not None and wanted.size > room:
             raise BucketsFull
+        self._announced[bucket.account] += wanted.size or 0
         try:
             received = await self._contents.receive(
                 source, limit=min(SINGLE_BYTES, room), algorithms=wanted.checksums
@@ -101,12 +105,18 @@ class Objects:
             if room < SINGLE_BYTES:
                 raise BucketsFull from None
             raise
+        finally:
+            self._announced[bucket.account] -= wanted.size or 0
         try:
             _compare(received, wanted)
         except BaseException:
             self.release(received)
             raise
         return received
+
+    def let_go(self, held: Iterable[str]) -> None:
+        """What ``pieces`` held is not needed any more."""
+        self._contents.release(held)
 
     def release(self, received: Received) -> None:
         """The file is referred to now, or not wanted."""
@@ -308,7 +318,8 @@ class Objects:
         return Contended()
 
     async def _room(self, bucket: Bucket) -> int:
-        return max(0, self._quota - await self._buckets.used(bucket.account))
+        used = await self._buckets.used(bucket.account)
+        return max(0, self._quota - used - self._announced[bucket.account])
 
 
 _PRECONDITION = "At least one of the pre-conditions you specified did not hold"

@@ -102,8 +102,12 @@ class Uploads:
     ) -> Part:
         """Add a part with the bytes of an object from ``span[0]`` on, ``span[1]`` of them."""
         pieces, held = await self._objects.pieces(source)
-        content = _Content(self._objects.read(pieces, held, *span))
-        return await self.put(bucket, upload, number, content, Wanted(size=span[1]))
+        try:
+            # What it reads is held here: it may be refused before anything is read.
+            content = _Content(self._objects.read(pieces, (), *span))
+            return await self.put(bucket, upload, number, content, Wanted(size=span[1]))
+        finally:
+            self._objects.let_go(held)
 
     async def parts(self, upload: Upload, after: int, most: int) -> tuple[list[Part], bool]:
         """Parts by number, later than ``after``; and whether there are more."""
