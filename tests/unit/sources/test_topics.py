@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from forerun.sources.topics import (
     TopicName,
     Topics,
     make_attribute,
+    publisher,
 )
 from forerun.sources.topics.notifications import Notification, signed_text
 from forerun.storage import Sealer, open_sqlite
@@ -129,6 +130,26 @@ async def test_every_subscriber_gets_what_its_protocol_wants(rig: Rig) -> None:
     body = json.loads(by_target[f"{QUEUE}2"].payload)
     assert (body["Type"], body["Message"]) == ("Notification", "hello")
     assert len({each.id for each in by_target.values()}) == 3
+
+
+async def test_messages_for_many_are_handed_over_a_few_at_a_time(
+    rig: Rig, monkeypatch: Any
+) -> None:
+    topic = await rig.topic()
+    for number in range(5):
+        await rig.subscribe(topic, "sqs", f"{QUEUE}{number}", RawMessageDelivery="true")
+    sizes: list[int] = []
+    send = rig.outbox.send
+
+    async def counted(messages: Sequence[Message]) -> None:
+        sizes.append(len(messages))
+        await send(messages)
+
+    monkeypatch.setattr(rig.outbox, "send", counted)
+    monkeypatch.setattr(publisher, "AT_ONCE_BYTES", 6)
+    await rig.publish(topic, "four")
+    assert sizes == [2, 2, 1]
+    assert len({each.target for each in rig.sent()}) == 5
 
 
 @pytest.mark.parametrize("version", ["1", "2"])

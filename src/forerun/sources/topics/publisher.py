@@ -27,6 +27,7 @@ from forerun.storage.topics import TopicStore
 DEDUPLICATED_S = 300.0
 # So many messages at once are handed to the outbox in one transaction.
 AT_ONCE = 500
+AT_ONCE_BYTES = 16 * 1024 * 1024
 COUNTED = 100_000
 _NAMESPACE = uuid.UUID("6f8c3b0e-2a44-4f5f-9c7a-0d2d6a3f8f11")
 
@@ -115,13 +116,20 @@ class Publisher:
         forms = FanOut(
             known, publication, published, self._signatory, self._place.base_url, self._clock.now()
         )
-        messages = [
-            forms.message(each, origin, deduplication)
-            for each in subscribers
-            if each.wants is None or forms.wanted(each)
-        ]
-        for start in range(0, len(messages), AT_ONCE):
-            await self._outbox.send(messages[start : start + AT_ONCE])
+        messages: list[Message] = []
+        size = 0
+        for each in subscribers:
+            if each.wants is None or forms.wanted(each):
+                messages.append(forms.message(each, origin, deduplication))
+                size += len(messages[-1].payload)
+            if len(messages) >= AT_ONCE or size >= AT_ONCE_BYTES:
+                await self._hand_over(messages)
+                messages, size = [], 0
+        if messages:
+            await self._hand_over(messages)
+
+    async def _hand_over(self, messages: Sequence[Message]) -> None:
+        await self._outbox.send(messages)
         if len(self._sent) > COUNTED:
             self._sent.clear()
         for each in messages:
