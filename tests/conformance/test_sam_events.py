@@ -125,11 +125,16 @@ class Told:
         self._seen: list[dict[str, Any]] = []
 
     def by(self, source: str) -> list[dict[str, Any]]:
+        """The events of a source so far."""
+        return [each["event"] for each in self.all(source)]
+
+    def all(self, source: str) -> list[dict[str, Any]]:
+        """The same with the version of the function that took them."""
         found = self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10)
         for message in found.get("Messages", ()):
             self._seen.append(json.loads(message["Body"]))
             self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
-        return [each["event"] for each in self._seen if each["source"] == source]
+        return [each for each in self._seen if each["source"] == source]
 
     def one(self, source: str, *, within: float = 15) -> dict[str, Any]:
         return eventually(lambda: self.by(source), within=within, what=source)[0]
@@ -229,3 +234,36 @@ def test_deploying_again_changes_only_what_differs(server: Server, project: Path
         if each["EventSourceArn"].endswith("again-Work")
     ]
     assert (work["State"], work["BatchSize"]) == ("Disabled", 10)
+
+
+@pytest.mark.timeout(180)
+def test_events_move_to_an_alias(server: Server, project: Path):
+    """What was told to ``$LATEST`` is told to the alias from then on; nothing is told twice."""
+    deploy(server, project, "moved")
+    with_alias = TEMPLATE.replace("Timeout: 20", "AutoPublishAlias: live").replace(
+        "RetryPolicy: {MaximumRetryAttempts: 1}", "DeadLetterConfig: {Type: SQS}"
+    )
+    (project / "template.yaml").write_text(with_alias)
+    actions, made = deploy(server, project, "moved")
+    assert actions["ListenerAliaslive"] == actions["ListenerPaidQueue"] == "created"
+    assert actions["ListenerWork"] == actions["ListenerPaid"] == "updated"
+    again, _ = deploy(server, project, "moved")
+    assert [name for name, action in again.items() if action != "unchanged"] == []
+    mappings = server.lambda_.list_event_source_mappings(FunctionName=made["Function"])
+    assert [each["FunctionArn"].endswith(":live") for each in mappings["EventSourceMappings"]] == [
+        True,
+        True,
+    ]
+
+    told = Told(server, made["Told"])
+    server.client("sqs").send_message(QueueUrl=made["Work"], MessageBody="dig")
+    detail = json.dumps({"state": "paid", "amount": 7})
+    entry = {"Source": "shop", "DetailType": "d", "Detail": detail, "EventBusName": made["Bus"]}
+    server.client("events").put_events(Entries=[entry])
+    urgent = {"kind": {"DataType": "String", "StringValue": "urgent"}}
+    server.client("sns").publish(TopicArn=made["News"], Message="m", MessageAttributes=urgent)
+    server.client("s3").put_object(Bucket=made["Inbox"], Key="in/a", Body=b"x")
+    for source in ("aws:sqs", "shop", "aws:sns", "aws:s3"):
+        told.one(source)
+    taken = [each for source in ("shop", "aws:sns", "aws:s3") for each in told.all(source)]
+    assert [each["version"] for each in taken] == ["1"] * 3

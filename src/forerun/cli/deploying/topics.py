@@ -56,30 +56,49 @@ def ensure_topic_policy(site: Site, label: str, _name: str, wanted: Properties) 
 
 
 def ensure_subscription(site: Site, _label: str, _name: str, wanted: Properties) -> Result:
-    """``AWS::SNS::Subscription``; one that waits for its confirmation is left alone."""
+    """``AWS::SNS::Subscription``; one that waits for its confirmation is left alone.
+
+    A function that is subscribed by another alias than before has one subscription again, not two.
+    """
     client = site.clients("sns")
     where = {key: str(wanted[key]) for key in ("TopicArn", "Protocol", "Endpoint")}
     given = {key: text(wanted[key]) for key in _SUBSCRIPTION_DEFAULTS if key in wanted}
     detail = f"{where['Protocol']} {where['Endpoint'].rpartition(':')[2]}"
-    arn = _subscribed(client, where)
+    known = _subscriptions(client, where)
+    arn = known.pop(where["Endpoint"], None)
     if arn is None:
         made = client.subscribe(**where, Attributes=given, ReturnSubscriptionArn=True)
         arn, ensured = made["SubscriptionArn"], Ensured(CREATED, {})
+        for outdated in _same_function(known, where["Endpoint"]):
+            if outdated not in site.claimed:
+                client.unsubscribe(SubscriptionArn=outdated)
+                ensured = Ensured(UPDATED, {})
     elif arn == _PENDING:
         ensured, detail = Ensured(UNCHANGED, {}), f"{detail}, not confirmed yet"
     else:
         changed = _update_subscription(client, arn, given)
         ensured = also_changed(Ensured(UNCHANGED, {}), changed)
+    site.claimed.add(arn)
     return ensured, Made(arn, {"Arn": arn}), detail
 
 
-def _subscribed(client: Any, where: dict[str, str]) -> str | None:
+def _subscriptions(client: Any, where: dict[str, str]) -> dict[str, str]:
+    """Subscriptions of the topic with the same protocol, by endpoint."""
     pages = client.get_paginator("list_subscriptions_by_topic")
-    for page in pages.paginate(TopicArn=where["TopicArn"]):
-        for each in page["Subscriptions"]:
-            if all(each[key] == where[key] for key in ("Protocol", "Endpoint")):
-                return str(each["SubscriptionArn"])
-    return None
+    return {
+        each["Endpoint"]: str(each["SubscriptionArn"])
+        for page in pages.paginate(TopicArn=where["TopicArn"])
+        for each in page["Subscriptions"]
+        if each["Protocol"] == where["Protocol"]
+    }
+
+
+def _same_function(known: dict[str, str], endpoint: str) -> list[str]:
+    """Subscriptions of the function of ``endpoint``, whatever their qualifiers."""
+    wanted = endpoint.split(":")[:7]
+    if wanted[2:3] != ["lambda"]:
+        return []
+    return [arn for each, arn in known.items() if each.split(":")[:7] == wanted]
 
 
 def _update(client: Any, arn: str, current: dict[str, str], given: dict[str, str]) -> bool:
