@@ -73,8 +73,3 @@ def callee_of(call: OutgoingCall, account: str, platform: Container[str]) -> Cal
         to_url = call.path.startswith(_URL_PATH)
         return Callee(SERVICE, URL if to_url else PLATFORM, operation=operation)
     return Callee(SERVICE, call.host[:_LONGEST] or "unknown", operation=operation)
-
-
-def enters_platform(call: OutgoingCall, platform: Container[str]) -> bool:
-    """Whether the call itself can start a function: it goes to a function URL, or is an Invoke, of the platform."""
-    return call.host in platform and (call.path.startswith(_URL_PATH) or bool(asked_for(call)))

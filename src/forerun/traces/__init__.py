@@ -19,7 +19,7 @@ from forerun.traces.segments import segment_of
 from forerun.traces.selection import AUTO, OFF, ON, Decision, Selector
 from forerun.traces.service_graph import Measure, ServiceGraph
 from forerun.traces.signing import MAX_WEIGHT, Signed, Signer
-from forerun.traces.tree import TraceNode, TraceTree, is_execution, tree_of
+from forerun.traces.tree import TraceNode, TraceTree, tree_of
 from forerun.traces.xray_filter import Filter, compile_filter
 from forerun.traces.xray_names import from_xray_id, to_xray_id
 from forerun.traces.xray_reading import read_document
@@ -55,7 +55,6 @@ __all__ = [
     "documents_of",
     "facts_of",
     "from_xray_id",
-    "is_execution",
     "linked",
     "read_document",
     "read_json",

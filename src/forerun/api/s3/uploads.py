@@ -20,7 +20,6 @@ from forerun.api.s3.objects import ObjectRoutes, owner_of
 from forerun.sources.buckets import COMPOSITE, Chosen, Part, Upload, Uploads
 
 MOST = 1000
-LAST_PART = 10_000
 
 
 class UploadRoutes:

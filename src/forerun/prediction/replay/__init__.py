@@ -17,7 +17,6 @@ from forerun.prediction.replay.policies import (
     keep_s,
     make_policy,
     own_price,
-    policy_names,
 )
 from forerun.prediction.replay.recorded import (
     USUAL_MEMORY_MB,
@@ -71,7 +70,6 @@ __all__ = [
     "keep_s",
     "make_policy",
     "own_price",
-    "policy_names",
     "read_calls",
     "schema_of",
     "spread",

@@ -22,7 +22,7 @@ from forerun.sources.buckets.listing import Listed, list_page
 from forerun.sources.buckets.naming import may_be_name
 from forerun.sources.buckets.notices import Notices
 from forerun.sources.buckets.notifying import KINDS, PRINCIPAL, Actor, bucket_arn
-from forerun.sources.buckets.objects import SINGLE_BYTES, Objects, ObjectState, Wanted
+from forerun.sources.buckets.objects import Objects, ObjectState, Wanted
 from forerun.sources.buckets.uploads import Chosen, Uploads
 from forerun.storage.buckets import Bucket, BucketStore
 from forerun.storage.objects import About, Guard, StoredObject
@@ -34,7 +34,6 @@ __all__ = [
     "FULL_OBJECT",
     "KINDS",
     "PRINCIPAL",
-    "SINGLE_BYTES",
     "About",
     "Actor",
     "Bucket",

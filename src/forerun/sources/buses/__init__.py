@@ -7,8 +7,8 @@ A change of a rule counts for all events that are put after it was answered.
 """
 
 from forerun.sources.buses.catalogue import Buses, BusWish
-from forerun.sources.buses.firing import Firer, coming, first_due
-from forerun.sources.buses.limits import RULES, TARGETS, LimitExceeded, ManagedRule
+from forerun.sources.buses.firing import Firer
+from forerun.sources.buses.limits import RULES, LimitExceeded, ManagedRule
 from forerun.sources.buses.matching import Books
 from forerun.sources.buses.names import BusName, Place, RuleName
 from forerun.sources.buses.rules import Refused, Rules, RuleWish
@@ -16,7 +16,6 @@ from forerun.sources.buses.sending import Answer, BusSink, Entry, Sender
 
 __all__ = [
     "RULES",
-    "TARGETS",
     "Answer",
     "Books",
     "BusName",
@@ -33,6 +32,4 @@ __all__ = [
     "RuleWish",
     "Rules",
     "Sender",
-    "coming",
-    "first_due",
 ]

@@ -9,7 +9,6 @@ from forerun.sources.hooks.cloudevents import STRUCTURED, Event, trace_headers
 from forerun.sources.hooks.hooks import Changed, Hooks, HookSettings, OpenHook
 from forerun.sources.hooks.receiving import (
     MAX_BYTES,
-    PRINCIPAL,
     Arrival,
     Counts,
     Receipt,
@@ -18,7 +17,6 @@ from forerun.sources.hooks.receiving import (
 
 __all__ = [
     "MAX_BYTES",
-    "PRINCIPAL",
     "STRUCTURED",
     "Arrival",
     "Changed",

@@ -6,7 +6,7 @@ nothing before they have confirmed their subscription; what they and queues and 
 """
 
 from forerun.sources.topics.attributes import effective_delivery
-from forerun.sources.topics.catalog import Catalog, KnownTopic, subscription_arn
+from forerun.sources.topics.catalog import Catalog, KnownTopic
 from forerun.sources.topics.confirmations import Confirmations
 from forerun.sources.topics.fanout import Place, Published
 from forerun.sources.topics.naming import (
@@ -60,5 +60,4 @@ __all__ = [
     "make_attribute",
     "parse_subscription_arn",
     "parse_topic_arn",
-    "subscription_arn",
 ]
