@@ -118,12 +118,16 @@ class Source(Protocol):
 
 
 class Queue:
-    """An SQS queue with an event source mapping; a FIFO queue has a group for each lane."""
+    """An SQS queue with an event source mapping; a FIFO queue has a group for each lane.
 
-    batch, threads = 10, 4
+    With ``once`` each message is sent twice, and its text is the identifier of what its function executes once.
+    """
 
-    def __init__(self, name: str, share: int, *, fifo: bool = False) -> None:
-        self.name, self.share, self._fifo = name, share, fifo
+    threads = 4
+
+    def __init__(self, name: str, share: int, *, fifo: bool = False, once: bool = False) -> None:
+        self.name, self.share, self._fifo, self.once = name, share, fifo, once
+        self.batch = 5 if once else 10
 
     def prepare(self, place: Place) -> None:
         sqs = place.server.api("sqs")
@@ -135,8 +139,12 @@ class Queue:
         )["QueueUrl"]
         asked = sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])
         place.server.api().create_event_source_mapping(
-            FunctionName=self.name, EventSourceArn=asked["Attributes"]["QueueArn"], BatchSize=10
+            FunctionName=self.name,
+            EventSourceArn=asked["Attributes"]["QueueArn"],
+            BatchSize=1 if self.once else 10,
         )
+        if self.once:
+            place.command("put-once", FunctionName=self.name, Key="Records[0].body")
         self._sqs = sqs
 
     def send(self, ids: Sequence[str], lane: int) -> Sequence[str]:
@@ -145,8 +153,11 @@ class Queue:
             | ({"MessageGroupId": f"g{lane}", "MessageDeduplicationId": each} if self._fifo else {})
             for place, each in enumerate(ids)
         ]
+        if self.once:
+            entries += [each | {"Id": f"{each['Id']}-again"} for each in entries]
         answer = self._sqs.send_message_batch(QueueUrl=self._url, Entries=entries)
-        return [ids[int(each["Id"])] for each in answer.get("Successful", [])]
+        done = (each["Id"] for each in answer.get("Successful", []))
+        return [ids[int(each)] for each in done if each.isdigit()]
 
     def left(self) -> int:
         """Messages that are there, visible or not."""
@@ -271,12 +282,12 @@ class Scheduler:
 
 
 class Invoke:
-    """Event invocations."""
+    """Event invocations; with ``once`` each is sent twice, with an identifier."""
 
-    name, batch, threads = "invoke", 1, 3
+    batch, threads = 1, 3
 
-    def __init__(self, share: int) -> None:
-        self.share = share
+    def __init__(self, name: str, share: int, *, once: bool = False) -> None:
+        self.name, self.share, self.once = name, share, once
 
     def prepare(self, place: Place) -> None:
         self._place = place
@@ -284,7 +295,8 @@ class Invoke:
 
     def send(self, ids: Sequence[str], lane: int) -> Sequence[str]:
         for each in ids:
-            self._invoke(each, {})
+            for _ in range(2 if self.once else 1):
+                self._invoke(each, {"X-Forerun-Execution-Id": each} if self.once else {})
         return ids
 
     def _invoke(self, each: str, headers: dict[str, str]) -> None:

@@ -4,7 +4,8 @@
 
 Senders retry what was not acknowledged, and nothing else. Functions write each message that they are given into a file, which the
 server has no part in; for that they run as plain processes. The server is killed by SIGKILL at moments that the seed
-chooses, and started again. At the end every acknowledged message must have run, once at least. With --lose what waits in the
+chooses, and started again. At the end every acknowledged message must have run, once at least, and those with an execution
+identifier, which are sent twice, must not have succeeded twice. With --lose what waits in the
 databases is deleted at the first kill, to see that it is missed.
 """
 
@@ -15,7 +16,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -46,12 +46,12 @@ LATER = ("Throttl", "TooManyRequests", "LimitExceeded", "InternalFailure", "Serv
 
 
 class Ledger:
-    """What ran: how often each message did, and which came first."""
+    """What ran: the requests of each message, in the order in which messages came first."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.touch()
-        self.runs: Counter[str] = Counter()
+        self.runs: dict[str, list[str]] = {}
         self._read = 0
 
     def read(self) -> None:
@@ -62,7 +62,8 @@ class Ledger:
             new, found, _ = file.read().rpartition(b"\n")
         self._read += len(new) + len(found)
         for line in new.decode().split("\n") if new else ():
-            self.runs[line.partition(" ")[0]] += 1
+            message, _, request = line.partition(" ")
+            self.runs.setdefault(message, []).append(request)
 
 
 class Sending:
@@ -133,19 +134,22 @@ class Found:
     lost: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     overtaken: list[str] = field(default_factory=list)
+    twice: list[str] = field(default_factory=list)
     again: int = 0
     dead_letters: list[str] = field(default_factory=list)
     left: dict[str, int] = field(default_factory=dict)
 
 
 def all_sources() -> list[Source]:
-    """Every way there is, with its share of the messages in percent."""
+    """Every way there is, with its share of the messages in percent; those that run once are sent twice."""
     return [
-        Queue("queue", 28),
+        Queue("queue", 26),
         Queue("ordered", 14, fifo=True),
         Bus(20),
         Topic(15),
-        Invoke(10),
+        Invoke("invoke", 8),
+        Invoke("once", 2, once=True),
+        Queue("keyed", 2, once=True),
         Webhook(5),
         Bucket(4),
         Folder(2),
@@ -238,7 +242,10 @@ class Chaos:
         for each in sendings:
             found.lost += sorted(each.acknowledged - runs.keys())
             found.refused += each.refused
-        found.again = sum(runs.values()) - len(runs)
+        found.again = sum(map(len, runs.values())) - len(runs)
+        for each in sendings:
+            if getattr(each.source, "once", False):
+                found.twice += _successful_twice(place.server, each, ledger)
         [ordered] = [each for each in sendings if each.source.name == "ordered"]
         first = {message: place for place, message in enumerate(runs)}
         for lane in ordered.lanes:
@@ -264,6 +271,24 @@ class Chaos:
                 self.found.left = {name: count for name, count in left.items() if count}
                 return
             time.sleep(0.2)
+
+
+def _successful_twice(server: Server, sending: Sending, ledger: Ledger) -> list[str]:
+    """Messages of which more than one execution is on record as a success."""
+    successes: set[str] = set()
+    path = f"/forerun/invocations?FunctionName={sending.source.name}&Status=success&MaxItems=1000"
+    marker = ""
+    while True:
+        page = server.ask(path + marker)
+        successes.update(each["request_id"] for each in page["Invocations"])
+        if "NextMarker" not in page:
+            break
+        marker = f"&Marker={page['NextMarker']}"
+    return [
+        each
+        for each in sorted(sending.acknowledged)
+        if len(successes.intersection(ledger.runs.get(each, ()))) > 1
+    ]
 
 
 def _on_their_way(server: Server) -> dict[str, int]:
@@ -295,6 +320,7 @@ def lines(run: Run, found: Found) -> Iterator[Line]:
         ("acknowledged and never run", found.lost),
         ("refused", found.refused),
         ("of a FIFO group, run before an earlier one", found.overtaken),
+        ("successful twice in spite of an identifier", found.twice),
         ("dead letters", found.dead_letters),
     ):
         yield run.line(what, len(named), "messages", 0, note=", ".join(named[:20]))
