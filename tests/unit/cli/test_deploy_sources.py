@@ -229,6 +229,21 @@ def test_notifications_of_a_bucket():
         ],
         "QueueConfigurations": [{"QueueArn": "q", "Events": ["e"]}],
     }
-    assert notifications({"EventBridgeConfiguration": {}}, "B") == {}
-    with pytest.raises(Failure, match=r"B\.QueueConfigurations needs Event"):
-        notifications({"QueueConfigurations": [{"Queue": "q"}]}, "B")
+    assert notifications({"EventBridgeConfiguration": {}}, "B") == {"EventBridgeConfiguration": {}}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"QueueConfigurations": [{"Queue": "q"}]}, "B.QueueConfigurations needs Event"),
+        ({"QueueConfigurations": {}}, "B.QueueConfigurations must be a list of objects"),
+        ({"EventBridgeConfiguration": "yes"}, "B.EventBridgeConfiguration must be an object"),
+        (
+            {"TopicConfigurations": [{"Topic": "t", "Event": "e", "Filter": "x"}]},
+            "Filter must be an object",
+        ),
+    ],
+)
+def test_notifications_that_are_none(given, message):
+    with pytest.raises(Failure, match=message):
+        notifications(given, "B")

@@ -5,10 +5,11 @@ from typing import Any
 
 from forerun.cli.deploying.functions import CREATED, UNCHANGED, UPDATED, Ensured
 from forerun.cli.deploying.intrinsics import Made
-from forerun.cli.deploying.shaping import fit_members, same_json, tags_of, text
+from forerun.cli.deploying.shaping import an_object, fit_members, objects, same_json, tags_of, text
 from forerun.cli.deploying.site import Properties, Result, Site, also_changed
 from forerun.cli.failures import Failure
 
+_TOLD = "NotificationConfiguration"
 # Who is told: the member of the template and what names the target in it, then the same in the API.
 _KINDS = (
     ("LambdaConfigurations", "Function", "LambdaFunctionConfigurations", "LambdaFunctionArn"),
@@ -25,7 +26,7 @@ def ensure_bucket(site: Site, label: str, name: str, wanted: Properties) -> Resu
         client.create_bucket(Bucket=name)
     ensured = also_changed(
         Ensured(CREATED if made else UNCHANGED, {}),
-        _tell(client, name, label, wanted.get("NotificationConfiguration") or {}),
+        _tell(client, name, label, an_object(wanted.get(_TOLD), f"{label}.{_TOLD}")),
         _tag(client, name, tags),
     )
     domain = f"{name}.s3.{site.region}.amazonaws.com"
@@ -55,13 +56,14 @@ def notifications(given: Mapping[str, Any], label: str) -> dict[str, Any]:
     for source, target, member, arn in _KINDS:
         configurations = [
             _configuration(each, target, arn, f"{label}.{source}")
-            for each in given.get(source) or ()
+            for each in objects(given.get(source), f"{label}.{source}")
         ]
         if configurations:
             found[member] = configurations
-    bridge = given.get("EventBridgeConfiguration")
-    if bridge and text(bridge.get("EventBridgeEnabled", True)) != "false":
-        found["EventBridgeConfiguration"] = {}
+    member = "EventBridgeConfiguration"
+    bridge = an_object(given.get(member), f"{label}.{member}")
+    if member in given and text(bridge.get("EventBridgeEnabled", True)).lower() == "true":
+        found[member] = {}
     return found
 
 
@@ -70,7 +72,10 @@ def _configuration(each: Mapping[str, Any], target: str, arn: str, where: str) -
         found: dict[str, Any] = {arn: each[target], "Events": [each["Event"]]}
     except KeyError as error:
         raise Failure(f"{where} needs {error.args[0]}.") from None
-    rules = ((each.get("Filter") or {}).get("S3Key") or {}).get("Rules") or ()
+    key = an_object(
+        an_object(each.get("Filter"), f"{where}.Filter").get("S3Key"), f"{where}.Filter.S3Key"
+    )
+    rules = objects(key.get("Rules"), f"{where}.Filter.S3Key.Rules")
     if rules:
         found["Filter"] = {"Key": {"FilterRules": [dict(rule) for rule in rules]}}
     return found

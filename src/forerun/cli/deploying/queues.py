@@ -4,7 +4,7 @@ from typing import Any
 
 from forerun.cli.deploying.functions import CREATED, UNCHANGED, UPDATED, Ensured
 from forerun.cli.deploying.intrinsics import Made
-from forerun.cli.deploying.shaping import alike, same_json, tags_of, text
+from forerun.cli.deploying.shaping import alike, same_json, tags_of, text, texts
 from forerun.cli.deploying.site import Properties, Result, Site, also_changed
 
 # What an attribute is that the template leaves out, so that a value which was taken out does not linger.
@@ -47,7 +47,7 @@ def ensure_queue_policy(site: Site, label: str, _name: str, wanted: Properties) 
     """``AWS::SQS::QueuePolicy``."""
     client = site.clients("sqs")
     action = UNCHANGED
-    for url in wanted["Queues"]:
+    for url in texts(wanted["Queues"], f"{label}.Queues"):
         current = client.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])
         before = current.get("Attributes", {}).get("Policy")
         if not same_json(before, wanted["PolicyDocument"]):

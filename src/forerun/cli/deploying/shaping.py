@@ -42,6 +42,29 @@ def text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+def texts(value: Any, where: str) -> list[str]:
+    """``value``, which must be a list of texts."""
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return value
+    raise Failure(f"{where} must be a list of texts, not {value!r}.")
+
+
+def an_object(value: Any, where: str) -> dict[str, Any]:
+    """``value``, which must be an object, or nothing."""
+    if value is None or isinstance(value, dict):
+        return value or {}
+    raise Failure(f"{where} must be an object, not {value!r}.")
+
+
+def objects(value: Any, where: str) -> list[dict[str, Any]]:
+    """``value``, which must be a list of objects, or nothing."""
+    if value is None:
+        return []
+    if isinstance(value, list) and all(isinstance(each, dict) for each in value):
+        return value
+    raise Failure(f"{where} must be a list of objects, not {value!r}.")
+
+
 def alike(one: Any, other: Any) -> bool:
     """Whether two values mean the same: texts of JSON are read, numbers and truth are texts, what is empty is nothing."""
     return bool(_plain(one) == _plain(other))

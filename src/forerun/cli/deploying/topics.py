@@ -4,8 +4,9 @@ from typing import Any
 
 from forerun.cli.deploying.functions import CREATED, UNCHANGED, UPDATED, Ensured
 from forerun.cli.deploying.intrinsics import Made
-from forerun.cli.deploying.shaping import alike, same_json, tags_of, text
+from forerun.cli.deploying.shaping import alike, objects, same_json, tags_of, text, texts
 from forerun.cli.deploying.site import Properties, Result, Site, also_changed
+from forerun.cli.failures import Failure
 
 # What an attribute is that the template leaves out, so that a value which was taken out does not linger.
 _DEFAULTS = {"DisplayName": "", "SignatureVersion": "1", "TracingConfig": "PassThrough"}
@@ -37,7 +38,9 @@ def ensure_topic(site: Site, label: str, name: str, wanted: Properties) -> Resul
         ensured = also_changed(
             Ensured(UNCHANGED, {}), _update(client, arn, current, given), _tag(client, arn, tags)
         )
-    for each in wanted.get("Subscription") or ():
+    for each in objects(wanted.get("Subscription"), f"{label}.Subscription"):
+        if not {"Protocol", "Endpoint"} <= each.keys():
+            raise Failure(f"{label}.Subscription needs Protocol and Endpoint.")
         done, _, _ = ensure_subscription(site, label, "", {**each, "TopicArn": arn})
         ensured = also_changed(ensured, done.action != UNCHANGED)
     return ensured, Made(arn, {"TopicArn": arn, "TopicName": name}), ""
@@ -47,7 +50,7 @@ def ensure_topic_policy(site: Site, label: str, _name: str, wanted: Properties) 
     """``AWS::SNS::TopicPolicy``. A topic has a policy of its own before."""
     client = site.clients("sns")
     action = UNCHANGED
-    for arn in wanted["Topics"]:
+    for arn in texts(wanted["Topics"], f"{label}.Topics"):
         current = client.get_topic_attributes(TopicArn=arn)["Attributes"].get("Policy")
         if not same_json(current, wanted["PolicyDocument"]):
             _set(client, arn, "Policy", text(wanted["PolicyDocument"]))
