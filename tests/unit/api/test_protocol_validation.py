@@ -236,6 +236,13 @@ def test_bad_forms_are_refused():
     assert refusal(parse, "POST", "/", wide, scope="iam").code == "MalformedInput"
 
 
+def test_a_number_of_a_list_has_no_thousand_digits():
+    body = b"Action=CreateRole&RoleName=a&AssumeRolePolicyDocument=b&Tags.member.%s.Key=a" % (
+        b"9" * 5000
+    )
+    assert not parse("POST", "/", body, scope="iam").Tags
+
+
 def test_patterns_mean_what_they_mean_to_aws():
     assert re.search(to_python("[a-z]+"), "ab")
     assert not re.search(to_python("[a-z]+"), "ab\n")

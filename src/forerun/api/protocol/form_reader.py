@@ -5,6 +5,7 @@ from typing import Any
 
 from forerun.api.protocol.models import Member, Shape
 
+MAX_DIGITS = 9
 MAX_PARAMETERS = 20_000
 MAX_DEPTH = 32
 
@@ -77,6 +78,8 @@ def _numbered(node: _Node | None) -> list[_Node]:
     if node is None:
         return []
     found = [
-        (int(key), child) for key, child in node.children.items() if key.isascii() and key.isdigit()
+        (int(key), child)
+        for key, child in node.children.items()
+        if key.isascii() and key.isdigit() and len(key) <= MAX_DIGITS
     ]
     return [child for _, child in sorted(found, key=lambda pair: pair[0])]

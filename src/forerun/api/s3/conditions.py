@@ -7,7 +7,7 @@ from forerun.api.protocol import ApiError
 from forerun.errors import PreconditionFailed
 from forerun.sources.buckets import Guard, StoredObject
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
+_RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})\Z", re.ASCII)
 _FAILED = "At least one of the pre-conditions you specified did not hold"
 
 
