@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,88 +13,31 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fakes.clock import FakeClock
-from tests.fakes.outbox import FakeOutbox
+from tests.unit.sources.topic_rig import (
+    ACCOUNT,
+    BASE,
+    FUNCTION,
+    OTHER,
+    QUEUE,
+    URL,
+    WHO,
+    Rig,
+    topics,
+)
 
 from forerun.errors import AccessDenied, ForerunError, InvalidInput, NotFound, StorageFailed
 from forerun.model import Message, Origin
 from forerun.sources.topics import (
-    Catalog,
-    Confirmations,
-    Place,
-    Publication,
-    Publisher,
-    Signatory,
-    Subscriber,
-    SubscriptionName,
-    Subscriptions,
-    TopicName,
-    Topics,
     make_attribute,
-    publisher,
 )
 from forerun.sources.topics.notifications import Notification, signed_text
-from forerun.storage import Sealer, open_sqlite
-from forerun.storage.sqlite import MESSAGES
-from forerun.storage.topics import Following, TopicStore
-
-ACCOUNT, OTHER = "123456789012", "999999999999"
-REGION = "us-home-1"
-BASE = "http://127.0.0.1:1"
-FUNCTION = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f"
-QUEUE = f"arn:aws:sqs:{REGION}:{ACCOUNT}:q"
-URL = "http://example.com/hook"
-WHO = Subscriber(ACCOUNT, f"arn:aws:iam::{ACCOUNT}:root")
-
-
-class Rig:
-    """Everything about topics over one database; ``restart`` forgets what is in memory alone."""
-
-    def __init__(self, store: TopicStore) -> None:
-        self.store = store
-        self.clock = FakeClock()
-        self.outbox = FakeOutbox()
-        self.restart()
-
-    def restart(self) -> None:
-        place = Place(REGION, BASE)
-        self.signatory = Signatory(self.store, BASE, self.clock)
-        catalog = Catalog(self.store)
-        confirmations = Confirmations(
-            self.outbox, self.signatory, clock=self.clock, place=place, key=b"k"
-        )
-        self.topics = Topics(self.store, catalog, clock=self.clock, region=REGION)
-        self.subscriptions = Subscriptions(self.store, catalog, confirmations, self.clock)
-        self.publisher = Publisher(
-            self.store, catalog, self.outbox, self.signatory, clock=self.clock, place=place
-        )
-
-    async def topic(self, name: str = "t", **attributes: str) -> TopicName:
-        if name.endswith(".fifo"):
-            attributes["FifoTopic"] = "true"
-        await self.topics.create(ACCOUNT, name, attributes, {})
-        return TopicName(ACCOUNT, name)
-
-    async def subscribe(
-        self, topic: TopicName, protocol: str, endpoint: str, **attributes: str
-    ) -> SubscriptionName:
-        made = await self.subscriptions.subscribe(topic, WHO, protocol, endpoint, attributes)
-        return SubscriptionName(*topic, made.id)
-
-    async def publish(self, topic: TopicName, message: str = "m", **given: Any) -> str:
-        publication = Publication(message=message, **given)
-        return (await self.publisher.publish(topic, publication, Origin())).id
-
-    def sent(self) -> list[Message]:
-        found, self.outbox.sent = self.outbox.sent, []
-        return found
+from forerun.storage.topics import Following
 
 
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    db = await open_sqlite(tmp_path / "messages.db", migrations=MESSAGES)
-    yield Rig(TopicStore(db, Sealer(b"k" * 32)))
-    await db.close()
+    async with topics(tmp_path) as made:
+        yield made
 
 
 def verify(certificate: bytes, notification: dict[str, Any], text: bytes) -> None:
@@ -130,26 +73,6 @@ async def test_every_subscriber_gets_what_its_protocol_wants(rig: Rig) -> None:
     body = json.loads(by_target[f"{QUEUE}2"].payload)
     assert (body["Type"], body["Message"]) == ("Notification", "hello")
     assert len({each.id for each in by_target.values()}) == 3
-
-
-async def test_messages_for_many_are_handed_over_a_few_at_a_time(
-    rig: Rig, monkeypatch: Any
-) -> None:
-    topic = await rig.topic()
-    for number in range(5):
-        await rig.subscribe(topic, "sqs", f"{QUEUE}{number}", RawMessageDelivery="true")
-    sizes: list[int] = []
-    send = rig.outbox.send
-
-    async def counted(messages: Sequence[Message]) -> None:
-        sizes.append(len(messages))
-        await send(messages)
-
-    monkeypatch.setattr(rig.outbox, "send", counted)
-    monkeypatch.setattr(publisher, "AT_ONCE_BYTES", 6)
-    await rig.publish(topic, "four")
-    assert sizes == [2, 2, 1]
-    assert len({each.target for each in rig.sent()}) == 5
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
