@@ -1,6 +1,6 @@
 """What matching events costs: one pattern, and a bus with a thousand rules.
 
-    .venv/bin/python bench/matching.py [--rules 1000] [--quick] [--json]
+    .venv/bin/python bench/matching.py [--rules 1000] [--quick] [--json] [--out FILE]
 
 A pattern of four fields is asked about an event that it wants. Then the rules of one bus are asked about events of 500 bytes:
 events that no rule wants, where rules are told apart by source, by a field of the detail, by prefixes, or by nothing that can
@@ -11,10 +11,12 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from case import Run
+from quiet import machine
 from results import Line, as_json, show
 
 from forerun.patterns import parse_pattern
@@ -117,11 +119,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rules", type=int, default=1000)
     parser.add_argument("--quick", action="store_true", help="measure less")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--out", help="also write the JSON to this file")
     asked = parser.parse_args()
     lines = list(matching(Run("matching", quick=asked.quick), asked.rules))
+    text = as_json(lines, machine=machine(), quick=asked.quick)
+    if asked.out:
+        Path(asked.out).write_text(text)
     if asked.json:
-        print(as_json(lines))
+        print(text)
     else:
         show(lines, "Matching events")
     return 0

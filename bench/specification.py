@@ -26,9 +26,8 @@ NOISY_PERCENT = 15
 WATCHING = ("monitoring", "traces", "profiles")
 # The cases of foresight.py, prediction.py, preload.py, zygotes.py and packaging.py.
 AHEAD = ("foresight", "prediction", "preload", "zygotes", "packaging")
-
-# The cases of queues.py.
-EVENTS = ("queues",)
+# The cases of queues.py, matching.py, metaevents.py and events_chaos.py.
+EVENTS = ("queues", "matching", "metaevents", "events_chaos")
 
 
 def lines_of(run: dict) -> list[Line]:
