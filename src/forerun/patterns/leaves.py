@@ -338,8 +338,8 @@ def _nothing_like(operand: Mapping[str, Any]) -> Test:
 
 def _hint(kind: str, operand: Any) -> Hint | None:
     """What a value must be like for a match expression that was compiled."""
-    if kind == "exactly":
-        return equal_to(operand)
+    if kind == "exactly" or (kind == "numeric" and operand[0] == "="):
+        return equal_to(operand if kind == "exactly" else operand[1])
     if kind == "equals-ignore-case":
         return equal_but_for_case(operand.lower())
     if kind == "wildcard":

@@ -20,6 +20,7 @@ EXPRESSIONS = st.one_of(
     st.just({"exists": True}),
     st.just({"anything-but": ["a"]}),
     st.just({"numeric": [">", 0]}),
+    st.just({"numeric": ["=", 1]}),
     STARRED.map(lambda text: {"wildcard": text}),
     st.builds(
         lambda kind, text: {kind: text},
@@ -87,11 +88,12 @@ def test_a_key_that_is_set_again_has_its_new_pattern_only() -> None:
         lambda n: {"wildcard": f"s{n}-*-{n}"},
         lambda n: {"equals-ignore-case": f"S{n}"},
         lambda n: {"prefix": "x" * (n + 1)},
+        lambda n: {"numeric": ["=", n]},
     ],
-    ids=["prefix", "suffix", "wildcard", "case", "lengths"],
+    ids=["prefix", "suffix", "wildcard", "case", "lengths", "numeric"],
 )
 def test_rules_that_are_told_apart_by_expressions_are_not_all_asked(
-    expression: Callable[[int], dict[str, str]], monkeypatch: pytest.MonkeyPatch
+    expression: Callable[[int], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index: PatternIndex[int] = PatternIndex()
     for number in range(1000):
