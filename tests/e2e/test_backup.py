@@ -55,6 +55,10 @@ async def test_a_backup_made_while_it_runs_serves_again(tmp_path: Path):
         assert s3.get_object(Bucket="kept-bucket", Key="k")["Body"].read() == LARGE
         s3.put_object(Bucket="kept-bucket", Key="another", Body=b"1")
         assert restored.access_key == server.access_key
+    messages = (copy / "messages.db").rename(tmp_path / "aside.db")
+    with pytest.raises(AssertionError, match=r"messages\.db is missing"), running(copy):
+        """One that began anew would have no use for the objects, and remove them."""
+    messages.rename(copy / "messages.db")
     (copy / "sealing.key").unlink()
     with pytest.raises(AssertionError, match="is missing"), running(copy):
         """A server that made itself a new key would hide what is wrong."""

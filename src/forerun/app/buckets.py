@@ -13,6 +13,7 @@ from forerun.api.s3.rows import bucket_rows
 from forerun.api.s3.uploads import UploadRoutes
 from forerun.app.delivery import Delivery
 from forerun.app.ground import Ground, Part
+from forerun.app.state import OBJECTS
 from forerun.control.delivery.permission import Permission, Sender
 from forerun.control.once import ObjectState
 from forerun.errors import ForerunError
@@ -35,8 +36,6 @@ from forerun.storage.blobs import BlobStore
 from forerun.storage.objects import ObjectStore
 from forerun.storage.uploads import UploadStore
 
-DIRECTORY = "objects"
-
 
 def make_buckets(ground: Ground, delivery: Delivery, others: Sequence[Part]) -> Part:
     """Construct it; ``others`` are the sources whose sinks its notifications may go to."""
@@ -50,7 +49,7 @@ def make_buckets(ground: Ground, delivery: Delivery, others: Sequence[Part]) -> 
         region=settings.server.region,
         validate=partial(_validate, delivery.permission, sinks),
     )
-    contents = Contents(settings.server.data_dir / DIRECTORY)
+    contents = Contents(settings.server.data_dir / OBJECTS)
     blobs = BlobStore(db)
     notices = Notices(blobs, delivery.outbox)
     collector = Collector(blobs, contents, clock)

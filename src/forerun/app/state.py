@@ -24,6 +24,9 @@ from forerun.storage.traces import TraceStore
 
 log = logging.getLogger("forerun.state")
 
+OBJECTS = "objects"
+"""The directory of the files that objects in buckets consist of; ``messages.db`` says which they are."""
+
 _DAMAGED = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
 
 
@@ -72,6 +75,7 @@ async def open_state(settings: Settings, clock: Clock) -> State:
         raise StorageFailed(
             f"The key file {key} is missing, and {database} cannot be read without it; restore it from its backup"
         )
+    await asyncio.to_thread(_require_messages, settings.server.messages_path)
     sealer = Sealer(load_or_create_key(key))
     async with contextlib.AsyncExitStack() as opened:
         db = await open_sqlite(database)
@@ -101,6 +105,15 @@ async def open_traces(path: Path) -> Db:
         except OSError:
             raise error from None
         return await open_sqlite(path, migrations=TRACES)
+
+
+def _require_messages(path: Path) -> None:
+    """A database that began anew would refer to none of the objects that there are, and they would be removed as nobody's."""
+    if not path.exists() and next(path.parent.glob(f"{OBJECTS}/[0-9a-f][0-9a-f]/*"), None):
+        raise StorageFailed(
+            f"{path} is missing, and without it nobody knows what the files in {path.parent / OBJECTS} are; restore it "
+            "from its backup, or move them away"
+        )
 
 
 def _put_aside(path: Path) -> None:
