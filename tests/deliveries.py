@@ -3,6 +3,7 @@
 import json
 from urllib.parse import urlencode
 
+from tests.policies import allow
 from tests.servers import Server, eventually
 
 QUICK = {"FORERUN_EVENTS_RETRY_S": "0.05"}
@@ -96,11 +97,5 @@ def let_in(server, name, rule):
 
 
 def open_queue(server, url, arn):
-    statement = {
-        "Effect": "Allow",
-        "Principal": {"Service": "events.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": arn,
-    }
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    policy = allow("sqs:SendMessage", arn, "events")
     server.client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})

@@ -127,3 +127,35 @@ def ordered(sqs) -> Iterator[str]:
     url = sqs.create_queue(QueueName=name, Attributes={"FifoQueue": "true"})["QueueUrl"]
     yield url
     sqs.delete_queue(QueueUrl=url)
+
+
+@pytest.fixture
+def events(server: Server) -> Any:
+    return server.client("events")
+
+
+@pytest.fixture
+def bus(events: Any) -> Iterator[str]:
+    """A bus of the test's own, emptied and deleted afterwards."""
+    made = f"b-{uuid.uuid4().hex[:8]}"
+    events.create_event_bus(Name=made, Tags=[{"Key": "a", "Value": "b"}])
+    yield made
+    for rule in events.list_rules(EventBusName=made)["Rules"]:
+        held = events.list_targets_by_rule(Rule=rule["Name"], EventBusName=made)["Targets"]
+        if held:
+            ids = [each["Id"] for each in held]
+            events.remove_targets(Rule=rule["Name"], EventBusName=made, Ids=ids)
+        events.delete_rule(Name=rule["Name"], EventBusName=made)
+    events.delete_event_bus(Name=made)
+
+
+@pytest.fixture
+def sns(server: Server) -> Any:
+    return server.client("sns")
+
+
+@pytest.fixture
+def topic(sns: Any) -> Iterator[str]:
+    arn = sns.create_topic(Name=f"t-{uuid.uuid4().hex[:8]}")["TopicArn"]
+    yield str(arn)
+    sns.delete_topic(TopicArn=arn)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.policies import allow
 from tests.servers import Server, eventually
 
 pytestmark = [pytest.mark.conformance, pytest.mark.slow]
@@ -16,28 +17,8 @@ ECHO = "def handler(event, context):\n    return event\n"
 
 
 @pytest.fixture
-def events(server: Server) -> Any:
-    return server.client("events")
-
-
-@pytest.fixture
 def name() -> str:
     return f"r-{uuid.uuid4().hex[:8]}"
-
-
-@pytest.fixture
-def bus(events: Any) -> Iterator[str]:
-    """A bus of the test's own, emptied and deleted afterwards."""
-    made = f"b-{uuid.uuid4().hex[:8]}"
-    events.create_event_bus(Name=made, Tags=[{"Key": "a", "Value": "b"}])
-    yield made
-    for rule in events.list_rules(EventBusName=made)["Rules"]:
-        held = events.list_targets_by_rule(Rule=rule["Name"], EventBusName=made)["Targets"]
-        if held:
-            ids = [each["Id"] for each in held]
-            events.remove_targets(Rule=rule["Name"], EventBusName=made, Ids=ids)
-        events.delete_rule(Name=rule["Name"], EventBusName=made)
-    events.delete_event_bus(Name=made)
 
 
 @pytest.fixture
@@ -47,18 +28,8 @@ def queue(server: Server) -> Iterator[tuple[str, str]]:
     made = f"q-{uuid.uuid4().hex[:8]}"
     url = sqs.create_queue(QueueName=made)["QueueUrl"]
     arn = f"arn:aws:sqs:{server.region}:{server.account}:{made}"
-    allow = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": {"Service": "events.amazonaws.com"},
-                "Action": "sqs:SendMessage",
-                "Resource": arn,
-            }
-        ],
-    }
-    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(allow)})
+    policy = allow("sqs:SendMessage", arn, "events")
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
     yield url, arn
     sqs.delete_queue(QueueUrl=url)
 
@@ -252,18 +223,8 @@ def test_events_go_from_bus_to_bus(
     url, arn = queue
     bus_arn = f"arn:aws:events:{server.region}:{server.account}:event-bus/{bus}"
     source = f"shop-{bus}"
-    allow = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": {"Service": "events.amazonaws.com"},
-                "Action": "events:PutEvents",
-                "Resource": bus_arn,
-            }
-        ],
-    }
-    events.put_permission(EventBusName=bus, Policy=json.dumps(allow))
+    policy = allow("events:PutEvents", bus_arn, "events")
+    events.put_permission(EventBusName=bus, Policy=policy)
     events.put_rule(Name=bus, EventPattern=json.dumps({"source": [source]}))
     events.put_rule(Name="r", EventBusName=bus, EventPattern=json.dumps({"source": [source]}))
     try:

@@ -2,10 +2,10 @@
 
 import json
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.policies import allow
 from tests.servers import Server
 
 pytestmark = [pytest.mark.conformance, pytest.mark.slow]
@@ -15,28 +15,8 @@ ECHO = "def handler(event, context):\n    return event\n"
 
 
 @pytest.fixture
-def events(server: Server) -> Any:
-    return server.client("events")
-
-
-@pytest.fixture
 def name() -> str:
     return f"r-{uuid.uuid4().hex[:8]}"
-
-
-@pytest.fixture
-def bus(events: Any) -> Iterator[str]:
-    """A bus of the test's own, emptied and deleted afterwards."""
-    made = f"b-{uuid.uuid4().hex[:8]}"
-    events.create_event_bus(Name=made, Tags=[{"Key": "a", "Value": "b"}])
-    yield made
-    for rule in events.list_rules(EventBusName=made)["Rules"]:
-        held = events.list_targets_by_rule(Rule=rule["Name"], EventBusName=made)["Targets"]
-        if held:
-            ids = [each["Id"] for each in held]
-            events.remove_targets(Rule=rule["Name"], EventBusName=made, Ids=ids)
-        events.delete_rule(Name=rule["Name"], EventBusName=made)
-    events.delete_event_bus(Name=made)
 
 
 def entry(detail: object, **more: Any) -> dict[str, Any]:
@@ -132,18 +112,9 @@ def test_who_may_put_onto_one_bus_may_not_onto_another(
 ) -> None:
     iam = server.client("iam")
     user = f"u-{uuid.uuid4().hex[:8]}"
-    allow = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Action": "events:PutEvents",
-                "Resource": f"arn:aws:events:*:*:event-bus/{bus}",
-            }
-        ],
-    }
+    document = allow("events:PutEvents", f"arn:aws:events:*:*:event-bus/{bus}")
     iam.create_user(UserName=user)
-    iam.put_user_policy(UserName=user, PolicyName="p", PolicyDocument=json.dumps(allow))
+    iam.put_user_policy(UserName=user, PolicyName="p", PolicyDocument=document)
     key = iam.create_access_key(UserName=user)["AccessKey"]
     limited = server.client(
         "events",

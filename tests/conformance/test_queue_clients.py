@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import pytest
 from botocore.exceptions import ClientError
 from tests.conformance.queue_calls import GONE, attributes, entries, receive
+from tests.policies import allow
 from tests.servers import FORERUN, Server, clean_environment, eventually
 
 pytestmark = pytest.mark.conformance
@@ -102,13 +103,7 @@ def test_a_user_without_rights_may_do_what_the_queue_says(sqs, server, queue):
     )
     with pytest.raises(ClientError, match="AccessDenied"):
         own.send_message(QueueUrl=queue, MessageBody="x")
-    statement = {
-        "Effect": "Allow",
-        "Principal": {"AWS": made["Arn"]},
-        "Action": "sqs:SendMessage",
-        "Resource": attributes(sqs, queue)["QueueArn"],
-    }
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    policy = allow("sqs:SendMessage", attributes(sqs, queue)["QueueArn"], {"AWS": made["Arn"]})
     sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
     own.send_message(QueueUrl=queue, MessageBody="x")
     [message] = receive(sqs, queue, AttributeNames=["SenderId"])

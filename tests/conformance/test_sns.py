@@ -4,25 +4,12 @@ import contextlib
 import json
 import subprocess
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.servers import FORERUN, Server, clean_environment, eventually
+from tests.servers import FORERUN, clean_environment, eventually
 
 pytestmark = [pytest.mark.conformance, pytest.mark.slow]
-
-
-@pytest.fixture
-def sns(server: Server) -> Any:
-    return server.client("sns")
-
-
-@pytest.fixture
-def topic(sns: Any) -> Iterator[str]:
-    arn = sns.create_topic(Name=f"t-{uuid.uuid4().hex[:8]}")["TopicArn"]
-    yield str(arn)
-    sns.delete_topic(TopicArn=arn)
 
 
 def test_topics(server, sns, refused):

@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from tests.endpoints import Endpoint
+from tests.policies import allow
 from tests.servers import Server, eventually
 
 pytestmark = [pytest.mark.conformance, pytest.mark.slow]
@@ -28,31 +29,13 @@ def endpoint() -> Iterator[Endpoint]:
     made.close()
 
 
-@pytest.fixture
-def sns(server: Server) -> Any:
-    return server.client("sns")
-
-
-@pytest.fixture
-def topic(sns: Any) -> Iterator[str]:
-    arn = sns.create_topic(Name=f"t-{uuid.uuid4().hex[:8]}")["TopicArn"]
-    yield str(arn)
-    sns.delete_topic(TopicArn=arn)
-
-
 def make_queue(server: Server, topic: str, *, fifo: bool = False) -> tuple[str, str]:
     """A queue that the topic may send to: its URL and ARN."""
     sqs = server.client("sqs")
     name = f"q-{uuid.uuid4().hex[:8]}" + (".fifo" if fifo else "")
     arn = f"arn:aws:sqs:{server.region}:{server.account}:{name}"
-    statement = {
-        "Effect": "Allow",
-        "Principal": {"Service": "sns.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": arn,
-        "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
-    }
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    from_topic = {"ArnEquals": {"aws:SourceArn": topic}}
+    policy = allow("sqs:SendMessage", arn, "sns", Condition=from_topic)
     attributes = {"Policy": policy} | ({"FifoQueue": "true"} if fifo else {})
     return sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"], arn
 

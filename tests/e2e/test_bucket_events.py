@@ -2,7 +2,6 @@
 
 import json
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from urllib.parse import unquote_plus
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
+from tests.policies import allow
 from tests.servers import Server, eventually, running
 
 pytestmark = pytest.mark.slow
@@ -21,12 +21,6 @@ def handler(event, context):
     print(json.dumps(event))
     return event
 """
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("buckets") / "data") as one:
-        yield one
 
 
 def new_bucket(server: Server) -> str:
@@ -139,13 +133,7 @@ def test_queues_and_the_bus_are_told(server: Server):
         arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"][
             "QueueArn"
         ]
-        statement = {
-            "Effect": "Allow",
-            "Principal": {"Service": ["s3.amazonaws.com", "events.amazonaws.com"]},
-            "Action": "sqs:SendMessage",
-            "Resource": arn,
-        }
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        policy = allow("sqs:SendMessage", arn, ["s3", "events"])
         sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
         urls.append(url)
         arns.append(arn)

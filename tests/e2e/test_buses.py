@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
+from tests.policies import allow
 from tests.servers import FORERUN, Server, clean_environment, eventually, running
 
 pytestmark = pytest.mark.slow
@@ -23,21 +24,10 @@ def handler(event, context):
 """
 
 
-def allow(arn: str, action: str, **more: Any) -> str:
-    statement = {
-        "Effect": "Allow",
-        "Principal": {"Service": "events.amazonaws.com"},
-        "Action": action,
-        "Resource": arn,
-        **more,
-    }
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-
-
 def prepare_queue(server: Server, name: str) -> tuple[str, str]:
     """URL and ARN of a queue that rules may send to."""
     arn = f"arn:aws:sqs:{server.region}:{server.account}:{name}"
-    policy = allow(arn, "sqs:SendMessage")
+    policy = allow("sqs:SendMessage", arn, "events")
     sqs = server.client("sqs")
     return sqs.create_queue(QueueName=name, Attributes={"Policy": policy})["QueueUrl"], arn
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.policies import allow
 from tests.servers import Server, eventually, running
 
 pytestmark = pytest.mark.slow
@@ -186,19 +187,9 @@ def test_queues_topics_and_buses_are_called_too(tmp_path: Path):
         pattern = json.dumps({"source": ["me"], "detail-type": ["tick"]})
         rule = events.put_rule(Name="r", EventBusName="b", EventPattern=pattern)["RuleArn"]
         events.put_targets(Rule="r", EventBusName="b", Targets=[{"Id": "q", "Arn": queue}])
-        policy = {
-            "Version": "2012-10-17",
-            "Statement": [
-                {
-                    "Effect": "Allow",
-                    "Principal": {"Service": ["sns.amazonaws.com", "events.amazonaws.com"]},
-                    "Action": "sqs:SendMessage",
-                    "Resource": queue,
-                    "Condition": {"ArnEquals": {"aws:SourceArn": [topic, rule]}},
-                }
-            ],
-        }
-        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
+        sent_by = {"ArnEquals": {"aws:SourceArn": [topic, rule]}}
+        policy = allow("sqs:SendMessage", queue, ["sns", "events"], Condition=sent_by)
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
         prepare_role(server, ["sqs:SendMessage", "sns:Publish", "events:PutEvents"])
         role = f"arn:aws:iam::{account}:role/{ROLE_NAME}"
         targets: dict[str, dict[str, Any]] = {

@@ -1,12 +1,12 @@
 """Topics on a real server: who caused what through them, and a server that is killed."""
 
-import json
 import os
 import signal
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.policies import allow
 from tests.servers import Server, eventually, running
 
 pytestmark = pytest.mark.slow
@@ -67,13 +67,7 @@ def test_what_was_published_survives_a_kill(tmp_path: Any) -> None:
         sns, sqs = server.client("sns"), server.client("sqs")
         topic = sns.create_topic(Name="t")["TopicArn"]
         arn = f"arn:aws:sqs:{server.region}:{server.account}:q"
-        statement = {
-            "Effect": "Allow",
-            "Principal": {"Service": "sns.amazonaws.com"},
-            "Action": "sqs:SendMessage",
-            "Resource": arn,
-        }
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        policy = allow("sqs:SendMessage", arn, "sns")
         sqs.create_queue(QueueName="q", Attributes={"Policy": policy})
         sns.subscribe(
             TopicArn=topic,
