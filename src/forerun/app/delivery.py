@@ -57,6 +57,8 @@ class Delivery:
             for sink in part.sinks:
                 self._targets.add(sink.service, SinkTarget(sink, self.permission))
             self._letters.add(part.shelves)
+            if part.set_back is not None:
+                self._setbacks.add(part.set_back)
 
     async def _start(self) -> None:
         self.outbox.start()

@@ -47,6 +47,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     ``operations`` of AWS's services by service and name, ``linked`` those that links without a signature may ask for;
     ``routes`` and ``commands`` below ``/forerun/``; ``doors`` serve what is signed otherwise, by the beginning of the path;
     ``sinks``, ``pollables`` and ``shelves`` for those that deliver, ``dependencies`` for what executions may depend on, by kind. ``rows`` are the lines that ``GET /forerun/sources`` has of it.
+    ``set_back`` is told by how many seconds the clock on the wall was set back.
     ``start`` runs when all parts are made, in their order, ``close`` in the reverse one; ``dismiss`` before all of them, when
     the server is about to stop: no client waits for anything any more.
     """
@@ -63,5 +64,6 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     rows: Rows | None = None
     s3: S3Service | None = None
     start: Callable[[], Awaitable[None]] | None = None
+    set_back: Callable[[float], Awaitable[None]] | None = None
     dismiss: Callable[[], None] | None = None
     close: Callable[[], Awaitable[None]] | None = None

@@ -49,6 +49,7 @@ def make_queues(ground: Ground) -> Part:
         dependencies={"queue": QueueState(queues, traffic)},
         rows=QueueRows(queues, traffic, clock).rows,
         start=start,
+        set_back=traffic.set_back,
         dismiss=traffic.dismiss,
         close=traffic.close,
     )

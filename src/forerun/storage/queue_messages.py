@@ -94,6 +94,10 @@ _DEAD: Final = (
     f"SELECT queue, {_TAKEN} FROM queue_messages WHERE queue IN (SELECT value FROM json_each($1)) "  # noqa: S608 literals
     "AND source <> '' AND seq > $2 ORDER BY seq LIMIT $3"
 )
+_HASTEN: Final = (
+    "UPDATE queue_messages SET visible_at = CASE WHEN visible_at - $2 > $1 THEN visible_at - $2 ELSE $1 END "
+    "WHERE visible_at > $1"
+)
 _TRASH: Final = "SELECT queue FROM queue_trash LIMIT 1"
 _SWEEP: Final = "DELETE FROM queue_messages WHERE seq IN (SELECT seq FROM queue_messages WHERE queue = $1 LIMIT $2) RETURNING 1"
 _SWEPT: Final = "DELETE FROM queue_trash WHERE queue = $1"
@@ -229,6 +233,10 @@ class QueueMessages:
             durable=False,
         )
         return [bool(rows) for rows in answers]
+
+    async def hasten(self, now: float, by: float) -> None:
+        """What cannot be had yet, in any queue, can be ``by`` seconds earlier, but not before ``now``."""
+        await self._db.write(Statement(_HASTEN, (now, by)), durable=False)
 
     async def find(self, queue: int, mark: int) -> tuple[float, float] | None:
         """Until when it is hidden and when it was taken; ``None`` when there is no such taking."""

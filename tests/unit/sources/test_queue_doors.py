@@ -265,3 +265,24 @@ async def test_many_at_once(rig, amount):
     await rig.pollable.finish(queue.arn, [each.receipt for each in pulled])
     assert queue.total == 0
     assert await rig.db.fetch("SELECT count(*) FROM queue_messages") == [(0,)]
+
+
+@pytest.mark.parametrize("name", ["q", "q.fifo"])
+async def test_a_clock_that_is_set_back_hides_nothing_longer(rig, name):
+    """What waits can be had, in its order where it has one; what is in flight or delayed is so for what is left of its time."""
+    queue = await rig.make(name)
+    for number in range(3):
+        more = {"group": "g", "name": f"m{number}"} if name == "q.fifo" else {}
+        await rig.send(queue, f"m{number}", **more)
+    [flying] = await rig.receive(queue, 1, hide_s=30.0)
+    rig.clock._epoch -= 3600
+    assert await rig.receive(queue) == []
+    await rig.traffic.set_back(3600.0)
+    found = [each.body for each in await rig.receive(queue)]
+    assert found == ([] if name == "q.fifo" else ["m1", "m2"])
+    rig.clock.jump(29)
+    assert await rig.receive(queue) == []
+    rig.clock.jump(2)
+    again = [each.body for each in await rig.receive(queue)]
+    assert again[:1] == [flying.body]
+    assert sorted(again) == ["m0", "m1", "m2"]

@@ -80,23 +80,27 @@ class Batcher:
             if group not in self._busy:
                 self._account(message, 1)
 
-    def due(self) -> float:
+    def due(self, now: float) -> float:
         """When the first message that may run has waited for its window; infinity when none may run.
 
-        Where a window is long for the time that the source hides what is taken, half of that time is left to run it.
+        Where a window is long for the time that the source hides what is taken, half of that time is left to run it. What was
+        taken later than ``now``, before the clock was set back, has waited.
         """
         return min(
-            (self._end_of_window(self._groups[group][0]) for group in self._ready), default=inf
+            (self._end_of_window(self._groups[group][0], now) for group in self._ready),
+            default=inf,
         )
 
-    def _end_of_window(self, held: _Held) -> float:
+    def _end_of_window(self, held: _Held, now: float) -> float:
         taken = held.message.taken_at
+        if taken > now:
+            return now
         return taken + min(self._limits.window_s, max(0.0, held.hidden_until - taken) / 2)
 
     def next(self, now: float) -> Cut:
         """The next batch, empty when none is to run now; its groups are busy until ``ended``."""
         lost = self._forget_lost(now)
-        if not self._ready_count or not (self._full() or now >= self.due()):
+        if not self._ready_count or not (self._full() or now >= self.due(now)):
             return Cut([], lost)
         return Cut(self._cut(), lost)
 

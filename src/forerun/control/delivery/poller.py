@@ -219,7 +219,8 @@ class Poller:
             self._arrival.clear()
             if not len(self._batcher):
                 await self._arrival.wait()
-            left = self._batcher.due() - self._clock.now()
+            now = self._clock.now()
+            left = self._batcher.due(now) - now
             await self._clock.sleep(min(max(left, WINDOW_LOOK_S), self.wish.limits.window_s))
             self._begin()
 
@@ -278,7 +279,9 @@ class Poller:
         """Give back: what was tried comes again when the source had hidden it for long enough, the rest at once."""
         delay = 0.0
         if begun:
-            delay = max(0.0, messages[0].taken_at + self._hide_s - self._clock.now())
+            delay = messages[0].taken_at + self._hide_s - self._clock.now()
+            # At most that, also when the clock was set back.
+            delay = min(max(0.0, delay), self._hide_s)
         receipts = [message.receipt for message in messages]
         try:
             await self._pollable.release(self.wish.source, receipts, delay_s=delay, begun=begun)

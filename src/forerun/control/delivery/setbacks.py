@@ -20,11 +20,16 @@ class Setbacks:
 
     def __init__(self, clock: Clock, told: Sequence[Told]) -> None:
         self._clock = clock
-        self._told = told
+        self._told = list(told)
         self._owner = TaskOwner("setbacks")
         self._last = clock.now(), clock.monotonic()
         # What could not be told, by listener.
         self._owed = [0.0] * len(told)
+
+    def add(self, told: Told) -> None:
+        """Tell this one, too."""
+        self._told.append(told)
+        self._owed.append(0.0)
 
     def start(self) -> None:
         """Begin to look."""

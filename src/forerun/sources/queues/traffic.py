@@ -283,6 +283,13 @@ class Traffic:
         """Until when what was taken under this mark is hidden, and when it was taken; ``None`` when it is gone."""
         return await self._messages.find(queue.id, mark)
 
+    async def set_back(self, seconds: float) -> None:
+        """The clock was set back: messages can be had as if it were not."""
+        now = self._clock.now()
+        await self._messages.hasten(now, seconds)
+        for queue in self._queues.all():
+            queue.line.tell(now, 1)
+
     async def backlog(self, queue: Queue) -> Backlog:
         """What waits there; of a queue with many hidden messages as it was a second ago."""
         now = self._clock.now()
