@@ -56,9 +56,9 @@ class MetaeventRoutes:
     async def put_metaevent(self, caller: Caller, given: dict[str, Any]) -> object:
         """Make or change a rule: ``Name``, ``When``, ``Job``, and optionally ``Input`` or ``InputTransformer``,
         ``Description``, ``Enabled``, ``Cooldown``. Who puts it must itself be allowed to invoke the job."""
-        job = self._metaevents.job_of(caller.account, given.get("Job"))
-        require_sending(self._authorizer, caller, job)
-        rule = await self._metaevents.put(caller.account, given)
+        rule = await self._metaevents.put(
+            caller.account, given, lambda job: require_sending(self._authorizer, caller, job)
+        )
         return {"Metaevent": detail(rule, self._clock.now())}
 
     async def delete_metaevent(self, caller: Caller, given: dict[str, Any]) -> object:

@@ -167,7 +167,7 @@ def read_definition(given: Mapping[str, Any], account: str, region: str) -> Defi
     transformer = given.get("InputTransformer")
     definition = Definition(
         when=given["When"],
-        job=read_job(given.get("Job"), account, region),
+        job=_job(given.get("Job"), account, region),
         input=_json(given["Input"]) if "Input" in given else None,
         transformer=transformer,
         description=_text(given.get("Description", ""), "Description", 512),
@@ -199,8 +199,7 @@ def form_of(definition: Definition) -> Form:
     return parse_template(paths, template)
 
 
-def read_job(given: object, account: str, region: str) -> str:
-    """The ARN of a job's function, which may be given by its name; ``InvalidInput`` for anything else."""
+def _job(given: object, account: str, region: str) -> str:
     if not isinstance(given, str) or not given or len(given) > 256:
         raise InvalidInput("Job must be the name or ARN of a function, with a qualifier if wished")
     ref = parse_function_ref(given)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ import msgspec
 from forerun.aio import Clock
 from forerun.control.metaevents.notebook import Notebook
 from forerun.control.metaevents.recovery import catch_up_with_records
-from forerun.control.metaevents.rules import Definition, Key, Rule, read_definition, read_job
+from forerun.control.metaevents.rules import Definition, Key, Rule, read_definition
 from forerun.control.metaevents.watcher import Watcher
 from forerun.control.registry import Registry
 from forerun.errors import Conflict, ForerunError, InvalidInput, NotFound
@@ -34,6 +34,10 @@ _GIVEN = {
     "Enabled",
     "Cooldown",
 }
+
+
+def _anybody(_job: str) -> None:
+    """Nobody is asked."""
 
 
 class Metaevents:
@@ -84,9 +88,12 @@ class Metaevents:
         await self._watcher.close()
         await self._notebook.close()
 
-    async def put(self, account: str, given: Mapping[str, Any]) -> Rule:
+    async def put(
+        self, account: str, given: Mapping[str, Any], allow: Callable[[str], None] = _anybody
+    ) -> Rule:
         """Make a rule, or change it. While its criteria stay the same and it stays enabled, it goes on as it was.
 
+        ``allow`` is asked with the ARN of the job's function, and raises when who puts it may not have that run.
         Raises ``InvalidInput``, ``NotFound`` for a job's function that is none, ``Conflict`` for too many rules.
         """
         if unknown := given.keys() - _GIVEN:
@@ -95,14 +102,11 @@ class Metaevents:
         if not isinstance(name, str) or not _NAME.match(name):
             raise InvalidInput("Name must be 1 to 64 letters, digits, '-' and '_'")
         definition = read_definition(given, account, self._region)
+        allow(definition.job)
         job = parse_function_ref(definition.job)
         await self._registry.resolve(account, job.name, job.qualifier, 0.0)
         async with self._changing:
             return await self._put(account, name, definition)
-
-    def job_of(self, account: str, given: object) -> str:
-        """The ARN of a job's function, which may be given by its name; ``InvalidInput`` for anything else."""
-        return read_job(given, account, self._region)
 
     async def delete(self, account: str, name: str) -> None:
         """Remove a rule with all it remembers; ``NotFound`` when there is none."""
