@@ -22,17 +22,9 @@ from forerun.storage import QueuedEvent
 
 def note_call(bus: Bus, record: InvocationRecord, now: float) -> None:
     """A function is to be run; of an event that was told when it was queued."""
-    if record.invocation_type != "Event" and bus.watched(record.account, record.name):
-        bus.note(
-            ExecutionDetected(
-                account=record.account,
-                name=record.name,
-                qualifier=record.qualifier,
-                request_id=record.request_id,
-                invocation_type=record.invocation_type,
-                at=now,
-            )
-        )
+    kind = record.invocation_type
+    if kind != "Event" and bus.watched(record.account, record.name):
+        bus.note(_detected(record, record.request_id, kind, now))
 
 
 def note_queued(bus: Bus, events: Iterable[QueuedEvent]) -> None:
@@ -40,16 +32,7 @@ def note_queued(bus: Bus, events: Iterable[QueuedEvent]) -> None:
     for event in events:
         if not bus.watched(event.account, event.name):
             continue
-        bus.note(
-            ExecutionDetected(
-                account=event.account,
-                name=event.name,
-                qualifier=event.qualifier,
-                request_id=event.id,
-                invocation_type="Event",
-                at=event.accepted_at,
-            )
-        )
+        bus.note(_detected(event, event.id, "Event", event.accepted_at))
         bus.note(
             ExecutionQueued(
                 account=event.account,
@@ -95,3 +78,16 @@ def tell_end(bus: Bus, ended: ExecutionEnded, output: bytes = b"") -> None:
     if watch:
         wanted = output[:MOST_OUTPUT] if watch is Watch.OUTPUT else b""
         bus.note(ExecutionSeen(ended=ended, output=wanted))
+
+
+def _detected(
+    wish: InvocationRecord | QueuedEvent, request_id: str, invocation_type: str, at: float
+) -> ExecutionDetected:
+    return ExecutionDetected(
+        account=wish.account,
+        name=wish.name,
+        qualifier=wish.qualifier,
+        request_id=request_id,
+        invocation_type=invocation_type,
+        at=at,
+    )
