@@ -121,7 +121,7 @@ def test_a_poison_message_is_put_aside_and_succeeds_after_the_code_is_fixed(serv
 
 def test_only_the_messages_that_failed_come_again(server):
     told = Queue(server, "partial-told")
-    queue = Queue(server, "partial", VisibilityTimeout="1")
+    queue = Queue(server, "partial", VisibilityTimeout="5")
     name = server.function(REPORTS, Timeout=1, Environment={"Variables": {"TOLD": told.url}})
     get = map_to(
         server,
