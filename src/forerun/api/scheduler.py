@@ -5,7 +5,7 @@ from typing import Any
 from forerun.api.caller import Caller
 from forerun.api.handlers import Handler, Members, plain
 from forerun.control.authorization import Authorizer
-from forerun.control.paging import from_marker, to_marker
+from forerun.control.paging import from_marker, to_page
 from forerun.control.rules import require_one_of
 from forerun.errors import InvalidInput, NotFound
 from forerun.model import Arn
@@ -69,10 +69,9 @@ class SchedulerRoutes:
             prefix=request.NamePrefix or "",
             state=request.State or "",
         )
-        token = None
-        if len(found) > size:
-            token = to_marker((found[size - 1].group, found[size - 1].name))
-        return {"Schedules": [_summary(caller, each) for each in found[:size]], "NextToken": token}
+        page = to_page(found, [(each.group, each.name) for each in found], size)
+        shown = [_summary(caller, each) for each in page.items]
+        return {"Schedules": shown, "NextToken": page.marker}
 
     async def delete(self, caller: Caller, request: Any) -> Members:
         """DeleteSchedule."""
@@ -97,9 +96,9 @@ class SchedulerRoutes:
         found = await self._schedules.groups(
             caller.account, request.NamePrefix or "", after, size + 1
         )
-        token = to_marker((found[size - 1].name,)) if len(found) > size else None
-        shown = [_shown_group(caller, each) for each in found[:size]]
-        return {"ScheduleGroups": shown, "NextToken": token}
+        page = to_page(found, [(each.name,) for each in found], size)
+        shown = [_shown_group(caller, each) for each in page.items]
+        return {"ScheduleGroups": shown, "NextToken": page.marker}
 
     async def delete_group(self, caller: Caller, request: Any) -> Members:
         """DeleteScheduleGroup: its schedules go behind the answer."""

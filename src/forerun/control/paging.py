@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 import msgspec
@@ -47,8 +48,8 @@ def from_marker(marker: str | None, first: Key) -> Key:
     return tuple(key)
 
 
-def to_page(items: list[T], keys: list[Key], size: int) -> Page[T]:
+def to_page(items: Sequence[T], keys: Sequence[Key], size: int) -> Page[T]:
     """A page of at most ``size`` items from what was fetched, which is one more when there is a next page."""
     if len(items) <= size:
-        return Page(items)
-    return Page(items[:size], to_marker(keys[size - 1]))
+        return Page(list(items))
+    return Page(list(items[:size]), to_marker(keys[size - 1]))

@@ -8,7 +8,6 @@ import msgspec
 from forerun.api.caller import Caller
 from forerun.api.eventbridge.reading import (
     begin_page,
-    end_page,
     own_bus,
     place_of,
     printed_tags,
@@ -17,6 +16,7 @@ from forerun.api.eventbridge.reading import (
 )
 from forerun.api.handlers import Handler, Members
 from forerun.control.authorization import Authorizer
+from forerun.control.paging import to_page
 from forerun.control.policies import PolicyKind, parse_policy
 from forerun.errors import ForerunError, InvalidInput, Unsupported
 from forerun.model import Origin
@@ -160,10 +160,10 @@ class BusRoutes:
         after, size = begin_page(request)
         prefix = request.NamePrefix or ""
         found = await self._buses.page(caller.account, prefix, after, size + 1)
-        page, token = end_page(found, size, lambda bus: bus.name)
+        page = to_page(found, [(bus.name,) for bus in found], size)
         return {
-            "EventBuses": [without_empty(self._printed(bus)) for bus in page],
-            "NextToken": token,
+            "EventBuses": [without_empty(self._printed(bus)) for bus in page.items],
+            "NextToken": page.marker,
         }
 
     async def delete(self, caller: Caller, request: Any) -> Members:

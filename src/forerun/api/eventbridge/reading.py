@@ -1,18 +1,15 @@
 """What all operations of EventBridge read and print alike."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from forerun.api.caller import Caller
 from forerun.api.handlers import Members
-from forerun.control.paging import from_marker, to_marker
+from forerun.control.paging import from_marker
 from forerun.errors import InvalidInput
 from forerun.sources.buses import Place
 
 PAGE = 100
 SERVICE = "events.amazonaws.com"
-
-T = TypeVar("T")
 
 
 def place_of(caller: Caller) -> Place:
@@ -28,15 +25,6 @@ def own_bus(caller: Caller, request: Any) -> str:
 def begin_page(request: Any) -> tuple[str, int]:
     """After which name, and how many."""
     return str(from_marker(request.NextToken, ("",))[0]), request.Limit or PAGE
-
-
-def end_page(
-    found: Sequence[T], size: int, name: Callable[[T], str]
-) -> tuple[Sequence[T], str | None]:
-    """A page of what was found, which is one more when there is a next one, and the token for that."""
-    if len(found) <= size:
-        return found, None
-    return found[:size], to_marker((name(found[size - 1]),))
 
 
 def tags_of(given: Any) -> dict[str, str]:

@@ -7,7 +7,6 @@ from forerun.api.caller import Caller
 from forerun.api.eventbridge.reading import (
     SERVICE,
     begin_page,
-    end_page,
     own_bus,
     place_of,
     tags_of,
@@ -15,6 +14,7 @@ from forerun.api.eventbridge.reading import (
 )
 from forerun.api.handlers import Handler, Members, plain
 from forerun.control.authorization import Authorizer
+from forerun.control.paging import to_page
 from forerun.errors import Unsupported
 from forerun.sources.buses import Refused, Rules, RuleWish
 from forerun.storage.buses import StoredRule
@@ -73,8 +73,9 @@ class RuleRoutes:
         after, size = begin_page(request)
         bus, prefix = own_bus(caller, request), request.NamePrefix or ""
         found = await self._rules.page(caller.account, bus, prefix, after, size + 1)
-        page, token = end_page(found, size, lambda rule: rule.name)
-        return {"Rules": [_printed(caller, rule) for rule in page], "NextToken": token}
+        page = to_page(found, [(rule.name,) for rule in found], size)
+        rules = [_printed(caller, rule) for rule in page.items]
+        return {"Rules": rules, "NextToken": page.marker}
 
     async def enable(self, caller: Caller, request: Any) -> Members:
         """EnableRule."""
@@ -117,8 +118,8 @@ class RuleRoutes:
         after, size = begin_page(request)
         bus = own_bus(caller, request)
         found = await self._rules.targets(caller.account, bus, request.Rule, after, size + 1)
-        page, token = end_page(found, size, lambda target: target.id)
-        return {"Targets": [target.given for target in page], "NextToken": token}
+        page = to_page(found, [(target.id,) for target in found], size)
+        return {"Targets": [target.given for target in page.items], "NextToken": page.marker}
 
     async def list_by_target(self, caller: Caller, request: Any) -> Members:
         """ListRuleNamesByTarget."""
@@ -127,8 +128,8 @@ class RuleRoutes:
         found = await self._rules.names_by_target(
             caller.account, bus, request.TargetArn, after, size + 1
         )
-        page, token = end_page(found, size, str)
-        return {"RuleNames": page, "NextToken": token}
+        page = to_page(found, [(name,) for name in found], size)
+        return {"RuleNames": page.items, "NextToken": page.marker}
 
     def _require_role(self, caller: Caller, role: str | None) -> None:
         if role:

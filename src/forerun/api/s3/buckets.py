@@ -1,8 +1,5 @@
 """Buckets: made, listed, removed, and what is set for them."""
 
-import base64
-import binascii
-
 import msgspec
 
 from forerun.api.handlers import Members, plain
@@ -11,6 +8,7 @@ from forerun.api.s3.asking import Answer, Asked, Handler
 from forerun.api.s3.conditions import not_implemented
 from forerun.api.s3.headers import tag_set, tags_in
 from forerun.api.s3.objects import owner_acl, owner_of, refuse_acl
+from forerun.api.s3.tokens import from_token, to_token
 from forerun.control.policies import MalformedPolicy, PolicyKind, parse_policy
 from forerun.sources.buckets import KINDS, Buckets, bucket_arn
 
@@ -100,7 +98,7 @@ class BucketRoutes:
         request = asked.request
         most = request.MaxBuckets or 10_000
         prefix, token = request.Prefix or "", request.ContinuationToken
-        after = _from_token(token) if token else ""
+        after = from_token(token) if token else ""
         found = await self._buckets.page(
             asked.caller.account, prefix=prefix, after=after, limit=most + 1
         )
@@ -114,7 +112,7 @@ class BucketRoutes:
             for each in answer["Buckets"]:
                 each["BucketRegion"] = self._region
         if len(found) > most:
-            answer["ContinuationToken"] = base64.b64encode(found[most - 1].name.encode()).decode()
+            answer["ContinuationToken"] = to_token(found[most - 1].name)
         return answer
 
     async def create(self, asked: Asked) -> Members:
@@ -255,11 +253,3 @@ def check_policy(name: str, text: str) -> None:
             arn = bucket_arn(name)
             if resource != arn and not str(resource).startswith((arn + "/", arn + "*")):
                 raise MalformedPolicy("Policy has invalid resource")
-
-
-def _from_token(token: str) -> str:
-    try:
-        return base64.b64decode(token, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        text = "The continuation token provided is incorrect"
-        raise ApiError("InvalidArgument", text, 400) from None

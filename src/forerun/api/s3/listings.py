@@ -1,13 +1,12 @@
 """What is in a bucket, in pages: objects, in the older form and the newer one, and as versions of which there is one each."""
 
-import base64
-import binascii
 from urllib.parse import quote
 
 from forerun.api.handlers import Members
 from forerun.api.protocol import ApiError
 from forerun.api.s3.asking import Asked, Handler
 from forerun.api.s3.objects import owner_of
+from forerun.api.s3.tokens import from_token, to_token
 from forerun.sources.buckets import Listed, Objects, StoredObject
 
 MOST = 1000
@@ -43,7 +42,7 @@ class ListingRoutes:
         """ListObjectsV2."""
         request = asked.request
         token = request.ContinuationToken
-        after = _from_token(token) if token else request.StartAfter or ""
+        after = from_token(token) if token else request.StartAfter or ""
         page = await self._page(asked, after)
         shown = _shown(asked, page)
         shown["Contents"] = [
@@ -53,7 +52,7 @@ class ListingRoutes:
         shown["ContinuationToken"] = token
         shown["StartAfter"] = _spelled(asked, request.StartAfter) if request.StartAfter else None
         if page.more:
-            shown["NextContinuationToken"] = base64.b64encode(page.last.encode()).decode()
+            shown["NextContinuationToken"] = to_token(page.last)
         return shown
 
     async def versions(self, asked: Asked) -> Members:
@@ -122,11 +121,3 @@ def _row(asked: Asked, known: StoredObject, *, owner: bool) -> Members:
 def _spelled(asked: Asked, text: str) -> str:
     """A key as the client wants it; XML cannot hold each character."""
     return quote(text, safe="/") if asked.request.EncodingType == "url" else text
-
-
-def _from_token(token: str) -> str:
-    try:
-        return base64.b64decode(token, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        text = "The continuation token provided is incorrect"
-        raise ApiError("InvalidArgument", text, 400) from None

@@ -1,6 +1,6 @@
 """Operations on subscriptions; two of them are served without a signature, to whoever has a link."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -9,7 +9,7 @@ from forerun.api.caller import Caller
 from forerun.api.handlers import Handler
 from forerun.api.sns.topics import PAGE
 from forerun.api.sources import Rows
-from forerun.control.paging import from_marker, to_marker
+from forerun.control.paging import Page, from_marker, to_page
 from forerun.sources.topics import (
     InvalidParameter,
     Subscriber,
@@ -115,17 +115,15 @@ class SubscriptionRoutes:
         """ListSubscriptions: those of the caller's account, a hundred at a time."""
         after = Following(*map(str, from_marker(request.NextToken, ("", "", ""))))
         found = await self._subscriptions.owned(caller.account, after, PAGE + 1)
-        last = found[PAGE - 1] if len(found) > PAGE else None
-        token = to_marker((last.account, last.topic, last.id)) if last is not None else None
-        return {"Subscriptions": _listed(caller, found[:PAGE]), "NextToken": token}
+        keys = [(each.account, each.topic, each.id) for each in found]
+        return _page(caller, to_page(found, keys, PAGE))
 
     async def list_by_topic(self, caller: Caller, request: Any) -> dict[str, Any]:
         """ListSubscriptionsByTopic."""
         name = parse_topic_arn(request.TopicArn, caller.region)
         (after,) = from_marker(request.NextToken, ("",))
         found = await self._subscriptions.of_topic(name, str(after), PAGE + 1)
-        token = to_marker((found[PAGE - 1].id,)) if len(found) > PAGE else None
-        return {"Subscriptions": _listed(caller, found[:PAGE]), "NextToken": token}
+        return _page(caller, to_page(found, [(each.id,) for each in found], PAGE))
 
     async def attributes(self, caller: Caller, request: Any) -> dict[str, Any]:
         """GetSubscriptionAttributes."""
@@ -171,8 +169,8 @@ def _arn(caller: Caller, subscription: Subscription) -> str:
     return f"{_topic_arn(caller, subscription)}:{subscription.id}"
 
 
-def _listed(caller: Caller, subscriptions: Sequence[Subscription]) -> list[dict[str, Any]]:
-    return [
+def _page(caller: Caller, page: Page[Subscription]) -> dict[str, Any]:
+    shown = [
         {
             "SubscriptionArn": "PendingConfirmation" if each.pending else _arn(caller, each),
             "Owner": each.owner,
@@ -180,8 +178,9 @@ def _listed(caller: Caller, subscriptions: Sequence[Subscription]) -> list[dict[
             "Endpoint": each.endpoint,
             "TopicArn": _topic_arn(caller, each),
         }
-        for each in subscriptions
+        for each in page.items
     ]
+    return {"Subscriptions": shown, "NextToken": page.marker}
 
 
 def _flag(*, value: bool) -> str:

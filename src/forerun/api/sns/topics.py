@@ -6,7 +6,7 @@ import msgspec
 
 from forerun.api.caller import Caller
 from forerun.api.handlers import Handler
-from forerun.control.paging import from_marker, to_marker
+from forerun.control.paging import from_marker, to_page
 from forerun.control.policies import MalformedPolicy, PolicyKind, parse_policy
 from forerun.control.statements import principal_of
 from forerun.errors import InvalidInput
@@ -83,8 +83,9 @@ class TopicRoutes:
         """ListTopics, a hundred at a time."""
         (after,) = from_marker(request.NextToken, ("",))
         topics = await self._topics.page(caller.account, str(after), PAGE + 1)
-        token = to_marker((topics[PAGE - 1].name,)) if len(topics) > PAGE else None
-        return {"Topics": [{"TopicArn": each.arn} for each in topics[:PAGE]], "NextToken": token}
+        page = to_page(topics, [(each.name,) for each in topics], PAGE)
+        shown = [{"TopicArn": each.arn} for each in page.items]
+        return {"Topics": shown, "NextToken": page.marker}
 
     async def attributes(self, caller: Caller, request: Any) -> dict[str, Any]:
         """GetTopicAttributes."""

@@ -16,7 +16,7 @@ from forerun.sources.topics.attributes import (
 from forerun.sources.topics.naming import HTTP, TopicName
 from forerun.storage.topics import Subscription, Topic, TopicStore
 
-MAX_TOPICS = 1024
+REMEMBERED = 1024
 
 
 class Subscriber(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +60,7 @@ class Catalog:
         if changes == self._changes:
             # What was changed while it was read is not kept.
             self._known[name] = known
-            if len(self._known) > MAX_TOPICS:
+            if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         return known
 
