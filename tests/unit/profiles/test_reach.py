@@ -153,14 +153,14 @@ def test_a_thousand_functions_take_less_than_half_a_second():
         )
         for number in range(1000)
     }
-    began = time.perf_counter()
+    began = time.process_time()
     found = service_map(known, {})
     assert len(found.nodes) == 1000
     assert len(found.edges) == 10_000
-    assert time.perf_counter() - began < 0.5
-    began = time.perf_counter()
+    assert time.process_time() - began < 0.5
+    began = time.process_time()
     assert len(reach(known["F0"], known).nodes) == 1000
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 def test_the_version_watched_last_speaks_for_its_function():
