@@ -255,3 +255,18 @@ def test_criteria_that_could_run_long_are_refused(server: Server, where: str, wo
     answer = server.request("POST", path, body, headers)
     assert answer.status == 400, answer
     assert words in answer.json()["message"]
+
+
+def test_records_are_told_page_by_page_to_the_last(server: Server):
+    name = server.function(WORKS)
+    for number in range(5):
+        server.call(name, number)
+    eventually(lambda: ended(server, name)["success"] == 5, what="five records")
+    found, marker = [], ""
+    while True:
+        page = server.platform(f"/forerun/invocations?FunctionName={name}&MaxItems=2{marker}")
+        found += [each["request_id"] for each in page["Invocations"]]
+        if "NextMarker" not in page:
+            break
+        marker = f"&Marker={page['NextMarker']}"
+    assert len(set(found)) == len(found) == 5

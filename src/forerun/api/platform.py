@@ -19,6 +19,7 @@ from forerun.model import parse_function_ref
 from forerun.storage import InvocationFilter, InvocationStore
 
 MAX_ITEMS = 1000
+_NEWEST = (1 << 63) - 1
 
 Query = Mapping[str, str]
 Account = Callable[[], dict[str, Any]]
@@ -90,7 +91,7 @@ class PlatformRoutes:
             start_type=query.get("StartType", ""),
         )
         limit = whole_number(query, "MaxItems", 50, MAX_ITEMS)
-        before = whole_number(query, "Marker", 0, 1 << 59) or None
+        before = whole_number(query, "Marker", 0, _NEWEST) or None
         page = await self._invocations.list(caller.account, wanted, limit=limit, before=before)
         answer: dict[str, object] = {"Invocations": page.records}
         if page.before is not None:
