@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from forerun.errors import InvalidInput
 
-_WHOLE = re.compile(r"\d{1,18}\Z", re.ASCII)
+_WHOLE = re.compile(r"\d{1,19}\Z", re.ASCII)
 _NUMBER = re.compile(r"\d{1,12}(?:\.\d{1,9})?\Z", re.ASCII)
 
 
