@@ -5,7 +5,8 @@ import contextlib
 
 import pytest
 
-from forerun.control.delivery.urls import UrlTarget, meaning_of, read_url, request_of
+from forerun.control.delivery.urls import UrlTarget, meaning_of, request_of
+from forerun.control.outside import read_url
 from forerun.errors import AccessDenied, InvalidInput, NotFound
 from forerun.model import Message
 

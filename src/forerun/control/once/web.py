@@ -1,10 +1,8 @@
 """Resources of the web that executions depend on: one HEAD each, and what the answer says of the version.
 
-The address is resolved once for each request, examined and connected to, as for messages to URLs. Redirects are followed a few times
-within their scheme.
+Redirects are followed a few times within their scheme.
 """
 
-import asyncio
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,12 +12,11 @@ from urllib.parse import urljoin
 
 import httptools
 
-from forerun.control.delivery.urls import Url, read_url, resolve
+from forerun.control.outside import Outside, Url, read_url
 from forerun.errors import InvalidInput
 
 _REDIRECTS: Final = 3
 _MOVED: Final = frozenset({301, 302, 303, 307, 308})
-_MOST_HEAD: Final = 64 * 1024
 # Times of modification are whole seconds: a second change within one would not be seen.
 _FRESH_S: Final = 2.0
 
@@ -29,8 +26,7 @@ class WebState:
 
     def __init__(self, *, private: bool) -> None:
         """``private``: addresses that are not public may be asked."""
-        self._private = private
-        self._tls: ssl.SSLContext | None = None
+        self._outside = Outside(private=private)
 
     async def state(self, _account: str, where: Mapping[str, str]) -> str | None:
         """``None`` when the answer is not 2xx, says nothing of the version, or the resource has just been modified."""
@@ -38,8 +34,8 @@ class WebState:
         url = read_url(text)
         for _ in range(_REDIRECTS + 1):
             try:
-                answer = await self._head(url)
-            except (ssl.SSLError, httptools.HttpParserError):
+                answer = await self._outside.ask(url, _request(url))
+            except (ssl.SSLError, httptools.HttpParserError, httptools.HttpParserUpgrade):
                 return None
             if answer.status not in _MOVED:
                 return version_of(answer.status, answer.headers)
@@ -53,28 +49,12 @@ class WebState:
             url = further
         return None
 
-    async def _head(self, url: Url) -> "_Answer":
-        address = await resolve(url, private=self._private)
-        reader, writer = await asyncio.open_connection(
-            str(address),
-            url.port,
-            ssl=self._context() if url.secure else None,
-            server_hostname=url.host if url.secure else None,
-        )
-        try:
-            writer.write(
-                f"HEAD {url.target} HTTP/1.1\r\nhost: {url.authority}\r\nuser-agent: Forerun\r\n"
-                "accept: */*\r\nconnection: close\r\n\r\n".encode()
-            )
-            await writer.drain()
-            return await _read(reader)
-        finally:
-            writer.transport.abort()
 
-    def _context(self) -> ssl.SSLContext:
-        if self._tls is None:
-            self._tls = ssl.create_default_context()
-        return self._tls
+def _request(url: Url) -> bytes:
+    return (
+        f"HEAD {url.target} HTTP/1.1\r\nhost: {url.authority}\r\nuser-agent: Forerun\r\n"
+        "accept: */*\r\nconnection: close\r\n\r\n"
+    ).encode()
 
 
 def version_of(status: int, headers: Mapping[str, str]) -> str | None:
@@ -97,32 +77,3 @@ def _moment(text: str | None) -> datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
-class _Answer:
-    """The head of the final answer."""
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.headers: dict[str, str] = {}
-        self.parser = httptools.HttpResponseParser(self)
-
-    def on_message_begin(self) -> None:
-        self.headers.clear()
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
-
-    def on_headers_complete(self) -> None:
-        self.status = self.parser.get_status_code()
-
-
-async def _read(reader: asyncio.StreamReader) -> _Answer:
-    answer, read = _Answer(), 0
-    while answer.status < 200:
-        data = await reader.read(4096)
-        read += len(data)
-        if not data or read > _MOST_HEAD:
-            raise ConnectionError("The answer has no end of its head")
-        answer.parser.feed_data(data)
-    return answer
