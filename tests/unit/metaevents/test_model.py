@@ -153,5 +153,5 @@ class Watched(RuleBasedStateMachine):
             assert judged.state.held == self.held[name], name
 
 
-Watched.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+Watched.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 test_watched = Watched.TestCase

@@ -212,7 +212,7 @@ class TwiceMachine(LineMachine):
 
 
 LINE = settings(
-    max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestOnce = LineMachine.TestCase
 TestOnce.settings = LINE

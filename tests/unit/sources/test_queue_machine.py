@@ -234,7 +234,7 @@ class OrderedMachine(QueueMachine):
 
 
 LESS = settings(
-    max_examples=60,
+    max_examples=25,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

@@ -85,7 +85,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     kind=st.sampled_from(["rate", "cron", "at"]),
     every_s=st.sampled_from([120, 300, 600, 1800]),

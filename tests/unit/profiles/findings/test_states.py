@@ -287,7 +287,7 @@ any_profiles = arbitrary(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     any_profiles,
     st.dictionaries(names, any_profiles, max_size=2),
