@@ -5,7 +5,7 @@
     .venv/bin/python bench/specification.py main.json peers.json monitoring.json traces.json profiles.json
 
 Several runs may be given. Each case, and each peer, is taken from the run in which others used the least CPU; never
-line by line, so that no line is chosen for its value.
+line by line, so that no line is chosen for its value. Cases that are in none of the runs stay as they are.
 """
 
 import argparse
@@ -117,13 +117,25 @@ def _shortened(measured: str) -> str:
 
 
 def filled(page: str, name: str, table: str) -> str:
-    """``page`` with the table of that name replaced; ``ValueError`` when it has no such marks."""
+    """``page`` with the table's cases in that of this name; ``ValueError`` when it has no such marks."""
     begin, end = f"<!-- {name}: made by bench/specification.py -->", f"<!-- end of {name} -->"
     before, found, rest = page.partition(begin)
-    _, closed, after = rest.partition(end)
+    old, closed, after = rest.partition(end)
     if not found or not closed:
         raise ValueError(f"there is no place for the table {name!r}")
-    return f"{before}{begin}\n{table}\n{end}{after}"
+    head, cases = _by_case(table)
+    kept = _by_case(old)[1] | cases
+    rows = "\n".join(row for rows in (head, *kept.values()) for row in rows)
+    return f"{before}{begin}\n{rows}\n{end}{after}"
+
+
+def _by_case(table: str) -> tuple[list[str], dict[str, list[str]]]:
+    """The head of a table, and its rows by what stands in their first cell."""
+    lines = table.strip().splitlines()
+    cases: dict[str, list[str]] = {}
+    for row in lines[2:]:
+        cases.setdefault(row.split("|")[1], []).append(row)
+    return lines[:2], cases
 
 
 def main() -> int:
