@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -33,8 +34,14 @@ SLOW = "import time\ndef handler(event, context):\n    time.sleep(event)\n    re
 
 def cgroups(server: Server) -> list[str]:
     """The server's cgroups; its process id is in their names."""
-    name = f"forerun-{server.process.pid}-*"
-    return [str(path) for path in Path("/sys/fs/cgroup").rglob(name) if path.is_dir()]
+    name = re.compile(rf"forerun-{server.process.pid}-")
+    # Groups come and go while they are looked for; what has gone is not told of by ``os.walk``.
+    return [
+        os.path.join(folder, each)
+        for folder, below, _ in os.walk("/sys/fs/cgroup")
+        for each in below
+        if name.match(each)
+    ]
 
 
 def mounts(path: Path) -> list[str]:

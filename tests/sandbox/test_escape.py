@@ -154,6 +154,7 @@ async def test_secrets_of_a_neighbour_are_nowhere_in_reach(jail: Jail) -> None:
     assert found == []
 
 
+@pytest.mark.timeout(180)  # the whole tree is walked, from the disk where nobody has read it lately
 async def test_only_tmp_can_be_written(jail: Jail) -> None:
     found = await run(
         jail,
@@ -168,7 +169,7 @@ async def test_only_tmp_can_be_written(jail: Jail) -> None:
                 pass
         return writable
         """,
-        timeout_s=30,
+        timeout_s=150,
     )
     assert found == ["/tmp"]
 
