@@ -139,6 +139,7 @@ class LineMachine(RuleBasedStateMachine):
                 self.unsaved[which].append(result)
             else:
                 assert not self.store.broken
+                self.unsaved[which] = []
                 found = await self.store.found(which)
                 assert found.result == result
             await self.quiet()
@@ -178,6 +179,11 @@ class LineMachine(RuleBasedStateMachine):
             await self.store.expire(self.clock.now())
 
         self.do(swept())
+        for which, unsaved in self.unsaved.items():
+            # What could not be stored and has expired is not missed.
+            self.unsaved[which] = [
+                each for each in unsaved if each.at + EXPIRES_S > self.clock.now()
+            ]
 
     @rule(broken=st.booleans())
     def disk(self, broken):

@@ -73,6 +73,8 @@ class Line:
         place = self._places[which]
         expires_at = result.at + expires_s
         try:
+            # Those before it first: the latest one in the store is what is answered with.
+            await self._save(which, place)
             await self._store.succeeded(which, kept, expires_at)
         except ForerunError:
             if sum(1 for _ in self._pinned()) < _MOST_UNSAVED:
