@@ -1,7 +1,7 @@
 """What all of application auto scaling shares: which resources there are, how they are named, and what is refused."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 from forerun.control.paging import Page, from_marker, to_page
@@ -101,6 +101,42 @@ def after_token(token: str | None, *first: str | float) -> tuple[str, ...]:
         return tuple(str(part) for part in from_marker(token, tuple(map(str, first))))
     except InvalidInput as error:
         raise InvalidToken(error.message) from None
+
+
+class Wanted(NamedTuple):
+    """Which policies or actions a page is asked of: all of an account, or those of a resource, of some names if given."""
+
+    account: str
+    token: str | None
+    limit: int | None
+    resource: str | None = None
+    names: Sequence[str] | None = None
+
+
+async def page_of_named(
+    wanted: Wanted,
+    *,
+    member: str,
+    every: Callable[[str, tuple[str, str], int], Awaitable[list[T]]],
+    of: Callable[[str, str], Awaitable[list[T]]],
+    key: Callable[[T], tuple[str, str]],
+) -> Page[T]:
+    """A page by resource and name, which ``key`` tells. ``every`` finds those of an account beyond a key, ``of`` those of a
+    resource; ``member`` is what AWS calls the names.
+    """
+    size = require_page(wanted.limit)
+    resource, name = after_token(wanted.token, "", "")
+    if wanted.resource is None and wanted.names:
+        raise InvalidInput(f"resourceId is required when {member} are given")
+    if wanted.resource is None:
+        found = await every(wanted.account, (resource, name), size + 1)
+    else:
+        found = [
+            each
+            for each in await of(wanted.account, wanted.resource)
+            if key(each) > (resource, name) and (not wanted.names or key(each)[1] in wanted.names)
+        ]
+    return page_of(found, key, size)
 
 
 def page_of(items: list[T], key: Callable[[T], tuple[str, ...]], size: int) -> Page[T]:

@@ -14,12 +14,11 @@ from forerun.control.capacity.scaling import (
     POLICIES,
     LimitReached,
     Touched,
-    after_token,
+    Wanted,
     missing,
     no_target,
-    page_of,
+    page_of_named,
     parse_resource,
-    require_page,
 )
 from forerun.control.paging import Page
 from forerun.errors import InvalidInput
@@ -118,19 +117,13 @@ class ScalingPolicies:
         names: Sequence[str] | None = None,
     ) -> Page[ScalingPolicy]:
         """Policies by resource and name."""
-        size = require_page(limit)
-        after = after_token(token, "", "")
-        if resource is None and not names:
-            found = await self._store.policies(account, (after[0], after[1]), size + 1)
-        elif resource is None:
-            raise InvalidInput("resourceId is required when policyNames are given")
-        else:
-            found = [
-                each
-                for each in await self._store.policies_of(account, resource)
-                if (each.resource, each.policy) > after and (not names or each.policy in names)
-            ]
-        return page_of(found, lambda each: (each.resource, each.policy), size)
+        return await page_of_named(
+            Wanted(account, token, limit, resource, names),
+            member="policyNames",
+            every=self._store.policies,
+            of=self._store.policies_of,
+            key=lambda each: (each.resource, each.policy),
+        )
 
     async def delete(self, account: str, resource: str, name: str) -> None:
         """Delete a policy; the capacity stays as it is."""

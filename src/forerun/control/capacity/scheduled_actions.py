@@ -11,13 +11,12 @@ from forerun.control.capacity.scaling import (
     ACTIONS,
     LimitReached,
     Touched,
-    after_token,
+    Wanted,
     missing,
     no_target,
-    page_of,
+    page_of_named,
     parse_resource,
     require_bounds,
-    require_page,
 )
 from forerun.control.paging import Page
 from forerun.errors import InvalidInput
@@ -91,19 +90,16 @@ class ScheduledActions:
         names: Sequence[str] | None = None,
     ) -> Page[ScheduledAction]:
         """Actions by resource and name."""
-        size = require_page(limit)
-        after = after_token(token, "", "")
-        if resource is None and not names:
-            found = await self._store.actions(account, (after[0], after[1]), size + 1)
-        elif resource is None:
-            raise InvalidInput("resourceId is required when scheduledActionNames are given")
-        else:
-            found = [
-                each
-                for each, _ in await self._store.actions_of(account, resource)
-                if (each.resource, each.action) > after and (not names or each.action in names)
-            ]
-        return page_of(found, lambda each: (each.resource, each.action), size)
+        return await page_of_named(
+            Wanted(account, token, limit, resource, names),
+            member="scheduledActionNames",
+            every=self._store.actions,
+            of=self._of,
+            key=lambda each: (each.resource, each.action),
+        )
+
+    async def _of(self, account: str, resource: str) -> list[ScheduledAction]:
+        return [action for action, _ in await self._store.actions_of(account, resource)]
 
     async def delete(self, account: str, resource: str, name: str) -> None:
         """Delete an action; bounds that it has set stay."""
