@@ -81,7 +81,7 @@ LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no
 	--python-version 3.11 pyproject.toml
 
 locks: setup
-	$(LOCK) --extra sam --group dev --group demo -o requirements/dev.lock
+	$(LOCK) --extra sam --extra cluster --group dev --group demo -o requirements/dev.lock
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --python-version 3.11 --group conformance -o requirements/clients.lock
 

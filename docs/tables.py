@@ -24,7 +24,7 @@ from forerun.app.sourcing import make_sourcing
 from forerun.app.state import State, open_state
 from forerun.metaevents import COMMON, KINDS, criteria_schema
 from forerun.profiles import Profile
-from forerun.settings import Settings, ahead, groups
+from forerun.settings import Settings, ahead, cluster, groups
 
 ROOT = Path(__file__).parents[1]
 OPERATIONS = ROOT / "README.md"
@@ -98,7 +98,8 @@ def filled(page: str, name: str, table: str) -> str:
 def settings_table() -> str:
     """Every setting with its default and reason, from the docstrings of the groups."""
     sources = (
-        ast.parse(Path(each.__file__).read_text(encoding="utf-8")) for each in (groups, ahead)
+        ast.parse(Path(each.__file__).read_text(encoding="utf-8"))
+        for each in (groups, ahead, cluster)
     )
     bodies = itertools.chain.from_iterable(tree.body for tree in sources)
     classes = {item.name: item for item in bodies if isinstance(item, ast.ClassDef)}

@@ -103,3 +103,18 @@ class SetupFailed(SandboxError):
 
 class NoSuchRuntime(SandboxError):
     """No interpreter for this runtime is installed on the machine."""
+
+
+class HostUnreachable(SandboxError):
+    """The call has reached no host, so that it may be sent to another."""
+
+
+class HostLost(SandboxError):
+    """The host was lost while it may have run the call; retry it.
+
+    After ``over_in_s`` seconds it surely does not run there any more: a host that hears of no control plane ends its work.
+    """
+
+    def __init__(self, message: str | None = None, *, over_in_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.over_in_s = over_in_s

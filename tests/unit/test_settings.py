@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from forerun.errors import InvalidInput
-from forerun.settings import ClientSettings, Settings, ahead, groups
+from forerun.settings import ClientSettings, Settings, ahead, cluster, groups
 
 
 def test_defaults_are_a_loopback_server_in_the_users_data_directory():
@@ -100,7 +100,7 @@ def test_client_settings_take_the_data_directory_before_the_endpoint(tmp_path):
 
 
 def test_every_setting_is_explained():
-    source = inspect.getsource(groups) + inspect.getsource(ahead)
+    source = "".join(map(inspect.getsource, (groups, ahead, cluster)))
     for group in dataclasses.fields(Settings):
         for item in dataclasses.fields(group.type):
             assert re.search(rf'^    {item.name}: .+= .+\n    """\S', source, re.MULTILINE), (

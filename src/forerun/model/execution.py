@@ -6,6 +6,7 @@ from typing import Protocol
 
 import msgspec
 
+from forerun.model.fleet import Share
 from forerun.model.functions import Egress, LoggingConfig
 from forerun.model.traces import OutgoingCall, TraceContext
 
@@ -94,7 +95,7 @@ class Call(msgspec.Struct, kw_only=True):
     ``monitored``: the runtime is to report the calls it makes, and to add trace information to them: ``trace_id``, and
     ``tracestate`` and ``baggage`` as they came. ``context`` is for the host: what the sandbox asks the platform for while it
     runs is of this execution. ``began`` is called when the sandbox is there and the handler is about to run, again when it
-    died before it took the call.
+    died before it took the call. ``share`` is what the host may run at once of what the call is counted with; ``None``: no limit.
     """
 
     request_id: str
@@ -109,6 +110,7 @@ class Call(msgspec.Struct, kw_only=True):
     context: TraceContext | None = None
     sink: ResponseSink | None = None
     began: Callable[[], None] | None = None
+    share: Share | None = None
 
 
 class LogLine(msgspec.Struct, frozen=True, array_like=True):

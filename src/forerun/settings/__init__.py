@@ -20,6 +20,7 @@ from forerun.settings.ahead import (
     PackagingSettings,
     ScalingSettings,
 )
+from forerun.settings.cluster import ClusterSettings
 from forerun.settings.groups import (
     AccountPool,
     EgressPolicy,
@@ -38,6 +39,7 @@ from forerun.settings.reading import from_environ, from_file, merge, short_forms
 __all__ = [
     "AccountPool",
     "ClientSettings",
+    "ClusterSettings",
     "EgressPolicy",
     "EventSettings",
     "ForesightSettings",
@@ -70,6 +72,7 @@ class Settings:
     foresight: ForesightSettings = field(default_factory=ForesightSettings)
     scaling: ScalingSettings = field(default_factory=ScalingSettings)
     metaevents: MetaeventSettings = field(default_factory=MetaeventSettings)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **overrides: object) -> Self:

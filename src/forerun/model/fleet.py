@@ -1,0 +1,81 @@
+"""Many machines: who a host is, what its paths to services are like, and how much of an account it may run."""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Phase(StrEnum):
+    """What is wished of a host. A cordoned one gets no new work; a draining one is left as soon as it has none."""
+
+    ACTIVE = "active"
+    CORDONED = "cordoned"
+    DRAINING = "draining"
+
+
+class HostInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A host as it announced itself. ``address`` is ``HOST:PORT`` of its agent.
+
+    ``incarnation`` is new at each start of the agent: what an earlier one promised holds no more. ``zone`` and ``labels`` are
+    what its owner says of it. ``protocols`` are the oldest and the newest wire it speaks.
+    """
+
+    name: str
+    address: str
+    incarnation: str
+    version: str
+    protocols: tuple[int, int]
+    isolation: str
+    memory_mb: int
+    cpus: int
+    runtimes: tuple[str, ...]
+    zone: str = ""
+    labels: dict[str, str] = {}
+    phase: Phase = Phase.ACTIVE
+
+
+class ChannelQuality(msgspec.Struct, frozen=True, array_like=True):
+    """What the path from a host to a service is like: moving averages, and over how many samples.
+
+    ``latency_ms`` of a round trip, ``failures`` from 0 to 1, ``bytes_per_s`` of what was carried (0 where unknown),
+    ``retransmits`` from 0 to 1 of what was sent; ``age_s`` since the newest sample.
+    """
+
+    latency_ms: float
+    failures: float = 0.0
+    bytes_per_s: float = 0.0
+    retransmits: float = 0.0
+    samples: int = 0
+    age_s: float = 0.0
+
+
+class Share(msgspec.Struct, frozen=True, array_like=True):
+    """How many calls one host may run at once of what is limited together.
+
+    ``key`` is ``ACCOUNT`` for what its functions share, ``ACCOUNT:FUNCTION`` for a reservation. The sum of all hosts' shares never
+    exceeds the limit, and a host never exceeds its share: so nobody has to count together.
+    """
+
+    key: str
+    amount: int
+    epoch: int
+    """Goes up with every change; a host keeps to the newest it has seen."""
+
+
+class Likely(msgspec.Struct, frozen=True, array_like=True):
+    """A service that a function calls: ``HOST:PORT``, in which part of its executions (0 to 1), how often in one, and how many executions that was drawn from."""
+
+    service: str
+    likelihood: float
+    calls: float = 1.0
+    executions: int = 0
+
+
+class Placement(msgspec.Struct, kw_only=True):
+    """Why a call ran where it ran. ``scores`` are of the hosts that were weighed: name, and milliseconds it was expected to cost there."""
+
+    host: str
+    reason: str
+    service: str = ""
+    likelihood: float = 0.0
+    scores: dict[str, float] = {}
