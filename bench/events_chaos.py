@@ -6,7 +6,7 @@ Senders retry what was not acknowledged, and nothing else. Functions write each 
 server has no part in; for that they run as plain processes. The server is killed by SIGKILL at moments that the seed
 chooses, and started again. At the end every acknowledged message must have run, once at least, and those with an execution
 identifier, which are sent twice, must not have succeeded twice. With --lose what waits in the
-databases is deleted at the first kill, to see that it is missed.
+databases is deleted at each kill, to see that it is missed.
 """
 
 import argparse
@@ -220,7 +220,7 @@ class Chaos:
                 self._moments.pop(0)
                 time.sleep(self._chance.uniform(0, 0.3))
                 server.kill()
-                if self._lose and not self.found.kills:
+                if self._lose:
                     _lose(server)
                 server.start()
                 self.found.kills += 1
@@ -338,7 +338,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--patience", type=float, default=PATIENCE_S, help="seconds")
-    parser.add_argument("--lose", action="store_true", help="delete what waits at the first kill")
+    parser.add_argument("--lose", action="store_true", help="delete what waits at each kill")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--out", help="also write the JSON to this file")
     asked = parser.parse_args()

@@ -43,7 +43,7 @@ def test_nothing_is_lost_over_all_sources_when_the_server_is_killed_three_times(
 def test_what_is_lost_is_missed(tmp_path: Path):
     """The same with a database from which somebody deletes: it has to fail, or it would prove nothing."""
     code, found = chaos(
-        tmp_path, "--messages", "1500", "--kills", "1", "--seed", "2", "--patience", "8", "--lose"
+        tmp_path, "--messages", "2000", "--kills", "4", "--seed", "2", "--patience", "8", "--lose"
     )
     assert code == 1
     assert found[LOST]["value"] > 0

@@ -190,12 +190,12 @@ def test_nothing_was_run_ahead(server):
 
 def test_what_is_not_used_goes_when_its_time_is_over(server, pool):
     renewed(server, "b")
-    running_a = begin(pool, server, "a", alone("a", for_s=7.0))
+    running_a = begin(pool, server, "a", alone("a", for_s=15.0))
     eventually(lambda: sandboxes_of(server, "b"), what="B is loaded")
     # Usually it is called after 0.1 s, and is waited for 2.5 s longer.
-    eventually(lambda: not sandboxes_of(server, "b"), within=5.0, what="B is given up")
+    eventually(lambda: not sandboxes_of(server, "b"), within=12.0, what="B is given up")
     assert not running_a.done()
-    running_a.result(20)
+    running_a.result(30)
 
 
 def test_what_is_not_used_goes_when_the_caller_ends(server):
@@ -203,7 +203,8 @@ def test_what_is_not_used_goes_when_the_caller_ends(server):
     with watching(server, "b") as seen:
         invoke(server, "a", alone("a", for_s=AFTER_S))
     assert "b" in seen.first
-    eventually(lambda: not sandboxes_of(server, "b"), within=3.0, what="B is given up")
+    # Sandboxes that served a call stay for minutes.
+    eventually(lambda: not sandboxes_of(server, "b"), within=15.0, what="B is given up")
 
 
 def test_a_new_version_takes_the_place_of_what_was_loaded(server, pool):
