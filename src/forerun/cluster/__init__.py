@@ -14,14 +14,17 @@ from forerun.cluster.contract import (
     RemoteHost,
     Upstream,
 )
+from forerun.cluster.identity import Identity, Role
 
 __all__ = [
     "PROTOCOLS",
     "SHARE",
     "Beat",
     "Fleet",
+    "Identity",
     "Links",
     "Member",
     "RemoteHost",
+    "Role",
     "Upstream",
 ]
