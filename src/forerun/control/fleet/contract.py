@@ -1,0 +1,78 @@
+"""What the way to many hosts needs to be told: how much each may run of an account, and which services functions call."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from forerun.errors import Throttled
+from forerun.model import Likely, SandboxSpec, Share
+
+
+class Limits(Protocol):
+    """How many calls each host may run of what is limited together.
+
+    Calls of a function with ``reserved`` concurrency are limited by themselves, all others of an account together.
+    """
+
+    def hosts(
+        self, account: str, function: str, reserved: int | None
+    ) -> Mapping[str, Share] | None:
+        """The hosts that may run it now, by name, each with its share; ``None``: any host, without a limit.
+
+        It is asked for each call: as remembered, without a wait.
+        """
+        ...
+
+    async def grow(
+        self, account: str, function: str, reserved: int | None, *, full: Collection[str] = ()
+    ) -> bool:
+        """Let one host more run it, or one of them run more; ``full`` are hosts that have no room now.
+
+        False when the maximum is reached, or no host is left. Raises ``StorageFailed``.
+        """
+        ...
+
+    def exhausted(self, account: str, function: str, reserved: int | None) -> Throttled:
+        """What a call is told for which nothing is left of the limit."""
+        ...
+
+
+class Services(Protocol):
+    """Which services functions call."""
+
+    def services(self, spec: SandboxSpec) -> Sequence[Likely]:
+        """Those that executions of the function call, most likely first. It is asked for each call: one look-up."""
+        ...
+
+
+class Unlimited:
+    """Implements ``Limits`` where nothing is limited by host."""
+
+    def hosts(self, account: str, function: str, reserved: int | None) -> None:  # noqa: ARG002 its face
+        """Any host."""
+        return
+
+    async def grow(
+        self,
+        account: str,  # noqa: ARG002 its face
+        function: str,  # noqa: ARG002
+        reserved: int | None,  # noqa: ARG002
+        *,
+        full: Collection[str] = (),  # noqa: ARG002
+    ) -> bool:
+        """There is nothing to grow."""
+        return False
+
+    def exhausted(self, account: str, function: str, reserved: int | None) -> Throttled:  # noqa: ARG002
+        """Hosts refuse by a share that nobody gave them."""
+        return Throttled(
+            f"the hosts run as much of {function} as they may",
+            reason="ConcurrentInvocationLimitExceeded",
+        )
+
+
+class NoServices:
+    """Implements ``Services`` where nothing is known."""
+
+    def services(self, spec: SandboxSpec) -> Sequence[Likely]:  # noqa: ARG002 its face
+        """None."""
+        return ()
