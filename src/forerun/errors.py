@@ -89,6 +89,10 @@ class StorageFailed(ForerunError):
     """The state could not be read or written: disk full, read-only, or damaged."""
 
 
+class DutyLost(StorageFailed):
+    """Another process holds this duty by now: what was to be written is left to that one."""
+
+
 class SandboxError(ForerunError):
     """A sandbox could not do what was asked of it."""
 
