@@ -118,8 +118,8 @@ def test_a_proxy_delays_loses_and_cuts() -> None:
                     client.recv(10)
             proxy.lose(1.0)
             with (
-                socket.create_connection(proxy.address, 5) as lost,
                 pytest.raises(ConnectionResetError),
+                socket.create_connection(proxy.address, 5) as lost,
             ):
                 lost.recv(10)
             eventually(lambda: proxy.refused == 1)
