@@ -262,9 +262,8 @@ class Invoker:
         timings = record.timings
         timings.answered = self._clock.now()
         record.start_type = run.start_type.value
-        record.sandbox = run.sandbox_id
-        record.host = self._host.name
-        record.placement = run.placement
+        record.sandbox, record.host = run.sandbox_id, run.host or self._host.name
+        record.placement, record.placed = run.placement, run.placed
         record.isolation = run.isolation
         if record.deferred_s:
             record.placement = f"{run.placement}; deferred {record.deferred_s:.1f} s"
@@ -320,6 +319,7 @@ class Invoker:
             baggage=origin.baggage,
             context=context,
             sink=invocation.sink,
+            reserved=resolved.reserved,
         )
 
 

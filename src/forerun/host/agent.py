@@ -7,6 +7,7 @@ sandbox starts no task, waits for nothing and takes no lock.
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -267,14 +268,21 @@ class HostAgent:
     async def _obtain(self, spec: SandboxSpec, call: Call) -> "tuple[Ticket, Slot[Sandbox]]":
         """Ask for a sandbox and wait for it, at most as long as the settings and the call's own deadline allow."""
         self._check_runtime(spec.runtime)
-        wait_s = self._settings.wait_s
+        wait_s = min(self._settings.wait_s, call.wait_s or math.inf)
         if call.deadline_ms:
             wait_s = min(wait_s, call.deadline_ms / 1000 - self._clock.now())
         own = self._templates.pool(spec)
         while True:
             now = self._clock.monotonic()
             pool = self._dispatch.warming.source(spec.key, own, spec.account, now)
-            ticket = Ticket(spec.key, pool, spec.memory_mb, now + wait_s, account=spec.account)
+            ticket = Ticket(
+                spec.key,
+                pool,
+                spec.memory_mb,
+                now + wait_s,
+                account=spec.account,
+                impatient=call.wait_s == 0,
+            )
             try:
                 return ticket, await self._works.ask(ticket)
             except SetupFailed:

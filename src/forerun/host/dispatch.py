@@ -98,6 +98,10 @@ class Dispatcher(Generic[S]):
             self.room.leave(ticket)
             ticket.error = _throttled("too many calls wait for memory on this host")
             effects.settle(ticket, None)
+        elif ticket.waited and ticket.impatient and self.room.lacks():
+            self.room.leave(ticket)
+            ticket.error = _throttled("this host has no memory free")
+            effects.settle(ticket, None)
         if self.warming.half_empty(ticket.runtime, now):
             self._refill(ticket.runtime, now, effects)
         return effects

@@ -10,6 +10,7 @@ from forerun.model import (
     InitFailure,
     InitReport,
     Outcome,
+    Placement,
     SandboxSpec,
     Standby,
     StartType,
@@ -28,6 +29,8 @@ class Run(msgspec.Struct, kw_only=True):
     ``miss`` when the call had to wait for a start; else empty. ``cause`` says because of what, for a hit. ``idle_mb_s`` is
     what idle sandboxes of the version have cost since its call before, in MB times seconds: those that were used, and those
     that were given up. ``provisioned``: in a sandbox that counts as provisioned concurrency.
+
+    ``host`` is where it ran, if there is more than this one, and ``placed`` why there.
     """
 
     outcome: Outcome | InitFailure
@@ -41,12 +44,15 @@ class Run(msgspec.Struct, kw_only=True):
     cause: str = ""
     idle_mb_s: float = 0.0
     provisioned: bool = False
+    host: str = ""
+    placed: Placement | None = None
 
 
 class SandboxInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One sandbox as users see it. Ages in seconds; ``key`` is ``None`` while it is unassigned.
 
     ``cause`` says because of what it was prepared, or is kept; empty when a call made it and the host's own rule keeps it.
+    ``host`` is where it is, if there is more than one.
     """
 
     id: str
@@ -60,6 +66,7 @@ class SandboxInfo(msgspec.Struct, frozen=True, kw_only=True):
     idle_s: float
     provisioned: bool = False
     cause: str = ""
+    host: str = ""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):

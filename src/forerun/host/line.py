@@ -20,7 +20,8 @@ class Ticket:
 
     ``deadline`` is in seconds of the monotonic clock. ``ahead_of_need`` marks the preparation of a sandbox, which is
     not served by one that is ready already; one that is ``yielding`` besides stands back behind calls in everything.
-    ``account`` is whose call it is. ``waited`` says that memory was not there at once.
+    ``account`` is whose call it is. ``waited`` says that memory was not there at once; one that is ``impatient`` is refused then, unless
+    it is about to be.
     """
 
     __slots__ = (
@@ -29,6 +30,7 @@ class Ticket:
         "booked",
         "deadline",
         "error",
+        "impatient",
         "key",
         "memory_mb",
         "overtaken",
@@ -49,6 +51,7 @@ class Ticket:
         ahead_of_need: bool = False,
         yielding: bool = False,
         account: str = "",
+        impatient: bool = False,
     ) -> None:
         self.key = key
         self.runtime = runtime
@@ -57,6 +60,7 @@ class Ticket:
         self.ahead_of_need = ahead_of_need or yielding
         self.yielding = yielding
         self.account = account
+        self.impatient = impatient
         self.booked = False
         self.settled = False
         self.waited = False

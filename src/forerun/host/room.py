@@ -226,8 +226,8 @@ class Room(Generic[S]):
 
         Promised ones stay: while calls before theirs lack anything that is not about to return, none is left to promise.
         """
-        ledger, line = self._ledger, self._line
-        while ledger.lacks(line.lacking_mb - self._promised_mb, line.lacking - len(self._promises)):
+        ledger = self._ledger
+        while self.lacks():
             slot = self._evictor.least_valuable()
             if slot is None:
                 break
@@ -245,6 +245,12 @@ class Room(Generic[S]):
             if oldest is None:
                 return
             self.destroy(oldest, effects)
+
+    def lacks(self) -> bool:
+        """Whether what is free and what returns is not enough for all that wait."""
+        return self._ledger.lacks(
+            self._line.lacking_mb - self._promised_mb, self._line.lacking - len(self._promises)
+        )
 
     def relieve(self, mb: int, effects: Effects[S]) -> None:
         """The machine itself is short of so much: idle sandboxes go, a bounded number at once."""

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from forerun.model.fleet import Share
+from forerun.model.fleet import Placement, Share
 from forerun.model.functions import Egress, LoggingConfig
 from forerun.model.traces import OutgoingCall, TraceContext
 
@@ -96,6 +96,8 @@ class Call(msgspec.Struct, kw_only=True):
     ``tracestate`` and ``baggage`` as they came. ``context`` is for the host: what the sandbox asks the platform for while it
     runs is of this execution. ``began`` is called when the sandbox is there and the handler is about to run, again when it
     died before it took the call. ``share`` is what the host may run at once of what the call is counted with; ``None``: no limit.
+    ``reserved`` is its function's reserved concurrency. ``wait_s`` is how long it may wait for memory on a host, in seconds: with 0 it
+    is refused at once where none is free nor about to be; ``None``: as the host's settings say.
     """
 
     request_id: str
@@ -111,6 +113,8 @@ class Call(msgspec.Struct, kw_only=True):
     sink: ResponseSink | None = None
     began: Callable[[], None] | None = None
     share: Share | None = None
+    reserved: int | None = None
+    wait_s: float | None = None
 
 
 class LogLine(msgspec.Struct, frozen=True, array_like=True):
@@ -204,7 +208,7 @@ class InvocationRecord(msgspec.Struct, kw_only=True):
     wait for one, else empty. ``cause`` says what that expectation was drawn from: the request id of the execution that was
     likely to call it, or a reason in words. ``idle_mb_s`` is what sandboxes of this version have cost without working since
     the invocation before, in MB times seconds. ``deferred_s`` is how many seconds a deferrable event waited for a quiet moment.
-    ``source`` is the ARN of what sent the event, empty for calls.
+    ``source`` is the ARN of what sent the event, empty for calls. ``placed`` says which hosts were weighed, where there are several.
     """
 
     request_id: str
@@ -234,3 +238,4 @@ class InvocationRecord(msgspec.Struct, kw_only=True):
     idle_mb_s: float = 0.0
     deferred_s: float = 0.0
     source: str = ""
+    placed: Placement | None = None

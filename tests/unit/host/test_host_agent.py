@@ -183,6 +183,23 @@ async def test_idle_sandboxes_give_way(rig: Rig) -> None:
     assert {info.key for info in rig.agent.sandboxes()} == {"b", "big"}
 
 
+async def test_a_call_without_patience_is_refused_at_once_where_memory_lacks(rig: Rig) -> None:
+    """Idle sandboxes give way to it all the same: that is a matter of a moment."""
+    impatient = call()
+    impatient.wait_s = 0.0
+    for key in ("a", "b", "c", "d"):
+        await rig.run(key, memory_mb=256)
+    run = await rig.agent.run(spec("big", memory_mb=1010), impatient, Timings())
+    assert run.placement.endswith("after a wait for memory")
+    rig.begin("busy", "held", memory_mb=512)
+    await settle()
+    with pytest.raises(Throttled, match="no memory free"):
+        await rig.agent.run(spec("big", memory_mb=1010), impatient, Timings())
+    assert rig.clock.monotonic() == 0.0
+    await rig.agent.run(spec("small"), impatient, Timings())
+    rig.let("held")
+
+
 async def test_waiting_for_memory_is_bounded_in_number_and_time() -> None:
     rig = Rig(memory_mb=256, waiting_calls=2)
     await rig.agent.start()

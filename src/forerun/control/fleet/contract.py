@@ -47,22 +47,22 @@ class Services(Protocol):
 class Unlimited:
     """Implements ``Limits`` where nothing is limited by host."""
 
-    def hosts(self, account: str, function: str, reserved: int | None) -> None:  # noqa: ARG002 its face
+    def hosts(self, account: str, function: str, reserved: int | None) -> None:
         """Any host."""
         return
 
     async def grow(
         self,
-        account: str,  # noqa: ARG002 its face
-        function: str,  # noqa: ARG002
-        reserved: int | None,  # noqa: ARG002
+        account: str,
+        function: str,
+        reserved: int | None,
         *,
-        full: Collection[str] = (),  # noqa: ARG002
+        full: Collection[str] = (),
     ) -> bool:
         """There is nothing to grow."""
         return False
 
-    def exhausted(self, account: str, function: str, reserved: int | None) -> Throttled:  # noqa: ARG002
+    def exhausted(self, account: str, function: str, reserved: int | None) -> Throttled:
         """Hosts refuse by a share that nobody gave them."""
         return Throttled(
             f"the hosts run as much of {function} as they may",
@@ -73,6 +73,6 @@ class Unlimited:
 class NoServices:
     """Implements ``Services`` where nothing is known."""
 
-    def services(self, spec: SandboxSpec) -> Sequence[Likely]:  # noqa: ARG002 its face
+    def services(self, spec: SandboxSpec) -> Sequence[Likely]:
         """None."""
         return ()
