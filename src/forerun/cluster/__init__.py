@@ -15,6 +15,7 @@ from forerun.cluster.contract import (
     Upstream,
 )
 from forerun.cluster.identity import Identity, Role
+from forerun.cluster.shares import Shares
 
 __all__ = [
     "PROTOCOLS",
@@ -26,5 +27,6 @@ __all__ = [
     "Member",
     "RemoteHost",
     "Role",
+    "Shares",
     "Upstream",
 ]

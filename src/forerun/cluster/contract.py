@@ -6,7 +6,7 @@ from typing import Protocol
 import msgspec
 
 from forerun.host import Host, HostStats, Standing
-from forerun.model import ChannelQuality, Credentials, HostInfo, SandboxSpec
+from forerun.model import ChannelQuality, Credentials, HostInfo, SandboxSpec, Share
 
 PROTOCOLS = (1, 1)
 """The oldest and the newest wire between control planes and agents that this version speaks."""
@@ -52,6 +52,13 @@ class RemoteHost(Host, Protocol):
 
     def cordon(self, on: bool) -> None:  # noqa: FBT001 a switch
         """Tell the agent, which shows it in its beats."""
+        ...
+
+    async def keep_to(self, shares: Sequence[Share]) -> Mapping[str, int]:
+        """Tell the agent shares that became smaller (``Shares.keep_to`` there). The epoch by key of those it keeps to from now on.
+
+        Those that are left out still run more than that; ask again. Raises ``HostUnreachable`` when there is no answer in time.
+        """
         ...
 
 
