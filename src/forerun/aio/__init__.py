@@ -2,6 +2,7 @@
 
 from forerun.aio.awake import Awake
 from forerun.aio.clock import Clock, SystemClock
+from forerun.aio.corrected import CorrectedClock, Reading, difference
 from forerun.aio.http import (
     App,
     BodyTooLarge,
@@ -25,12 +26,15 @@ __all__ = [
     "Bounds",
     "ClientLeft",
     "Clock",
+    "CorrectedClock",
     "HttpServer",
+    "Reading",
     "Receive",
     "Scope",
     "Send",
     "SystemClock",
     "TaskOwner",
+    "difference",
     "read_body",
     "while_connected",
 ]
