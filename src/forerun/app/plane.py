@@ -1,0 +1,225 @@
+"""Everything above a host: what users own, who runs and watches it, what comes by itself, and the application in front."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from forerun.aio import Clock, TaskOwner
+from forerun.api.application import Application
+from forerun.api.history import HistoryRoutes
+from forerun.api.packaging import PackagingRoutes
+from forerun.api.platform import Route
+from forerun.app.ahead import make_ahead
+from forerun.app.capacity import keep_ready
+from forerun.app.closing import Closing
+from forerun.app.deployed import Deployed
+from forerun.app.eventing import make_events
+from forerun.app.front import Own, make_front
+from forerun.app.ground import Ground
+from forerun.app.hosting import sandboxes_of, shown
+from forerun.app.maintenance import Maintenance
+from forerun.app.services import make_services
+from forerun.app.sourcing import make_sourcing
+from forerun.app.state import State
+from forerun.app.watching import Watching
+from forerun.control.invoke import Invoker
+from forerun.control.recorder import Recorder
+from forerun.control.specs import Specs
+from forerun.host import Host
+from forerun.model import Credentials, SandboxSpec, TraceContext
+from forerun.sandbox import PLATFORM_INSIDE
+from forerun.scheduling import Admission
+from forerun.settings import Settings
+
+log = logging.getLogger("forerun")
+
+SESSION_S = 12 * 3600.0
+
+
+class Plane:
+    """``open``, ``build`` over a host, ``prepare``, ``begin``, once each, while the state is open; ``closing`` undoes them.
+
+    ``base_url`` is where clients reach the platform, ``runtimes`` tells the interpreters that hosts have.
+    """
+
+    application: Application
+
+    def __init__(
+        self,
+        settings: Settings,
+        state: State,
+        clock: Clock,
+        *,
+        base_url: str,
+        runtimes: Callable[[], Mapping[str, str]],
+        closing: Closing,
+    ) -> None:
+        self._settings = settings
+        self._state = state
+        self._clock = clock
+        self._base_url = base_url
+        self._runtimes = runtimes
+        self._closing = closing
+        self._admission = Admission(settings.limits.account_concurrency)
+        self._owner = TaskOwner("plane")
+        self.watching = Watching(
+            settings,
+            state,
+            clock,
+            running=self._monitored,
+            peaks=self._admission.take_peaks,
+            platform=frozenset({base_url.partition("://")[2], PLATFORM_INSIDE}),
+        )
+        self.services = make_services(
+            settings,
+            state,
+            clock,
+            runtimes=runtimes,
+            base_url=base_url,
+            keep=self.watching.exchange.keep,
+        )
+        self.specs = Specs(self.services.estate.code)
+        self._recorder = Recorder(state.invocations, state.logs)
+
+    async def open(self) -> None:
+        """Begin to watch, and make ready what lies on disk."""
+        self.watching.start()
+        self._closing.add(self.watching.close)
+        await self.services.estate.start()
+
+    async def build(self, host: Host, own: Mapping[str, Route]) -> None:
+        """Put all of it together over ``host``; ``own`` are further routes below ``/forerun/``."""
+        self._host = host
+        settings, clock, services = self._settings, self._clock, self.services
+        estate = services.estate
+        deployed = Deployed(estate, host, self._admission, self._owner, self._forget)
+        estate.changes.listen(deployed.drop_outdated)
+        estate.changes.listen(deployed.prepare)
+        for account, name, amount in await estate.concurrency.reservations():
+            self._admission.reserve(account, name, amount)
+        self._ahead = make_ahead(
+            settings,
+            self._state,
+            clock,
+            host=host,
+            specs=self.specs,
+            registry=estate.registry,
+            profiler=self.watching.profiler,
+        )
+        foresight = self._ahead.foresight
+        estate.changes.listen(foresight.changed)
+        invoker = Invoker(
+            admission=self._admission,
+            host=host,
+            recorder=self._recorder,
+            monitor=self.watching.monitor,
+            bus=self.watching.bus,
+            specs=self.specs,
+            clock=clock,
+            foresight=foresight if foresight.active else None,
+        )
+        deployed.start(invoker)
+        self._events = make_events(
+            settings,
+            self._state,
+            clock,
+            registry=estate.registry,
+            invoker=invoker,
+            watching=self.watching,
+            admission=self._admission,
+            stats=host.stats,
+        )
+        ground = self._ground(invoker)
+        self._sourcing = make_sourcing(ground)
+        front = make_front(ground, self._sourcing, self.watching, self._recorder, self._own(own))
+        self._console = front.console
+        self.application = front.application
+
+    async def prepare(self) -> None:
+        """Take over what an earlier server left, and write down what happens from now on."""
+        if left := await self._state.queue.recover(self._clock.now()):
+            log.info("%d events of an earlier run will be run again", left)
+        self._recorder.start()
+        self._closing.add(self._recorder.close)
+        self._closing.add(self._owner.close)
+
+    async def begin(self) -> None:
+        """The host is there: hold ready what shall be, run what was accepted, take what comes by itself."""
+        closing, estate = self._closing, self.services.estate
+        estate.packager.start()
+        closing.add(estate.packager.close)
+        closing.add(await keep_ready(self._ahead.foresight, estate, self._host, self._admission))
+        # Who watches executions is there before the first one.
+        await self._sourcing.start()
+        self._events.start()
+        closing.add(lambda: self._events.close(grace_s=closing.left()))
+        closing.add(self._sourcing.close)
+        maintenance = Maintenance(
+            self._settings.retention, self._state, self.services, self._clock, sweep=self._sweep
+        )
+        self._owner.spawn(maintenance.run(), name="maintenance")
+
+    def leave(self) -> None:
+        """Send clients away who wait: the end is near."""
+        self._console.close()
+        self._sourcing.dismiss()
+
+    def issue(self, spec: SandboxSpec) -> Credentials:
+        """Credentials for a new sandbox."""
+        session = self.services.identities.issue_for_function(
+            spec.account, spec.role, spec.name, duration_s=SESSION_S
+        )
+        return session.credentials
+
+    def _ground(self, invoker: Invoker) -> Ground:
+        return Ground(
+            settings=self._settings,
+            state=self._state,
+            clock=self._clock,
+            base_url=self._base_url,
+            services=self.services,
+            invoker=invoker,
+            admission=self._admission,
+            events=self._events,
+            monitor=self.watching.monitor,
+            bus=self.watching.bus,
+            stats=self._host.stats,
+            profiles=self.watching.profiler.list,
+        )
+
+    def _own(self, more: Mapping[str, Route]) -> Own:
+        """What the platform tells of itself."""
+        estate = self.services.estate
+        routes = {
+            **self.watching.routes(estate.registry),
+            **self._ahead.routes(estate.registry, self._host),
+            **HistoryRoutes(
+                self.watching.activity, self._ahead.foresight.arrivals, self._clock
+            ).routes(),
+            **PackagingRoutes(estate.packager).routes(),
+            **more,
+        }
+        return Own(self._host.name, self._status, self._list_sandboxes, routes)
+
+    def _status(self) -> dict[str, Any]:
+        return {
+            **shown(self._host.stats()),
+            "deferrable": self._events.deferrable(),
+            "runtimes": list(self._runtimes()),
+            "monitoring": self.watching.status(),
+        }
+
+    def _list_sandboxes(self, account: str) -> list[dict[str, Any]]:
+        """The sandboxes of one account, and those that are nobody's yet."""
+        return sandboxes_of(account, self._host.sandboxes(), self.specs.serving)
+
+    def _monitored(self, access_key_id: str) -> TraceContext | None:
+        return self._host.running(access_key_id)
+
+    async def _forget(self, account: str, name: str) -> None:
+        await self.watching.profiler.forget(account, name)
+        await self._ahead.foresight.forget(account, name)
+
+    async def _sweep(self) -> None:
+        await self.watching.sweep()
+        await self._ahead.sweep(self._clock.now())
