@@ -89,15 +89,19 @@ class HttpServer:
         """
         loop = asyncio.get_running_loop()
         server = await loop.create_server(
-            lambda: _GuardedProtocol(self._config, self._state, self._bounds, app, self._long),
+            lambda: self.protocol(app),
             sock=sock,
             backlog=BACKLOG,
         )
         self._servers.append(server)
+        return server
+
+    def protocol(self, app: App | None = None) -> asyncio.Protocol:
+        """What serves one connection that was made elsewhere, with ``app`` or the server's own."""
         if not self._sweeping:
             self._sweeping = True
             self._owner.spawn(self._sweep(), name="slow-clients")
-        return server
+        return _GuardedProtocol(self._config, self._state, self._bounds, app, self._long)
 
     def forget(self, server: asyncio.Server) -> None:
         """Stop listening on one socket."""

@@ -1,0 +1,419 @@
+"""The door: where one process of a cluster takes the connections of the others, each for what its first frame says; and how to knock.
+
+A handler gets a ``Guest``: it may refuse it, speak with it by streams, or hand it over to a protocol of its own. When the handler
+returns the connection is closed, unless it was handed over.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, NamedTuple
+
+from forerun.aio import HttpServer, TaskOwner
+from forerun.aio.http import App
+from forerun.cluster import greeting
+from forerun.cluster.contract import PROTOCOLS
+from forerun.cluster.greeting import Hello, Malformed, Welcome
+from forerun.cluster.identity import Identity
+from forerun.cluster.tls import NOBODY, Peer, client_context, peer_of, renew, server_context
+from forerun.errors import HostUnreachable, SetupFailed
+
+log = logging.getLogger("forerun.cluster")
+
+HELLO_S = 10.0
+KNOCK_S = 5.0
+CONNECTIONS = 8192
+# One stranger must not be able to take all of them before it has said who it is.
+UNSPOKEN = 512
+FEW = 64
+BACKLOG = 512
+
+
+class Guest:
+    """One connection that was let in. ``fields`` are what it brought; ``protocol`` is what both speak."""
+
+    def __init__(
+        self, transport: Any, peer: Peer, hello: Hello, protocol: int, rest: bytes
+    ) -> None:
+        self.transport = transport
+        self.peer = peer
+        self.kind = hello.kind
+        self.fields = hello.fields
+        self.protocol = protocol
+        self.handed_over = False
+        self._rest = rest
+        self._answered = False
+
+    @property
+    def name(self) -> str:
+        """The name in its certificate; empty without one."""
+        return self.peer.name
+
+    @property
+    def role(self) -> str:
+        """The role in its certificate; empty without one."""
+        return self.peer.role
+
+    def welcome(self, fields: dict[str, Any] | None = None) -> None:
+        """Let it go on; once."""
+        self._answer(Welcome(protocol=self.protocol, fields=fields or {}))
+
+    def refuse(self, code: str, message: str) -> None:
+        """Say why not. The connection ends when the handler returns."""
+        self._answer(Welcome(refused=code, message=message))
+
+    def streams(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Speak with it by streams; it is welcomed if it was not yet."""
+        reader, protocol, writer = _streams(self.transport)
+        self._adopt(protocol)
+        return reader, writer
+
+    def hand_over(self, protocol: asyncio.Protocol) -> None:
+        """Let a protocol have the connection for good; the guest is welcomed if it was not yet."""
+        self.handed_over = True
+        self._adopt(protocol)
+
+    def _adopt(self, protocol: asyncio.Protocol) -> None:
+        if not self._answered:
+            self.welcome()
+        rest, self._rest = self._rest, b""
+        _adopt(self.transport, protocol, rest)
+
+    def _answer(self, welcome: Welcome) -> None:
+        if self._answered:
+            raise RuntimeError("a guest is answered once")
+        self._answered = True
+        self.transport.write(greeting.pack(welcome))
+
+
+Handler = Callable[[Guest], Awaitable[None]]
+
+
+class Door:
+    """One listener of a process. ``serve`` what it is for, ``listen``, and ``close``."""
+
+    def __init__(self, identity: Identity, *, connections: int = CONNECTIONS) -> None:
+        self._context = server_context(identity)
+        self._connections = connections
+        self._handlers: dict[str, Handler] = {}
+        self._roles: dict[str, Collection[str]] = {}
+        self._owner = TaskOwner("door")
+        self._server: asyncio.Server | None = None
+        self._open: set[_Entry] = set()
+        self._unspoken = 0
+        self._prune_at = min(FEW, connections)
+
+    def serve(self, kind: str, handler: Handler, *, roles: Collection[str]) -> None:
+        """Let connections of this kind in, of these roles; ``""`` stands for who has no certificate."""
+        self._handlers[kind], self._roles[kind] = handler, tuple(roles)
+
+    def renew(self, identity: Identity) -> None:
+        """Show another certificate from the next connection on. Raises ``SetupFailed``."""
+        renew(self._context, identity)
+
+    async def listen(self, sock: socket.socket) -> None:
+        """Take connections on a socket that is bound."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: _Entry(self),
+            sock=sock,
+            ssl=self._context,
+            backlog=BACKLOG,
+            ssl_handshake_timeout=HELLO_S,
+            ssl_shutdown_timeout=1.0,
+        )
+
+    async def close(self) -> None:
+        """Take no more, and end all connections."""
+        if self._server is not None:
+            self._server.close()
+        for entry in list(self._open):
+            entry.transport.abort()
+        await self._owner.close()
+
+    def entered(self, entry: "_Entry") -> bool:
+        """Whether there is room for one more."""
+        if len(self._open) >= self._prune_at:
+            self._prune()
+        if len(self._open) >= self._connections or self._unspoken >= UNSPOKEN:
+            return False
+        self._open.add(entry)
+        self._unspoken += 1
+        return True
+
+    def _prune(self) -> None:
+        """Forget connections that have ended under the protocol that they were handed over to."""
+        self._open = {entry for entry in self._open if not entry.transport.is_closing()}
+        self._prune_at = min(self._connections, max(FEW, 2 * len(self._open)))
+
+    def spoke(self) -> None:
+        """One of them has said what it wants, or has left before."""
+        self._unspoken -= 1
+
+    def left(self, entry: "_Entry") -> None:
+        """A connection is over."""
+        self._open.discard(entry)
+
+    def greet(self, entry: "_Entry", hello: Hello, rest: bytes) -> None:
+        """Somebody has said what it wants."""
+        transport = entry.transport
+        peer = peer_of(transport)
+        reply = greeting.answer(hello, peer.role, self._roles)
+        if reply.refused:
+            log.warning(
+                "refused %s of %s %r from %s: %s",
+                hello.kind[:40],
+                peer.role or "nobody",
+                peer.name,
+                transport.get_extra_info("peername"),
+                reply.message,
+            )
+            transport.write(greeting.pack(reply))
+            transport.close()
+            return
+        guest = Guest(transport, peer, hello, reply.protocol, rest)
+        transport.pause_reading()
+        self._owner.spawn(self._handle(entry, guest), name=hello.kind)
+
+    async def _handle(self, entry: "_Entry", guest: Guest) -> None:
+        try:
+            await self._handlers[guest.kind](guest)
+        except (OSError, EOFError, Malformed) as error:
+            log.info("%s of %s %r ended: %s", guest.kind, guest.role, guest.name, error)
+        finally:
+            if not guest.handed_over:
+                self.left(entry)
+                guest.transport.close()
+
+
+class _Entry(asyncio.Protocol):
+    """A connection until it has said what it is for."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._buffer = bytearray()
+        self._timer: asyncio.TimerHandle | None = None
+        self._silent = False
+        self.transport: Any = None
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        if not self._door.entered(self):
+            transport.write(
+                greeting.pack(
+                    Welcome(refused="busy", message="there are too many connections; try again")
+                )
+            )
+            transport.close()
+            return
+        self._silent = True
+        no_delay(transport)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(HELLO_S, transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._silent:
+            return
+        self._buffer += data
+        try:
+            found = greeting.split(self._buffer)
+            if found is None:
+                return
+            hello = greeting.read_hello(found[0])
+        except Malformed as error:
+            self.transport.write(
+                greeting.pack(Welcome(refused="malformed", message=error.message[:500]))
+            )
+            self.transport.close()
+            return
+        self._spoken()
+        self._door.greet(self, hello, found[1])
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._spoken()
+        self._door.left(self)
+
+    def _spoken(self) -> None:
+        if self._silent:
+            self._silent = False
+            self._door.spoke()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class Knocked(NamedTuple):
+    """A connection that was let in. ``streams`` or ``hand_over`` it, once; or ``close`` the transport."""
+
+    transport: Any
+    peer: Peer
+    protocol: int
+    fields: dict[str, Any]
+    rest: bytes
+
+    def streams(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Speak by streams."""
+        reader, protocol, writer = _streams(self.transport)
+        _adopt(self.transport, protocol, self.rest)
+        return reader, writer
+
+    def hand_over(self, protocol: asyncio.Protocol) -> None:
+        """Let a protocol have the connection."""
+        _adopt(self.transport, protocol, self.rest)
+
+
+class Knocker:
+    """Knocks at doors as one identity; without one as nobody, believing who shows ``authority_pem`` or anybody."""
+
+    def __init__(self, identity: Identity | None, *, authority_pem: str = "") -> None:
+        self._context = client_context(identity, authority_pem)
+
+    def renew(self, identity: Identity) -> None:
+        """Show another certificate from the next connection on. Raises ``SetupFailed``."""
+        renew(self._context, identity)
+
+    async def knock(
+        self,
+        address: str,
+        kind: str,
+        fields: dict[str, Any] | None = None,
+        *,
+        expect: Peer = NOBODY,
+        timeout_s: float = KNOCK_S,
+    ) -> Knocked:
+        """A connection for this. ``expect`` says whose door it must be, empty parts do not matter.
+
+        Raises ``Refused`` when the door says no, ``HostUnreachable`` when there is none, it is another's, or it does not
+        answer within ``timeout_s`` seconds.
+        """
+        host, port = split_address(address)
+        hello = greeting.pack(Hello(kind=kind, protocols=PROTOCOLS, fields=fields or {}))
+        waiting = _Waiting(hello)
+        try:
+            async with asyncio.timeout(timeout_s):
+                transport, _ = await asyncio.get_running_loop().create_connection(
+                    lambda: waiting,
+                    host,
+                    port,
+                    ssl=self._context,
+                    server_hostname="",
+                    ssl_shutdown_timeout=1.0,
+                )
+                peer = peer_of(transport)
+                _check(address, peer, expect)
+                transport.write(hello)
+                body, rest = await waiting.answer
+                welcome = greeting.read_welcome(body)
+        except (OSError, EOFError, TimeoutError, Malformed) as error:
+            waiting.abort()
+            reason = str(error) or type(error).__name__
+            raise HostUnreachable(f"{address} does not answer: {reason}") from error
+        except BaseException:
+            waiting.abort()
+            raise
+        return Knocked(transport, peer, welcome.protocol, welcome.fields, rest)
+
+
+async def knock(
+    address: str,
+    identity: Identity | None,
+    kind: str,
+    fields: dict[str, Any] | None = None,
+    *,
+    authority_pem: str = "",
+    timeout_s: float = KNOCK_S,
+) -> Knocked:
+    """One connection, as ``Knocker.knock``; who makes several keeps a ``Knocker``."""
+    knocker = Knocker(identity, authority_pem=authority_pem)
+    return await knocker.knock(address, kind, fields, timeout_s=timeout_s)
+
+
+class _Waiting(asyncio.Protocol):
+    """A connection until the door has answered."""
+
+    def __init__(self, hello: bytes) -> None:
+        self._hello = hello
+        self._buffer = bytearray()
+        self._transport: Any = None
+        self.answer: asyncio.Future[tuple[bytes, bytes]] = (
+            asyncio.get_running_loop().create_future()
+        )
+
+    def abort(self) -> None:
+        self.answer.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        no_delay(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        if self.answer.done():
+            return
+        try:
+            found = greeting.split(self._buffer)
+        except Malformed as error:
+            self.answer.set_exception(error)
+            return
+        if found is not None:
+            # What comes from now on is for whoever gets the connection.
+            self._transport.pause_reading()
+            self.answer.set_result(found)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error or EOFError("the connection was closed"))
+
+
+def _check(address: str, peer: Peer, expect: Peer) -> None:
+    if any(want and want != have for want, have in zip(expect, peer, strict=True)):
+        who = f"{peer.role or 'nobody'} {peer.name!r}"
+        raise HostUnreachable(f"at {address} is {who}, not {expect.role} {expect.name!r}")
+
+
+def serve_http(server: HttpServer, app_for: Callable[[Guest], App]) -> Handler:
+    """A handler that serves HTTP on guests' connections, each with the application for it."""
+
+    async def handle(guest: Guest) -> None:
+        guest.hand_over(server.protocol(app_for(guest)))
+
+    return handle
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """``HOST:PORT`` or ``[HOST]:PORT`` as host and port. Raises ``SetupFailed``."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
+        raise SetupFailed(f"{address!r} is no address: HOST:PORT is needed")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def no_delay(transport: Any) -> None:
+    """Frames are written whole, each at once."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _streams(
+    transport: Any,
+) -> tuple[asyncio.StreamReader, asyncio.StreamReaderProtocol, asyncio.StreamWriter]:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(loop=loop)
+    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+    return reader, protocol, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+def _adopt(transport: Any, protocol: asyncio.Protocol, rest: bytes) -> None:
+    """Give a connection to another protocol, with what came already."""
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+    if rest:
+        protocol.data_received(rest)
+    if not transport.is_closing():
+        transport.resume_reading()
