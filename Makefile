@@ -5,7 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup console clients node npm browser demo test test-fast lint format bench docs locks clean
+.PHONY: setup console clients node npm browser postgresql demo test test-fast lint format bench docs locks clean
 
 setup: .venv/.ready console
 
@@ -45,6 +45,9 @@ npm: node
 browser:
 	@command -v chromium >/dev/null || sh .ci/install-chromium
 
+postgresql:
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || sh .ci/install-postgresql
+
 # make demo KEEP=1 leaves the server running; DEMO_DIR=... keeps its data.
 demo: setup node
 	$(BIN)/python examples/demo.py $(if $(KEEP),--keep)
@@ -53,7 +56,7 @@ demo: setup node
 # has to pass alone: some promises are of time.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
-test: setup clients node browser
+test: setup clients node browser postgresql
 	@$(BIN)/pytest -n $(WORKERS) || { test $$? -eq 1 && $(BIN)/pytest -n 0 --maxfail 1 --last-failed --last-failed-no-failures none; }
 
 # Without real processes and foreign clients: seconds.

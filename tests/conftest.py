@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from tests.postgres import Postgres, running_postgres
 from tests.servers import Server, running
 
 
@@ -21,3 +22,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for all tests that leave it as they found it."""
     with running(tmp_path_factory.mktemp("server") / "data") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL for all tests of this worker; each takes a database of its own with ``fresh``."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """A new database of its own, with all schemas and nothing in them."""
+    url = postgres.fresh()
+    yield url
+    postgres.drop(url)

@@ -9,12 +9,16 @@ import pytest
 
 from forerun.errors import AlreadyExists, Conflict, InvalidInput, StorageFailed
 from forerun.storage.db import Statement
+from forerun.storage.postgresql import open_postgresql
 from forerun.storage.sqlite import open_sqlite
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgresql"])
 async def db(request, tmp_path):
-    database = await open_sqlite(tmp_path / "state" / "forerun.db")
+    if request.param == "sqlite":
+        database = await open_sqlite(tmp_path / "state" / "forerun.db")
+    else:
+        database = await open_postgresql(request.getfixturevalue("postgres_url"))
     await database.write(
         Statement("CREATE TABLE thing (id INTEGER PRIMARY KEY, name TEXT UNIQUE, n INTEGER)")
     )

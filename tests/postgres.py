@@ -1,0 +1,195 @@
+"""A real PostgreSQL for tests: made and ended by the test run, on a socket in a directory of its own, with nothing kept safe on disk.
+
+One for each worker, started by the first test that wants it; a database of its own for each test, copied from one that
+has all schemas. The server ends with the process that started it, also when that is killed.
+"""
+
+import asyncio
+import ctypes
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from tests.servers import eventually
+
+from forerun.storage.postgresql_schema import FOLDERS, bring_up_to_date
+
+START_S = 30.0
+_FOLDER = re.compile(r"forerun-postgres-(\d+)-")
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+_OPTIONS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+    "shared_buffers": "32MB",
+    "autovacuum": "off",
+    "max_wal_size": "4GB",
+    "log_min_messages": "fatal",
+}
+
+
+def programs() -> Path:
+    """Where PostgreSQL's programs are; the newest version's."""
+    found = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name)
+    )
+    if found:
+        return found[-1]
+    server = shutil.which("postgres")
+    assert server is not None, "PostgreSQL is missing: sh .ci/install-postgresql"
+    return Path(server).parent
+
+
+def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """What a coroutine comes to, from where no loop may be started or one runs already."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()
+
+
+def _die_with_parent() -> None:
+    # An immediate shutdown: the server ends its own processes.
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
+
+
+class Postgres:
+    """A server; ``port`` is 0 when it listens on its socket alone."""
+
+    def __init__(self, folder: Path, *, port: int = 0) -> None:
+        self.folder = folder
+        self.port = port
+        self._user = "postgres" if os.geteuid() == 0 else None
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def make(self) -> None:
+        """Make its files; those of a server that was made before are taken as they are."""
+        if self._user is not None:
+            shutil.chown(self.folder, self._user, self._user)
+        self._run(
+            "initdb", "--auth=trust", "--username=forerun", "--no-sync", "--encoding=UTF8",
+            "--no-instructions", "--locale=C.UTF-8", "-D", str(self.folder / "data"),
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        options = _OPTIONS | {
+            "unix_socket_directories": str(self.folder),
+            "listen_addresses": "127.0.0.1" if self.port else "",
+            "port": str(self.port or 5432),
+        }
+        self._server = subprocess.Popen(
+            [
+                programs() / "postgres", "-D", self.folder / "data",
+                *(f"--{name}={value}" for name, value in options.items()),
+            ],
+            user=self._user,
+            group=self._user,
+            extra_groups=None if self._user is None else [],
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 one call into libc
+            cwd="/",
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        eventually(self._answers, within=START_S, what="PostgreSQL answers")
+
+    def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
+        """End it: at once with ``SIGQUIT`` (what was committed is kept), in order with ``SIGINT``."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.send_signal(how)
+            server.wait(START_S)
+
+    def url(self, database: str = "postgres") -> str:
+        """The address of a database."""
+        if self.port:
+            return f"postgresql://forerun@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://forerun@/{database}?host={self.folder}"
+
+    def sql(self, *statements: str, database: str = "postgres") -> list[Any]:
+        """Run statements one by one; the rows of the last."""
+        return at_once(self._sql(statements, database))
+
+    async def _sql(self, statements: Sequence[str], database: str) -> list[Any]:
+        connection = await asyncpg.connect(self.url(database), timeout=START_S)
+        try:
+            rows: list[Any] = []
+            for statement in statements:
+                rows = [tuple(row) for row in await connection.fetch(statement)]
+            return rows
+        finally:
+            connection.terminate()
+
+    def fresh(self) -> str:
+        """The address of a new database with all schemas, up to date and empty."""
+        name = f"test_{secrets.token_hex(6)}"
+        self.sql(f"CREATE DATABASE {name} TEMPLATE forerun STRATEGY FILE_COPY")
+        return self.url(name)
+
+    def make_template(self) -> None:
+        """Make what ``fresh`` copies."""
+        self.sql("CREATE DATABASE forerun")
+        for schema, folder in FOLDERS.items():
+            at_once(bring_up_to_date(self.url("forerun"), schema, folder))
+
+    def drop(self, url: str) -> None:
+        """Remove a database, whoever is connected to it."""
+        name = re.search(r"/(\w+)(\?|\Z)", url)
+        assert name is not None
+        self.sql(f"DROP DATABASE IF EXISTS {name[1]} WITH (FORCE)")
+
+    def _answers(self) -> bool:
+        server = self._server
+        assert server is not None
+        assert server.poll() is None, f"PostgreSQL ended with {server.returncode}"
+        try:
+            self.sql("SELECT 1")
+        except Exception:  # noqa: BLE001 not yet
+            return False
+        return True
+
+    def _run(self, program: str, *args: str) -> None:
+        subprocess.run(
+            [programs() / program, *args],
+            user=self._user,
+            group=self._user,
+            extra_groups=None if self._user is None else [],
+            cwd="/",
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
+
+
+@contextmanager
+def running_postgres(*, port: int = 0) -> Iterator[Postgres]:
+    """A server of its own, with the template that ``fresh`` copies."""
+    _sweep()
+    folder = Path(tempfile.mkdtemp(prefix=f"forerun-postgres-{os.getpid()}-"))
+    server = Postgres(folder, port=port)
+    try:
+        server.make()
+        server.start()
+        server.make_template()
+        yield server
+    finally:
+        with suppress(subprocess.TimeoutExpired):
+            server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep() -> None:
+    """Remove the files of servers whose test run was killed."""
+    for folder in Path(tempfile.gettempdir()).glob("forerun-postgres-*"):
+        match = _FOLDER.match(folder.name)
+        if match and not Path(f"/proc/{match[1]}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
