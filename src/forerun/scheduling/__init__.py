@@ -4,11 +4,22 @@
 ``parse_schedule`` reads AWS's schedule expressions; ``track`` and ``settle`` say how much capacity a function shall have.
 ``Deferral`` says which events that may wait are run now, by ``Room`` and by what is ``Usual`` at this hour.
 ``Preparer`` says what a host shall hold for what is expected, ``pool_floor`` how many sandboxes wait unassigned.
+``place`` says which of several hosts runs a call.
 """
 
 from forerun.scheduling.admission import Admission, Lease
 from forerun.scheduling.backoff import Backoff
 from forerun.scheduling.deferral import Deferral, Room, Turn, Usual, due_at
+from forerun.scheduling.placement import (
+    Ask,
+    Candidate,
+    Placed,
+    Rule,
+    channel_costs,
+    could_ever,
+    place,
+    qualified,
+)
 from forerun.scheduling.pooling import Floor, Periodic, pool_floor
 from forerun.scheduling.preparing import FOREVER, OVERLAP_S, Decision, Demand, Preparer
 from forerun.scheduling.schedules import Schedule, latest_due, parse_schedule
@@ -29,8 +40,10 @@ __all__ = [
     "FOREVER",
     "OVERLAP_S",
     "Admission",
+    "Ask",
     "Backoff",
     "Bounds",
+    "Candidate",
     "Decision",
     "Deferral",
     "Demand",
@@ -40,18 +53,24 @@ __all__ = [
     "Load",
     "Periodic",
     "Periods",
+    "Placed",
     "Preparer",
     "Room",
+    "Rule",
     "Schedule",
     "Target",
     "Turn",
     "Usual",
     "Wanted",
+    "channel_costs",
+    "could_ever",
     "due_at",
     "foreseen",
     "latest_due",
     "parse_schedule",
+    "place",
     "pool_floor",
+    "qualified",
     "settle",
     "share_out",
     "track",

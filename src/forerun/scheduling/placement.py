@@ -1,0 +1,315 @@
+"""On which host a call runs: hard constraints first, then whatever costs, in expected milliseconds. Pure.
+
+What a host cannot do excludes it: it is gone or cordoned, lacks the runtime, the isolation, the zone, a share of the account, or the
+memory. All else is weighed as the time that it is expected to take: the start, the way to the services that the function most likely
+calls, and load. Where several come to the same, two of them are drawn and the one with less load is taken: who looks at the same old
+news does not run to the same host.
+
+Moving a function that has warm sandboxes on a worse path costs a start; staying costs the worse path at each call. Nobody knows how many
+calls will come: so it stays until what staying has cost would have paid for the start (``owed_ms``), which is never more than twice the
+best in hindsight.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from forerun.model import ChannelQuality, Likely, Placement
+
+SHOWN = 4
+SERVICES_MAX = 3
+"""Services that are weighed for one call: the likeliest."""
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """What counts for how much. ``likelihood`` and ``min_executions``: from when on a service does; all others are milliseconds.
+
+    ``joined``: part of a start that is left when a sandbox is being prepared already. ``bring``: code that is not on the host;
+    ``pool``, ``fork``, ``cold``: an unassigned sandbox that waits, one that is forked, an interpreter that is started; ``evict``:
+    another must go first; ``line``: for each call that waits there for memory. ``failure`` and ``retransmit``: of a call to a service.
+    ``load``: for the square of what a processor has to do beyond one call. ``affinity``: what a call's own host is worth. What differs
+    by less than ``tie`` is alike. A quality older than ``stale_s`` seconds says nothing.
+    """
+
+    likelihood: float = 0.5
+    min_executions: int = 20
+    joined: float = 0.5
+    bring: float = 100.0
+    pool: float = 2.0
+    fork: float = 10.0
+    cold: float = 150.0
+    evict: float = 30.0
+    line: float = 100.0
+    failure: float = 1000.0
+    retransmit: float = 200.0
+    load: float = 10.0
+    affinity: float = 20.0
+    tie: float = 2.0
+    stale_s: float = 300.0
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call needs. ``pools`` are those whose unassigned sandboxes suit it, its account's own first; ``trees`` its code.
+
+    ``isolation``, ``zone`` and ``affinity`` (a host) are empty where it does not matter. ``start_ms`` is what its init takes.
+    """
+
+    key: str
+    runtime: str
+    memory_mb: int
+    pools: tuple[str, ...] = ()
+    trees: tuple[str, ...] = ()
+    isolation: str = ""
+    zone: str = ""
+    affinity: str = ""
+    start_ms: float = 250.0
+
+
+class Candidate:
+    """A host as it is believed to be. Counts are those that it told, corrected by what was sent there since.
+
+    ``open``: it is alive and nobody wishes it to be left. ``yielding`` sandboxes would make room; ``waiting`` calls wait for memory.
+    ``load`` is how many calls run for each processor. ``idle`` and ``preparing`` count by version key, ``pools`` by name (a pool
+    without waiting sandboxes has a zygote at least), ``channels`` are by service.
+    """
+
+    __slots__ = (
+        "channels",
+        "free_mb",
+        "idle",
+        "isolation",
+        "load",
+        "memory_mb",
+        "name",
+        "open",
+        "pools",
+        "preparing",
+        "runtimes",
+        "trees",
+        "waiting",
+        "yielding",
+        "zone",
+    )
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.open = False
+        self.runtimes: frozenset[str] = frozenset()
+        self.isolation = ""
+        self.zone = ""
+        self.memory_mb = 0
+        self.free_mb = 0
+        self.yielding = 0
+        self.waiting = 0
+        self.load = 0.0
+        self.idle: dict[str, int] = {}
+        self.preparing: dict[str, int] = {}
+        self.pools: dict[str, int] = {}
+        self.trees: Collection[str] = ()
+        self.channels: dict[str, ChannelQuality] = {}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} open={self.open} free={self.free_mb} MB>"
+
+
+class _Weighed(NamedTuple):
+    """``total`` is what it is expected to cost, without the load if that is low; ``own`` the same without what is owed."""
+
+    total: float
+    start: float
+    channel: float
+    candidate: Candidate
+
+
+class Placed(NamedTuple):
+    """The hosts to try, best first; never empty. ``services`` are those that counted.
+
+    ``extra_ms`` is what the first one's channels cost more than the best of all.
+    """
+
+    weighed: Sequence[_Weighed]
+    services: Sequence[Likely]
+    extra_ms: float
+
+    @property
+    def hosts(self) -> list[str]:
+        """Their names, in order."""
+        return [each.candidate.name for each in self.weighed]
+
+    def placement(self, host: str) -> Placement:
+        """What is kept of it in the record of a call that ran on ``host``."""
+        first = self.services[0] if self.services else None
+        return Placement(
+            host=host,
+            reason=self._reason(host),
+            service=first.service if first is not None else "",
+            likelihood=first.likelihood if first is not None else 0.0,
+            scores={each.candidate.name: round(each.total, 3) for each in self.weighed[:SHOWN]},
+        )
+
+    def _reason(self, host: str) -> str:
+        weighed = self.weighed
+        best = weighed[0]
+        if best.candidate.name != host:
+            return f"{best.candidate.name} refused; next best"
+        if len(weighed) == 1:
+            return "the only host that can"
+        if not self.services:
+            return "warm" if best.start <= 0 else "cheapest start, then least load"
+        service = self.services[0].service
+        if self.extra_ms > 0:
+            return f"warm here: {self.extra_ms:.1f} ms further to {service} than a start elsewhere is worth yet"
+        worst = max(each.channel for each in weighed)
+        return f"nearest to {service}: {best.channel:.1f} ms, elsewhere up to {worst:.1f} ms"
+
+
+def qualified(likely: Sequence[Likely], rule: Rule) -> list[Likely]:
+    """Those of a function's services whose channels count, likeliest first."""
+    counting = [
+        each
+        for each in likely
+        if each.likelihood >= rule.likelihood and each.executions >= rule.min_executions
+    ]
+    if len(counting) > 1:
+        counting.sort(key=lambda each: -each.likelihood)
+    return counting[:SERVICES_MAX]
+
+
+def place(  # noqa: PLR0913 a call, the hosts, and all that is weighed, by keyword
+    ask: Ask,
+    candidates: Iterable[Candidate],
+    rule: Rule,
+    *,
+    services: Sequence[Likely] = (),
+    allowed: Collection[str] | None = None,
+    owed_ms: float = 0.0,
+    chance: float = 0.0,
+) -> Placed | None:
+    """Which hosts to try, in which order; ``None`` when none of them can now.
+
+    ``services`` are those that count (``qualified``), ``allowed`` the hosts with a share of the account, ``owed_ms`` what calls of the
+    version have paid so far for worse channels, ``chance`` from 0 to 1.
+    """
+    able = [
+        each
+        for each in candidates
+        if _suits(each, ask) and (allowed is None or each.name in allowed)
+    ]
+    if not able:
+        return None
+    channels = _channels(able, services, rule) if services else None
+    weighed = []
+    for index, each in enumerate(able):
+        start = _start_ms(each, ask, rule)
+        channel = channels[index] if channels is not None else 0.0
+        total = channel + (start if channels is None else max(0.0, start - owed_ms))
+        if each.load > 1.0:
+            total += rule.load * (each.load - 1.0) ** 2
+        if each.name == ask.affinity:
+            total -= rule.affinity
+        weighed.append(_Weighed(total, start, channel, each))
+    weighed.sort(key=_total)
+    _draw(weighed, rule.tie, chance)
+    extra = weighed[0].channel - min(channels) if channels is not None else 0.0
+    return Placed(weighed, services, extra)
+
+
+def could_ever(ask: Ask, candidates: Iterable[Candidate]) -> tuple[bool, int]:
+    """Whether any has its runtime, isolation and zone, and the memory of the largest of those, in MB."""
+    suiting = [
+        each.memory_mb
+        for each in candidates
+        if ask.runtime in each.runtimes
+        and (not ask.isolation or each.isolation == ask.isolation)
+        and (not ask.zone or each.zone == ask.zone)
+    ]
+    return bool(suiting), max(suiting, default=0)
+
+
+def _suits(each: Candidate, ask: Ask) -> bool:
+    """The hard constraints."""
+    if not each.open or ask.runtime not in each.runtimes or each.memory_mb < ask.memory_mb:
+        return False
+    if (ask.isolation and each.isolation != ask.isolation) or (ask.zone and each.zone != ask.zone):
+        return False
+    return each.free_mb >= ask.memory_mb or each.yielding > 0 or each.idle.get(ask.key, 0) > 0
+
+
+def _start_ms(each: Candidate, ask: Ask, rule: Rule) -> float:
+    """What a start there takes; nothing where a sandbox of the version is idle."""
+    if each.idle.get(ask.key, 0) > 0:
+        return 0.0
+    start = ask.start_ms
+    if each.preparing.get(ask.key, 0) > 0:
+        return start * rule.joined
+    trees = each.trees
+    for tree in ask.trees:
+        if tree not in trees:
+            start += rule.bring
+    start += _sandbox_ms(each, ask, rule)
+    if each.free_mb < ask.memory_mb:
+        start += rule.evict
+    return start + rule.line * each.waiting
+
+
+def _sandbox_ms(each: Candidate, ask: Ask, rule: Rule) -> float:
+    """What an unassigned sandbox takes."""
+    found = rule.cold
+    for pool in ask.pools:
+        waiting = each.pools.get(pool)
+        if waiting:
+            return rule.pool
+        if waiting is not None:
+            found = rule.fork
+    return found
+
+
+def _channels(able: Sequence[Candidate], services: Sequence[Likely], rule: Rule) -> list[float]:
+    """What each one's channels to the services are expected to cost; an unknown one as much as the known ones on the average."""
+    costs = [0.0] * len(able)
+    for likely in services:
+        weight = likely.likelihood * likely.calls
+        found = [_channel_ms(each.channels.get(likely.service), rule) for each in able]
+        known = [cost for cost in found if cost is not None]
+        neutral = sum(known) / len(known) if known else 0.0
+        for index, cost in enumerate(found):
+            costs[index] += weight * (neutral if cost is None else cost)
+    return costs
+
+
+def _channel_ms(quality: ChannelQuality | None, rule: Rule) -> float | None:
+    """What one call over it costs; ``None`` where nothing is known of it."""
+    if quality is None or not quality.samples or quality.age_s > rule.stale_s:
+        return None
+    return (
+        quality.latency_ms + quality.failures * rule.failure + quality.retransmits * rule.retransmit
+    )
+
+
+def channel_costs(
+    qualities: Mapping[str, ChannelQuality], services: Sequence[str], rule: Rule
+) -> list[float | None]:
+    """What one call to each of the services costs over these channels."""
+    return [_channel_ms(qualities.get(service), rule) for service in services]
+
+
+def _draw(weighed: list[_Weighed], tie: float, chance: float) -> None:
+    """Of those that are as good as the first one, and as warm as the warmest of them, the less loaded of two goes first."""
+    limit = weighed[0].total + tie
+    near = [index for index, each in enumerate(weighed) if each.total <= limit]
+    if len(near) == 1:
+        return
+    warmest = min(weighed[index].start for index in near) + tie
+    near = [index for index in near if weighed[index].start <= warmest]
+    count = len(near)
+    one = min(int(chance * count), count - 1)
+    # The rest of the same draw says which is the other.
+    other = (one + 1 + int((chance * count - one) * (count - 1))) % count if count > 1 else one
+    first, second = weighed[near[one]], weighed[near[other]]
+    taken = near[one] if first.candidate.load <= second.candidate.load else near[other]
+    weighed.insert(0, weighed.pop(taken))
+
+
+def _total(weighed: _Weighed) -> float:
+    return weighed.total
