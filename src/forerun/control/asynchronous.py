@@ -10,8 +10,10 @@ import contextlib
 import logging
 import random
 from collections.abc import Sequence
+from functools import partial
 
 from forerun.aio import Clock, TaskOwner
+from forerun.control.claiming import Claiming
 from forerun.control.deferring import Deferring
 from forerun.control.delivery.functions import EXECUTION_ID
 from forerun.control.destinations import (
@@ -23,6 +25,7 @@ from forerun.control.destinations import (
     messages_of,
 )
 from forerun.control.event_ends import Settlement, record_of_unrun
+from forerun.control.event_width import WIDEN_EVERY_S, Width
 from forerun.control.invoke import Invocation, Invoker, Reply
 from forerun.control.monitoring import Monitor
 from forerun.control.overrides import as_asked, other_than_usual
@@ -44,10 +47,8 @@ log = logging.getLogger("forerun.asynchronous")
 LEASE_S = 1200.0
 IDLE_S = 5.0
 FAILED_S = 1.0
-# Few sandboxes run many short events; only where handlers take their time do more of them help.
-FEWEST_AT_ONCE = 8
-LONG_RUN_S = 0.02
-WIDEN_EVERY_S = 0.1
+# What is given back is not due at once where claims are kept: it would be claimed before that is known here.
+GIVEN_BACK_S = 0.1
 
 
 class EventInvoker:
@@ -70,7 +71,9 @@ class EventInvoker:
         clock: Clock,
         in_flight: int,
         region: str,
+        claiming: Claiming | None = None,
     ) -> None:
+        """With ``claiming`` others take from the same queue; without, a claim outlasts every run."""
         self._queue = queue
         self._registry = registry
         self._invoker = invoker
@@ -79,10 +82,9 @@ class EventInvoker:
         self._deferring = deferring
         self._clock = clock
         self._region = region
-        self._most = in_flight
-        self._slots = min(FEWEST_AT_ONCE, in_flight)
-        self._run_s = 0.0
-        self._widened_at = 0.0
+        self._claiming = claiming
+        self._lease_s = LEASE_S if claiming is None else claiming.lease_s
+        self._width = Width(in_flight)
         self._running: set[str] = set()
         self._wake = asyncio.Event()
         self._finished: list[str] = []
@@ -97,6 +99,8 @@ class EventInvoker:
         """Begin to run what is queued, what an earlier server left included (after ``EventQueue.recover``)."""
         self._owner.spawn(self._run(), name="poller")
         self._owner.spawn(self._run_deferred(), name="deferred")
+        if self._claiming is not None:
+            self._claiming.start(self._owner)
         self._wake.set()
 
     async def accept(
@@ -137,7 +141,7 @@ class EventInvoker:
 
     async def close(self, *, grace_s: float) -> None:
         """Take nothing more; let running attempts end, for at most ``grace_s`` seconds."""
-        self._most = self._slots = 0
+        self._width.close()
         self._deferring.stop()
         deadline = self._clock.monotonic() + grace_s
         while self._running and self._clock.monotonic() < deadline:
@@ -154,10 +158,10 @@ class EventInvoker:
             self._wake.clear()
             try:
                 await self._flush_finished()
-                self._widen()
-                free = self._slots - self._ordinary
+                self._width.widen(self._ordinary, self._clock.monotonic())
+                free = self._width.slots - self._ordinary
                 events = (
-                    await self._queue.claim(free, now=self._clock.now(), lease_s=LEASE_S)
+                    await self._queue.claim(free, now=self._clock.now(), lease_s=self._lease_s)
                     if free > 0
                     else []
                 )
@@ -174,29 +178,29 @@ class EventInvoker:
 
     def _begin(self, events: list[QueuedEvent]) -> None:
         dequeued = self._clock.now()
+        claiming = self._claiming
         for event in events:
+            if claiming is not None and not claiming.take(event):
+                self._deferring.ended(event.id)
+                continue
             self._running.add(event.id)
-            self._owner.spawn(self._attempt(event, dequeued), name=f"event-{event.id}")
+            task = self._owner.spawn(self._attempt(event, dequeued), name=f"event-{event.id}")
+            if claiming is not None:
+                claiming.began(event, task)
+                task.add_done_callback(partial(self._ended, event))
+
+    def _ended(self, event: QueuedEvent, task: "asyncio.Task[None]") -> None:
+        if task.cancelled():
+            self._release(event)
 
     @property
     def _ordinary(self) -> int:
         """How many run that were due."""
         return len(self._running) - self._deferring.running
 
-    def _widen(self) -> None:
-        """More at once while all are busy with long runs; few again when there is nothing to do."""
-        now = self._clock.monotonic()
-        if not self._ordinary:
-            self._slots = min(FEWEST_AT_ONCE, self._most)
-        elif self._ordinary < self._slots or self._run_s < LONG_RUN_S:
-            return
-        elif now - self._widened_at >= WIDEN_EVERY_S:
-            self._slots = min(self._slots * 2, self._most)
-            self._widened_at = now
-
     async def _idle(self) -> None:
-        wait = WIDEN_EVERY_S if 0 < self._ordinary == self._slots < self._most else IDLE_S
-        if self._slots > self._ordinary and (due := await self._queue.due_at()) is not None:
+        wait = WIDEN_EVERY_S if self._width.may_widen(self._ordinary) else IDLE_S
+        if self._width.slots > self._ordinary and (due := await self._queue.due_at()) is not None:
             wait = min(IDLE_S, max(0.0, due - self._clock.now()))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), wait)
@@ -209,6 +213,8 @@ class EventInvoker:
             except StorageFailed:
                 self._finished += finished
                 raise
+            if self._claiming is not None:
+                self._claiming.settled(finished)
 
     def _finish(self, event: QueuedEvent) -> None:
         self._finished.append(event.id)
@@ -218,9 +224,13 @@ class EventInvoker:
         """Its run is over: another event may run; it is finished once its record is stored."""
         self._running.discard(event.id)
         self._deferring.ended(event.id)
+        if self._claiming is not None:
+            self._claiming.over(event.id)
         self._wake.set()
 
     async def _again(self, event: QueuedEvent, delay_s: float, attempt: int) -> None:
+        if self._claiming is not None:
+            delay_s = max(delay_s, GIVEN_BACK_S)
         while True:
             try:
                 await self._queue.retry(event.id, at=self._clock.now() + delay_s, attempt=attempt)
@@ -230,6 +240,8 @@ class EventInvoker:
             else:
                 break
         self._release(event)
+        if self._claiming is not None:
+            self._claiming.settled([event.id])
 
     async def _attempt(self, event: QueuedEvent, dequeued: float) -> None:
         try:
@@ -302,7 +314,7 @@ class EventInvoker:
         if event.memory_mb or event.timeout_s:
             # The record is written behind the answer.
             reply.record.placement = f"{reply.record.placement}; {other_than_usual(event)}"
-        self._run_s += 0.2 * (self._clock.monotonic() - began - self._run_s)
+        self._width.ran(self._clock.monotonic() - began)
         await self._settle(event, resolved, config, reply, settlement)
 
     def _refused(self, event: QueuedEvent, config: EventInvokeConfig) -> float:
