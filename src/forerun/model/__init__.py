@@ -24,6 +24,7 @@ from forerun.model.functions import (
     FunctionVersion,
     LoggingConfig,
 )
+from forerun.model.limits import HeldShare, ShareBook, share_key
 from forerun.model.lineage import RECURSION_LIMIT, extended, occurrences
 from forerun.model.messages import DeadLetter, Message, RetryPolicy
 from forerun.model.names import Arn, function_arn, layer_arn, parse_function_ref
@@ -55,6 +56,7 @@ __all__ = [
     "EventInvokeConfig",
     "Expectation",
     "FunctionVersion",
+    "HeldShare",
     "HostInfo",
     "Import",
     "InitFailure",
@@ -76,6 +78,7 @@ __all__ = [
     "SandboxSpec",
     "Segment",
     "Share",
+    "ShareBook",
     "Span",
     "SpanStatus",
     "Standby",
@@ -90,4 +93,5 @@ __all__ = [
     "layer_arn",
     "occurrences",
     "parse_function_ref",
+    "share_key",
 ]

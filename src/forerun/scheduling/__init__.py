@@ -4,12 +4,14 @@
 ``parse_schedule`` reads AWS's schedule expressions; ``track`` and ``settle`` say how much capacity a function shall have.
 ``Deferral`` says which events that may wait are run now, by ``Room`` and by what is ``Usual`` at this hour.
 ``Preparer`` says what a host shall hold for what is expected, ``pool_floor`` how many sandboxes wait unassigned.
+``grow``, ``shrink`` and ``take_back`` say which hosts of the ``Ring`` may run how much of a client's limit.
 ``place`` says which of several hosts runs a call.
 """
 
 from forerun.scheduling.admission import Admission, Lease
 from forerun.scheduling.backoff import Backoff
 from forerun.scheduling.deferral import Deferral, Room, Turn, Usual, due_at
+from forerun.scheduling.limits import Use, Waits, grow, shrink, take_back
 from forerun.scheduling.placement import (
     Ask,
     Candidate,
@@ -22,6 +24,7 @@ from forerun.scheduling.placement import (
 )
 from forerun.scheduling.pooling import Floor, Periodic, pool_floor
 from forerun.scheduling.preparing import FOREVER, OVERLAP_S, Decision, Demand, Preparer
+from forerun.scheduling.ring import Ring
 from forerun.scheduling.schedules import Schedule, latest_due, parse_schedule
 from forerun.scheduling.tracking import (
     Bounds,
@@ -55,17 +58,21 @@ __all__ = [
     "Periods",
     "Placed",
     "Preparer",
+    "Ring",
     "Room",
     "Rule",
     "Schedule",
     "Target",
     "Turn",
+    "Use",
     "Usual",
+    "Waits",
     "Wanted",
     "channel_costs",
     "could_ever",
     "due_at",
     "foreseen",
+    "grow",
     "latest_due",
     "parse_schedule",
     "place",
@@ -73,5 +80,7 @@ __all__ = [
     "qualified",
     "settle",
     "share_out",
+    "shrink",
+    "take_back",
     "track",
 ]

@@ -1,0 +1,53 @@
+"""A ring of hosts: where a client's first host is, and which comes next. Pure.
+
+Each host stands at many places of the ring, and a client begins at its own. So the hosts of two clients are mostly different ones,
+and a host that comes or goes moves few clients.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from hashlib import blake2b
+from struct import unpack
+
+PLACES = 64
+"""Places of one host: so many that hosts have nearly equal parts of the ring."""
+
+_PER_HASH = 8
+
+
+class Ring:
+    """Hosts by name, each once; it is not changed. A new one for other names costs little more than sorting."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = frozenset(names)
+        # A place that two hosts share by chance belongs to the first by name, whatever the order they came in.
+        placed = sorted((place, name) for name in self.names for place in _places(name))
+        self._places = [place for place, _ in placed]
+        self._hosts = [name for _, name in placed]
+
+    def walk(self, key: str) -> Iterator[str]:
+        """Every host once, from the key's own place onward: the same for the same key and hosts."""
+        hosts = self._hosts
+        begin = bisect_right(self._places, _hash(key))
+        seen: set[str] = set()
+        for index in range(begin, begin + len(hosts)):
+            name = hosts[index % len(hosts)]
+            if name not in seen:
+                seen.add(name)
+                yield name
+                if len(seen) == len(self.names):
+                    return
+
+
+def _hash(key: str) -> int:
+    return int.from_bytes(blake2b(key.encode(), digest_size=8, person=b"key").digest())
+
+
+@lru_cache(maxsize=4096)
+def _places(name: str) -> tuple[int, ...]:
+    found: list[int] = []
+    for number in range(PLACES // _PER_HASH):
+        digest = blake2b(name.encode(), salt=number.to_bytes(8), person=b"host").digest()
+        found.extend(unpack(f">{_PER_HASH}Q", digest))
+    return tuple(found)

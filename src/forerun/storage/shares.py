@@ -1,0 +1,194 @@
+"""What each host may run of an account's concurrency, changed by several control planes at once.
+
+A change is computed from a ``ShareBook`` and written only if no amount of the account was changed since it was read, nor its
+reservations: so what was right by the book is right when it is written.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import LiteralString, NamedTuple
+
+from forerun.errors import Conflict
+from forerun.model import HeldShare, Share, ShareBook, share_key
+from forerun.storage.db import Db, Row, Statement
+
+PAGE = 500
+_AT_ONCE = 32
+
+_RESERVED: LiteralString = "CAST(coalesce((SELECT sum(reserved) FROM functions WHERE account = $1 AND reserved IS NOT NULL), 0) AS BIGINT)"
+_OWN: LiteralString = "(SELECT reserved FROM functions WHERE account = $1 AND name = $2)"
+_BOOK: LiteralString = (
+    (
+        "SELECT b.version, b.total, b.own, b.counted, s.host, s.amount, s.counted, s.epoch, s.renewed FROM (SELECT"
+        " coalesce((SELECT version FROM share_accounts WHERE account = $1), 0) AS version,"
+        " {total} AS total, {own} AS own,"
+        " CAST(coalesce((SELECT sum(counted) FROM shares WHERE account = $1), 0) AS BIGINT) AS counted) b"
+        " LEFT JOIN shares s ON s.account = $1 AND s.function = $2 ORDER BY s.host"
+    )
+    .replace("{total}", _RESERVED)
+    .replace("{own}", _OWN)
+)
+# Who changes an account holds its row until that is committed.
+_NEXT: LiteralString = (
+    (
+        "UPDATE share_accounts SET version = version + 1 WHERE account = $1 AND version = $3"
+        " AND {total} = $4 AND coalesce({own}, -1) = $5"
+    )
+    .replace("{total}", _RESERVED)
+    .replace("{own}", _OWN)
+)
+_SET: LiteralString = (
+    "INSERT INTO shares (account, function, host, amount, counted, epoch, renewed) VALUES ($1, $2, $3, $4, $4, $5, 0)"
+    " ON CONFLICT (account, function, host) DO UPDATE SET amount = excluded.amount, epoch = excluded.epoch, counted ="
+    " CASE WHEN shares.counted > excluded.amount THEN shares.counted ELSE excluded.amount END"
+)
+
+
+class Draining(NamedTuple):
+    """What a host counts as beyond what it may run, until it says that it keeps to ``amount``."""
+
+    account: str
+    function: str
+    host: str
+    amount: int
+    epoch: int
+    renewed: int
+
+    @property
+    def share(self) -> Share:
+        """As the host is told of it."""
+        return Share(share_key(self.account, self.function), self.amount, self.epoch)
+
+
+class ShareStore:
+    """Shares over ``Db``; ``limit`` is the concurrency of an account."""
+
+    def __init__(self, db: Db, *, limit: int) -> None:
+        self._db = db
+        self._limit = limit
+
+    async def book(self, account: str, function: str) -> ShareBook:
+        """A client as it is now; ``function`` is empty for what the account's functions share."""
+        rows = await self._db.fetch(_BOOK, account, function)
+        version, total, own, counted = rows[0][:4]
+        return ShareBook(
+            account=account,
+            function=function,
+            version=version,
+            maximum=max(0, self._limit - total) if not function else own or 0,
+            room=self._limit - counted,
+            reserved_total=total,
+            reserved=own,
+            held=tuple(_held(row[4:]) for row in rows if row[4] is not None),
+        )
+
+    async def change(self, book: ShareBook, amounts: Mapping[str, int]) -> bool:
+        """Let hosts run so much from now on; false when the book is not what is written any more.
+
+        What a host has too much counts on until ``settle``.
+        """
+        client = (book.account, book.function)
+        own = -1 if book.reserved is None else book.reserved
+        try:
+            await self._db.write(
+                Statement(
+                    "INSERT INTO share_accounts (account, version) VALUES ($1, 0) ON CONFLICT DO NOTHING",
+                    (book.account,),
+                ),
+                Statement(_NEXT, (*client, book.version, book.reserved_total, own), 1),
+                *(
+                    Statement(_SET, (*client, host, amount, book.version + 1), 1)
+                    for host, amount in sorted(amounts.items())
+                ),
+            )
+        except Conflict:
+            return False
+        return True
+
+    async def draining(self, *, most: int = PAGE) -> list[Draining]:
+        """Hosts that count as more than they may run."""
+        rows = await self._db.fetch(
+            "SELECT account, function, host, amount, epoch, renewed FROM shares WHERE counted > amount"
+            " ORDER BY account, function, host LIMIT $1",
+            most,
+        )
+        return [Draining(*row) for row in rows]
+
+    async def settle(self, drained: Collection[Draining]) -> None:
+        """These run no more than they may, or are surely over; those that were changed since then are left as they are."""
+        await self._db.write(
+            *(
+                statement
+                for each in drained
+                for statement in (
+                    Statement(
+                        "UPDATE shares SET counted = amount"
+                        " WHERE account = $1 AND function = $2 AND host = $3 AND epoch = $4",
+                        (each.account, each.function, each.host, each.epoch),
+                    ),
+                    Statement(
+                        "DELETE FROM shares WHERE account = $1 AND function = $2 AND host = $3"
+                        " AND epoch = $4 AND counted = 0",
+                        (each.account, each.function, each.host, each.epoch),
+                    ),
+                )
+            )
+        )
+
+    async def renew(self, heard: Collection[Draining]) -> None:
+        """These hosts are heard of, and may still run too much: nobody may take them for over."""
+        await self._db.write(
+            *(
+                Statement(
+                    "UPDATE shares SET renewed = renewed + 1"
+                    " WHERE account = $1 AND function = $2 AND host = $3 AND epoch = $4 AND counted > amount",
+                    (each.account, each.function, each.host, each.epoch),
+                )
+                for each in heard
+            ),
+            durable=False,
+        )
+
+    async def versions(self, accounts: Collection[str]) -> dict[str, int]:
+        """The version of each account that has one."""
+        names = sorted(accounts)
+        found: dict[str, int] = {}
+        for begin in range(0, len(names), _AT_ONCE):
+            part = names[begin : begin + _AT_ONCE]
+            # Always as many parameters, so that it is one statement.
+            part += part[-1:] * (_AT_ONCE - len(part))
+            rows = await self._db.fetch(_VERSIONS, *part)
+            found.update((account, version) for account, version in rows)
+        return found
+
+    async def clients(
+        self, after: tuple[str, str] = ("", ""), *, most: int = PAGE
+    ) -> list[tuple[str, str]]:
+        """Account and function of those that any host may run something of, in order."""
+        rows = await self._db.fetch(
+            "SELECT DISTINCT account, function FROM shares WHERE (account, function) > ($1, $2)"
+            " ORDER BY account, function LIMIT $3",
+            *after,
+            most,
+        )
+        return [(account, function) for account, function in rows]
+
+    async def functions(self, account: str) -> list[str]:
+        """Of an account's clients: those that any host may run something of, and those with a reservation; the account itself."""
+        rows = await self._db.fetch(
+            "SELECT function FROM shares WHERE account = $1 AND function <> ''"
+            " UNION SELECT name FROM functions WHERE account = $1 AND reserved IS NOT NULL ORDER BY 1",
+            account,
+        )
+        return ["", *(name for (name,) in rows)]
+
+
+_VERSIONS: LiteralString = (
+    "SELECT account, version FROM share_accounts WHERE account IN ("
+    "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,"
+    " $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)"
+)
+
+
+def _held(row: Row) -> HeldShare:
+    host, amount, counted, epoch, renewed = row
+    return HeldShare(host=host, amount=amount, counted=counted, epoch=epoch, renewed=renewed)
