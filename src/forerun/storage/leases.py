@@ -13,7 +13,6 @@ from forerun.errors import Conflict, DutyLost
 from forerun.storage.db import Db, Row, Statement
 
 POSTGRESQL_NOW: LiteralString = "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
-SHARE_ROW: LiteralString = " FOR SHARE"
 
 _TAKE: LiteralString = (
     "INSERT INTO leases (name, owner, fence, expires) VALUES ($1, $2, 1, {now} + $3)"
@@ -23,6 +22,11 @@ _TAKE: LiteralString = (
 _RENEW: LiteralString = "UPDATE leases SET expires = {now} + $4 WHERE name = $1 AND owner = $2 AND fence = $3 RETURNING fence"
 _HOLDER: LiteralString = "SELECT owner, fence, expires - {now} FROM leases WHERE name = $1"
 _FENCE: LiteralString = "SELECT fence FROM {leases} WHERE name = $1"
+# The next holder waits for what is under way under this fence, but not for a process that was paused in the middle of it.
+_PROOF: LiteralString = (
+    "SELECT fence/*pg , set_config('idle_in_transaction_session_timeout', '2000', true) */"
+    " FROM {leases} WHERE name = $1 AND fence = $2 /*pg FOR SHARE */"
+)
 
 
 class Lease(NamedTuple):
@@ -85,8 +89,7 @@ class LeaseStore:
 class FencedDb:
     """A ``Db`` for the holder of a lease alone: writes of an old holder raise ``DutyLost`` and change nothing.
 
-    ``leases`` is the table as it is seen from this database, and ``share`` what keeps a row that is read as it is until the
-    end of the transaction (nothing, where only one can write).
+    ``leases`` is the table as it is seen from this database.
     """
 
     def __init__(
@@ -95,12 +98,11 @@ class FencedDb:
         lease: Lease,
         *,
         leases: LiteralString = "forerun.leases",
-        share: LiteralString = SHARE_ROW,
     ) -> None:
         self._db = db
         self._lease = lease
         self._fence = _FENCE.replace("{leases}", leases)
-        proof: LiteralString = self._fence + " AND fence = $2" + share
+        proof = _PROOF.replace("{leases}", leases)
         self._proof = Statement(proof, (lease.name, lease.fence), expect=1)
 
     async def fetch(self, sql: LiteralString, *args: Any) -> list[Row]:

@@ -32,7 +32,7 @@ def leases(db):
 
 
 def fenced(db, lease):
-    return FencedDb(db, lease, leases="leases", share="")
+    return FencedDb(db, lease, leases="leases")
 
 
 def work(n, fence):
