@@ -125,6 +125,19 @@ def load_or_create_key(path: Path) -> bytes:
         raise StorageFailed(f"The key file {path} cannot be written: {error.strerror}") from error
 
 
+def keep_key(path: Path, key: bytes) -> None:
+    """Keep a key that was made elsewhere. Raises ``StorageFailed`` when there is another one, or it cannot be written."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        kept = _load(path) if path.exists() else _create(path, key)
+    except OSError as error:
+        raise StorageFailed(f"The key file {path} cannot be written: {error.strerror}") from error
+    if not hmac.compare_digest(kept, key):
+        raise StorageFailed(
+            f"The key file {path} holds another key; start with another data directory (--data), or remove the file if nothing was sealed with it"
+        )
+
+
 def _load(path: Path) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
@@ -144,9 +157,9 @@ def _load(path: Path) -> bytes:
     return key
 
 
-def _create(path: Path) -> bytes:
+def _create(path: Path, given: bytes = b"") -> bytes:
     """Written aside and linked into place: a crash leaves no half a key, of two starters one wins."""
-    key = os.urandom(KEY_BYTES)
+    key = given or os.urandom(KEY_BYTES)
     aside = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
