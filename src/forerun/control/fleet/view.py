@@ -1,0 +1,238 @@
+"""What all hosts are believed to be like, by host and by what placement asks for. Pure: time and chance are arguments.
+
+What it costs follows from what there is, never from how many versions or calls there could be: of a version that is nowhere idle nothing is
+kept, and of one host at most so much as ``state`` says. A look for candidates touches a bounded number of hosts.
+"""
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain, islice
+
+from forerun.cluster import Beat
+from forerun.control.fleet.indexes import Rooms
+from forerun.control.fleet.state import HostState, Known
+from forerun.host import Standing
+from forerun.model import ChannelQuality, HostInfo, Likely
+from forerun.scheduling import Ask, Rule, channel_costs
+
+CANDIDATES_MOST = 32
+IDLE_SOME = 12
+TREES_SOME = 4
+NEAR_SOME = 8
+ROOM_SOME = 8
+# Of how many services the nearest hosts are known, how long after somebody asked, and how many are looked at again at once.
+NEAR_MOST = 1_000
+NEAR_AGAIN = 8
+
+
+class View:
+    """The hosts. Moments are seconds of the monotonic clock; one that is silent for ``dead_s`` is not ``open``."""
+
+    def __init__(self, rule: Rule, *, dead_s: float) -> None:
+        self._rule = rule
+        self._dead_s = dead_s
+        self._hosts: dict[str, HostState] = {}
+        self._known = Known()
+        self._rooms: dict[str, Rooms[HostState]] = {}
+        self._nearest: OrderedDict[str, list[HostState]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._hosts)
+
+    def __iter__(self) -> Iterator[HostState]:
+        return iter(self._hosts.values())
+
+    def get(self, name: str) -> HostState | None:
+        """A host that is known, open or not."""
+        return self._hosts.get(name)
+
+    # -- what is heard -------------------------------------------------------------------------------------------
+
+    def told(self, info: HostInfo, beat: Beat, now: float) -> HostState:
+        """A host's beat. One that was begun anew has nothing of what it had."""
+        state = self._hosts.get(info.name)
+        if state is not None and state.info.incarnation != info.incarnation:
+            self.lost(info.name)
+            state = None
+        if state is None:
+            state = self._hosts[info.name] = HostState(info, self._known)
+        elif state.info is not info:
+            self._unlist(state)
+            state.about(info)
+        state.told(beat, now)
+        state.open = state.wanted
+        self._list(state)
+        return state
+
+    def about(self, info: HostInfo) -> None:
+        """What is wished of a host, or what it says of itself, has changed."""
+        state = self._hosts.get(info.name)
+        if state is None or state.info is info or state.info.incarnation != info.incarnation:
+            return
+        alive = state.open or not state.wanted
+        self._unlist(state)
+        state.about(info)
+        state.open = alive and state.wanted
+        self._list(state)
+
+    def lost(self, name: str) -> bool:
+        """It is gone; whether it was known."""
+        state = self._hosts.pop(name, None)
+        if state is None:
+            return False
+        self._unlist(state)
+        state.leave()
+        for near in self._nearest.values():
+            if state in near:
+                near.remove(state)
+        return True
+
+    def silent(self, now: float) -> list[str]:
+        """Hosts that have not been heard of for too long; they get no calls from now on, until they are heard of again."""
+        horizon = now - self._dead_s
+        found = []
+        for state in self._hosts.values():
+            if state.heard_at < horizon and state.open:
+                state.open = False
+                self._unlist(state)
+                found.append(state.name)
+        return found
+
+    # -- what is done --------------------------------------------------------------------------------------------
+
+    def sent(self, state: HostState, ask: Ask, now: float) -> bool:
+        """A call of that kind is on its way there; whether a sandbox waits for it, as far as that is known."""
+        warm = state.sent(ask.key, ask.memory_mb, now)
+        self._list(state)
+        return warm
+
+    def ended(self, state: HostState, ask: Ask, now: float, *, idle: bool) -> None:
+        """It is over; whether its sandbox waits for another one."""
+        state.ended(ask.key, now, idle=idle)
+
+    def refused(self, state: HostState, ask: Ask) -> None:
+        """It had no room for a call of that kind."""
+        state.refused(ask.memory_mb)
+        self._list(state)
+
+    # -- what is asked -------------------------------------------------------------------------------------------
+
+    def candidates(
+        self,
+        ask: Ask,
+        *,
+        services: Sequence[Likely] = (),
+        allowed: Collection[str] | None = None,
+        chance: float = 0.0,
+    ) -> list[HostState]:
+        """At most ``CANDIDATES_MOST`` hosts worth weighing; only those ``allowed``, if that is given."""
+        if allowed is not None and len(allowed) <= CANDIDATES_MOST:
+            return self._named(allowed)
+        found: dict[HostState, None] = {}
+        known = self._known
+        if ask.affinity and (own := self._hosts.get(ask.affinity)) is not None:
+            found[own] = None
+        found |= dict.fromkeys(known.idle.some(ask.key, IDLE_SOME, chance))
+        for likely in services:
+            found |= dict.fromkeys(self._near(likely.service)[: NEAR_SOME // len(services)])
+        for pool in ask.pools:
+            if "@" in pool:
+                found |= dict.fromkeys(known.subpools.some(pool, TREES_SOME, chance))
+        for tree in ask.trees[:1]:
+            found |= dict.fromkeys(known.trees.some(tree, TREES_SOME, chance))
+        if allowed is None:
+            rooms = self._rooms.get(ask.runtime)
+            more = rooms.some(ask.memory_mb, ROOM_SOME, chance) if rooms is not None else ()
+        else:
+            found = {state: None for state in found if state.name in allowed}
+            begin = int(chance * len(allowed))
+            more = self._named(islice(chain(allowed, allowed), begin, begin + ROOM_SOME))
+        found |= dict.fromkeys(more)
+        return list(found)
+
+    def with_tree(self, digest: str) -> list[str]:
+        """The hosts that have this code."""
+        return [state.name for state in self._known.trees.of(digest)]
+
+    def with_idle(self, key: str) -> list[str]:
+        """The hosts where sandboxes of the version wait."""
+        return [state.name for state in self._known.idle.of(key)]
+
+    def standing(self, key: str) -> Standing:
+        """The sandboxes of a version on all hosts; of those without a standby only the idle ones are known."""
+        idle = working = preparing = provisioned = 0
+        failure = ""
+        standing = self._known.standings.of(key)
+        for state in standing:
+            each = state.standings[key]
+            idle += each.idle
+            working += each.working
+            preparing += each.preparing
+            provisioned += each.provisioned
+            failure = failure or each.failure
+        for state in self._known.idle.of(key):
+            if key not in state.standings:
+                idle += state.idle[key]
+        return Standing(
+            idle=idle,
+            working=working,
+            preparing=preparing,
+            provisioned=provisioned,
+            failure=failure,
+        )
+
+    def channels(self, service: str) -> dict[str, ChannelQuality]:
+        """What the hosts' paths to a service are like, by host, as far as they are measured."""
+        return {state.name: state.channels[service] for state in self._known.services.of(service)}
+
+    def refresh(self, limit: int = NEAR_AGAIN) -> None:
+        """Find anew who is near to services of which something was told; a few of those that somebody asks for."""
+        changed = self._known.changed
+        due = [service for service in self._nearest if service in changed]
+        for service in due[:limit]:
+            changed.discard(service)
+            self._nearest[service] = self._find_near(service)
+        if len(due) <= limit:
+            # What nobody asks for is found when somebody does.
+            changed.clear()
+
+    # -- the steps -----------------------------------------------------------------------------------------------
+
+    def _named(self, names: Iterable[str]) -> list[HostState]:
+        hosts = self._hosts
+        return [hosts[name] for name in names if name in hosts]
+
+    def _near(self, service: str) -> list[HostState]:
+        near = self._nearest.get(service)
+        if near is None:
+            if len(self._nearest) >= NEAR_MOST:
+                self._nearest.popitem(last=False)
+            near = self._nearest[service] = self._find_near(service)
+        return near
+
+    def _find_near(self, service: str) -> list[HostState]:
+        costs = [
+            (cost, state.name, state)
+            for state in self._known.services.of(service)
+            if (cost := channel_costs(state.channels, (service,), self._rule)[0]) is not None
+        ]
+        return [state for _, _, state in heapq.nsmallest(2 * NEAR_SOME, costs)]
+
+    def _list(self, state: HostState) -> None:
+        """It is drawn among those with its room from now on."""
+        room = state.room_mb.bit_length()
+        if not state.open or room == state.listed:
+            return
+        state.listed = room
+        for runtime in state.runtimes:
+            rooms = self._rooms.get(runtime)
+            if rooms is None:
+                rooms = self._rooms[runtime] = Rooms()
+            rooms.set(state, state.room_mb)
+
+    def _unlist(self, state: HostState) -> None:
+        state.listed = -1
+        for runtime in state.runtimes:
+            if runtime in self._rooms:
+                self._rooms[runtime].discard(state)
