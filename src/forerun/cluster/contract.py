@@ -6,7 +6,7 @@ from typing import Protocol
 import msgspec
 
 from forerun.host import Host, HostStats, Standing
-from forerun.model import ChannelQuality, Credentials, HostInfo, SandboxSpec, Share
+from forerun.model import ChannelQuality, Credentials, HostInfo, Phase, SandboxSpec, Share
 
 PROTOCOLS = (1, 1)
 """The oldest and the newest wire between control planes and agents that this version speaks."""
@@ -25,6 +25,7 @@ class Beat(msgspec.Struct, kw_only=True):
     sent: float
     whole: bool
     stats: HostStats
+    phase: Phase = Phase.ACTIVE
     disk_free_mb: int = 0
     idle: dict[str, int] = {}
     trees: dict[str, bool] = {}

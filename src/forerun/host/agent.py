@@ -56,7 +56,7 @@ ATTEMPTS = 3
 class HostAgent:
     """Implements ``Host`` on one machine. ``start`` before the first call, ``close`` at the end.
 
-    ``credentials`` issues those of a new sandbox; ``available_mb`` says what the machine has left; ``on_loaded`` is
+    ``credentials`` issues those of a new sandbox, or ``issue`` where another machine does; ``available_mb`` says what the machine has left; ``on_loaded`` is
     told of each code that was loaded; ``bring`` sees to it that a version's code is on this machine. The sandboxes belong to the agent: it starts and closes them, and whoever made
     them passes ``exited`` on to be told of sandboxes that end unasked.
     """
@@ -69,6 +69,7 @@ class HostAgent:
         settings: HostSettings | None = None,
         sandbox_settings: SandboxSettings | None = None,
         credentials: Callable[[SandboxSpec], Credentials | None] | None = None,
+        issue: Callable[[SandboxSpec], Awaitable[Credentials | None]] | None = None,
         available_mb: Callable[[], int | None] = available_memory_mb,
         on_loaded: Callable[[SandboxSpec], None] | None = None,
         bring: Callable[[SandboxSpec], Awaitable[None]] | None = None,
@@ -79,7 +80,7 @@ class HostAgent:
         self._clock = clock
         self._settings = settings = settings or HostSettings()
         self._timeouts = sandbox_settings or SandboxSettings()
-        self._personal = Personal(clock, credentials)
+        self._personal = Personal(clock, credentials, issue)
         self.running = self._personal.running
         self._dispatch: Dispatcher[Sandbox] = Dispatcher(
             ledger=Ledger(settings.memory_mb or sandbox_memory_mb(), settings.max_sandboxes),
@@ -345,6 +346,22 @@ class HostAgent:
     def sandboxes(self) -> list[SandboxInfo]:
         """See ``Host.sandboxes``."""
         return sandboxes_of(self._dispatch, self._clock.monotonic())
+
+    def idle(self) -> dict[str, int]:
+        """How many sandboxes wait for a call, by the key of their version."""
+        families = self._pool.families()
+        return {
+            one.key: one.idle for one in families if one.idle and one.key == version_key(one.key)
+        }
+
+    def is_idle(self, key: str) -> bool:
+        """Whether one waits for a call of this version."""
+        family = self._pool.family(key)
+        return family is not None and family.idle > 0
+
+    def standings(self) -> dict[str, Standing]:
+        """Those of all versions that have a standby."""
+        return self._dispatch.holds.standings()
 
     async def _wait_quiet(self, grace_s: float) -> None:
         quiet = self._timer.spawn(self._quiet.wait(), name="quiet")

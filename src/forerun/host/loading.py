@@ -52,8 +52,8 @@ class Loader:
         try:
             if self._bring is not None:
                 await self._bring(spec)
+            own = await self._personal.awaited_spec(slot, spec)
             began = self._clock.monotonic()
-            own = self._personal.spec(slot, spec)
             loaded = await sandbox.assign(own, deadline=began + self._init_s)
         except BaseException:
             self._works.act(self._dispatch.discard(slot))

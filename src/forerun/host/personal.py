@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,14 +17,25 @@ if TYPE_CHECKING:
 
 
 class Personal:
-    """Makes the spec of one sandbox. ``credentials`` issues new ones; without it the version's own are kept."""
+    """Makes the spec of one sandbox. ``credentials`` issues new ones, or ``issue`` where they come from another machine; without
+    either the version's own are kept."""
 
     def __init__(
-        self, clock: Clock, credentials: Callable[[SandboxSpec], Credentials | None] | None
+        self,
+        clock: Clock,
+        credentials: Callable[[SandboxSpec], Credentials | None] | None,
+        issue: Callable[[SandboxSpec], Awaitable[Credentials | None]] | None = None,
     ) -> None:
         self._clock = clock
         self._credentials = credentials
+        self.issue = issue
         self._running: dict[str, TraceContext] = {}
+
+    async def awaited_spec(self, slot: "Slot[Sandbox]", spec: SandboxSpec) -> SandboxSpec:
+        """As ``spec``, with credentials that have to be waited for where that is so. Raises ``SandboxError``."""
+        if self.issue is not None:
+            spec = msgspec.structs.replace(spec, credentials=await self.issue(spec))
+        return self.spec(slot, spec)
 
     def spec(self, slot: "Slot[Sandbox]", spec: SandboxSpec) -> SandboxSpec:
         """``spec`` for the sandbox of ``slot``, which takes note of both."""
@@ -37,6 +48,8 @@ class Personal:
         """A call runs in the sandbox from now on, which ``running`` knows by the sandbox's credentials."""
         if call.context is not None:
             self._running[slot.access_key_id] = call.context
+        elif call.taken is not None:
+            call.taken(slot.access_key_id)
 
     def ended(self, slot: "Slot[Sandbox]") -> None:
         """It runs no more."""

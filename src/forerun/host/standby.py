@@ -175,6 +175,10 @@ class Holds(Generic[S]):
             failure=hold.failure if hold else "",
         )
 
+    def standings(self) -> dict[str, Standing]:
+        """How it is with all keys that something holds for."""
+        return {key: self.standing(key) for key in self._holds}
+
     # -- the steps -----------------------------------------------------------------------------------------------
 
     def _family(self, hold: Hold) -> Family[S]:

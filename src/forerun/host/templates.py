@@ -128,8 +128,8 @@ class Templates:
             raise SandboxDead
         if self._bring is not None:
             await self._bring(spec)
+        own = await self._personal.awaited_spec(slot, spec)
         began = self._clock.monotonic()
-        own = self._personal.spec(slot, spec)
         loaded = await self._sandboxes.snapshot(sandbox, own, deadline=began + self._init_s)
         now = self._clock.monotonic()
         if slot.state is State.DYING:

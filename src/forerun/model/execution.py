@@ -97,7 +97,8 @@ class Call(msgspec.Struct, kw_only=True):
     runs is of this execution. ``began`` is called when the sandbox is there and the handler is about to run, again when it
     died before it took the call. ``share`` is what the host may run at once of what the call is counted with; ``None``: no limit.
     ``reserved`` is its function's reserved concurrency. ``wait_s`` is how long it may wait for memory on a host, in seconds: with 0 it
-    is refused at once where none is free nor about to be; ``None``: as the host's settings say.
+    is refused at once where none is free nor about to be; ``None``: as the host's settings say. ``taken`` is for who has no ``context``:
+    it is called with the access key id of the sandbox that the handler is about to run in.
     """
 
     request_id: str
@@ -115,6 +116,7 @@ class Call(msgspec.Struct, kw_only=True):
     share: Share | None = None
     reserved: int | None = None
     wait_s: float | None = None
+    taken: Callable[[str], None] | None = None
 
 
 class LogLine(msgspec.Struct, frozen=True, array_like=True):
