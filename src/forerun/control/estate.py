@@ -14,6 +14,7 @@ from forerun.control.changes import Changes
 from forerun.control.concurrency import Behaviour, Concurrency
 from forerun.control.configuration import Machine
 from forerun.control.event_invoke import EventInvokes
+from forerun.control.following import Behind, FollowingRegistry
 from forerun.control.functions import CodeLimits, Functions
 from forerun.control.layers import Layers
 from forerun.control.lookup import Lookup
@@ -48,6 +49,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What the services stand on.
 
     ``machine`` tells what runtimes are installed when asked; ``url_for`` makes the URL of a function URL's id.
+    ``behind`` where other control planes change what is kept here: whether that may be unknown.
     """
 
     directory: Path
@@ -57,6 +59,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     machine: Callable[[], Machine]
     url_for: Callable[[str], str]
     clock: Clock
+    behind: Behind | None = None
     packaging: PackagingSettings = PackagingSettings()
     scaling: ScalingSettings = ScalingSettings()
 
@@ -148,9 +151,13 @@ class Estate:
         )
         self.tags = Tags(lookup=lookup, ownership=ownership, mappings=mappings, changes=changes)
         self.mappings = Mappings(store=mappings, lookup=lookup, clock=clock)
-        self.registry = Registry(
+        kind = Registry if around.behind is None else FollowingRegistry
+        self.registry = kind(
             lookup=lookup, policies=policies, event_configs=events, egress=around.egress
         )
+        if around.behind is not None and isinstance(self.registry, FollowingRegistry):
+            self.registry.follow(around.behind)
+            self.urls.follow(around.behind)
         changes.listen(self.registry.forget)
         self.provisioning = Provisioning(self.provisioned, self.registry, clock)
         changes.listen(self.provisioning.changed)
@@ -167,6 +174,16 @@ class Estate:
     async def start(self) -> None:
         """Make ready what lies on disk."""
         await self.code.start()
+
+    def forget(self, account: str, name: str) -> None:
+        """Another control plane changed something about a function."""
+        self.registry.forget(account, name)
+        self.urls.forget(account, name)
+
+    def forget_all(self) -> None:
+        """Others may have changed anything."""
+        self.registry.clear()
+        self.urls.clear()
 
     async def sweep(self) -> int:
         """Remove code that nothing refers to any more; how many packages that were."""

@@ -94,8 +94,7 @@ class Registry:
     def connect(self, once_of: OnceOf) -> None:
         """From now on functions are resolved with how they run once."""
         self._once_of = once_of
-        self._known.clear()
-        self._loading.clear()
+        self.clear()
 
     def peek(self, account: str, name: str, qualifier: str | None, pick: float) -> Resolved | None:
         """What is remembered; ``None`` when it has to be resolved."""
@@ -148,6 +147,11 @@ class Registry:
         """Something about the function changed: what was remembered, or is being read, is not used again."""
         self._known.pop((account, name), None)
         self._loading.pop((account, name), None)
+
+    def clear(self) -> None:
+        """Anything may have changed."""
+        self._known.clear()
+        self._loading.clear()
 
     async def _load(
         self,

@@ -76,7 +76,12 @@ class FunctionUrls:
         self._url_for = url_for
         self._known: dict[str, FunctionUrl] = {}
         self._forgotten = 0
-        changes.listen(self._forget)
+        self._behind: Callable[[], bool] | None = None
+        changes.listen(self.forget)
+
+    def follow(self, behind: Callable[[], bool]) -> None:
+        """Where others change URLs, too: nothing remembered is used while this may not know of it."""
+        self._behind = behind
 
     async def create(
         self, account: str, name: str, qualifier: str | None, change: UrlChange
@@ -116,7 +121,7 @@ class FunctionUrls:
     async def by_id(self, url_id: str) -> FunctionUrl:
         """The URL with that id; remembered until its function is changed. ``NotFound`` when there is none."""
         known = self._known.get(url_id)
-        if known is not None:
+        if known is not None and (self._behind is None or not self._behind()):
             return known
         forgotten = self._forgotten
         record = await self._store.by_id(url_id)
@@ -189,7 +194,13 @@ class FunctionUrls:
             last_modified=record.last_modified,
         )
 
-    def _forget(self, account: str, name: str, _retired: object) -> None:
+    def clear(self) -> None:
+        """Anything may have changed."""
+        self._forgotten += 1
+        self._known.clear()
+
+    def forget(self, account: str, name: str, _retired: object = ()) -> None:
+        """Something about the function changed."""
         # Rare, and the table is small: no index is kept for it.
         self._forgotten += 1
         for url_id, url in list(self._known.items()):
