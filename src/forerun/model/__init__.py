@@ -15,7 +15,15 @@ from forerun.model.execution import (
     StartType,
     Timings,
 )
-from forerun.model.fleet import ChannelQuality, HostInfo, Likely, Phase, Placement, Share
+from forerun.model.fleet import (
+    ChannelQuality,
+    HostInfo,
+    Likely,
+    Phase,
+    Placement,
+    Share,
+    service_address,
+)
 from forerun.model.forecasts import Expectation, Qualified, Reason, Standby, Successor
 from forerun.model.functions import (
     DestinationConfig,
@@ -93,5 +101,6 @@ __all__ = [
     "layer_arn",
     "occurrences",
     "parse_function_ref",
+    "service_address",
     "share_key",
 ]

@@ -1,5 +1,6 @@
 """Many machines: who a host is, what its paths to services are like, and how much of an account it may run."""
 
+import re
 from enum import StrEnum
 
 import msgspec
@@ -47,6 +48,19 @@ class ChannelQuality(msgspec.Struct, frozen=True, array_like=True):
     retransmits: float = 0.0
     samples: int = 0
     age_s: float = 0.0
+
+
+_SERVICE = re.compile(r"(?:\[([0-9a-fA-F:.]{2,45})\]|([A-Za-z0-9_.-]{1,253})):([0-9]{1,5})")
+_HERE = re.compile(r"localhost|127\.[0-9.]+|::1|0\.0\.0\.0|::|.*\.localhost", re.IGNORECASE)
+
+
+def service_address(service: str) -> tuple[str, int] | None:
+    """Host and port of a service on the network, named ``HOST:PORT`` as functions name it; ``None`` for what is none, or is inside of the sandbox."""
+    found = _SERVICE.fullmatch(service)
+    if found is None or not 0 < int(found[3]) < 65536:
+        return None
+    host = found[1] or found[2]
+    return None if _HERE.fullmatch(host) else (host, int(found[3]))
 
 
 class Share(msgspec.Struct, frozen=True, array_like=True):

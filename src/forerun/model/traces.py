@@ -75,6 +75,7 @@ class OutgoingCall(msgspec.Struct, kw_only=True, array_like=True):
     named it; ``path`` has no query, and ``*`` in place of numbers and ids, except in paths of the Lambda API.
     ``status`` is the HTTP status, 0 for none; ``error`` the type of the exception. ``fingerprint`` is equal for equal
     requests (method, address, body) of one execution. ``injected`` says whether trace information was added to it.
+    ``rtt_ms`` is the round trip of its connection as the kernel measured it, 0 where that was not seen.
     """
 
     span_id: str
@@ -92,6 +93,7 @@ class OutgoingCall(msgspec.Struct, kw_only=True, array_like=True):
     received_bytes: int = 0
     fingerprint: int = 0
     injected: bool = False
+    rtt_ms: float = 0.0
 
 
 class SpanStatus(StrEnum):

@@ -8,6 +8,7 @@ JSON array, in a SPAN frame when a call begins and again when it ends.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from contextvars import ContextVar
 from json import dumps
@@ -40,6 +41,8 @@ _HASHED = 65536
 _MAX_HOST = 256
 _MAX_NAME = 32
 _JOIN_S = 1.0
+# Where struct tcp_info has the smoothed round trip, in microseconds.
+_TCP, _TCP_INFO, _RTT = 6, 11, 68
 _POSITIVE = (1 << 63) - 1
 _now = time.time
 _cpu = time.process_time
@@ -143,6 +146,7 @@ class Call:
         "operation",
         "path",
         "received",
+        "rtt_ms",
         "sent",
         "service",
         "span_id",
@@ -161,6 +165,7 @@ class Call:
         self.method = self.path = self.service = self.operation = self.error = ""
         self.status = self.sent = self.received = self.hashed = 0
         self.injected = False
+        self.rtt_ms = 0.0
         self._hash_left = _HASHED
         # For clients that are watched at several places: one of them is at work; it has closed the response
         # meanwhile; the head of the request has not been sent.
@@ -178,6 +183,12 @@ class Call:
             self.started = opening.started
         if opening.host.startswith("unix:"):
             self.host = opening.host
+        self.rtt_ms = opening.rtt_ms
+
+    def measure(self, sock: Any) -> None:
+        """Ask the kernel for the round trip of the connection that it is made on. Raises where ``sock`` is none of TCP."""
+        told = sock.getsockopt(_TCP, _TCP_INFO, _RTT + 4)
+        self.rtt_ms = int.from_bytes(told[_RTT:], sys.byteorder) / 1000
 
     def edit(self, given: Mapping[str, str]) -> tuple[list[str], list[tuple[str, str]]]:
         """The headers to take away and to add, see ``Carrier.edit``."""
@@ -232,6 +243,7 @@ class Call:
             self.received,
             self.hashed & _POSITIVE,
             self.injected,
+            self.rtt_ms,
         ]
 
 

@@ -160,6 +160,7 @@ def _getresponse(usual: Callable[..., Any]) -> Callable[..., Any]:
         call = self.__dict__.pop(_CALL, None) if calls.current is not None else None
         if call is None:
             return usual(self, *args, **kwargs)
+        quietly(call.measure, self.sock)
         try:
             response = usual(self, *args, **kwargs)
         except BaseException as error:

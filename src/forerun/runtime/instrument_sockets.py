@@ -179,6 +179,7 @@ def _name(address: Any) -> str:
 
 
 def _opened(execution: Execution, call: Call, sock: Any) -> None:
+    quietly(call.measure, sock)
     call.end()
     if len(execution.opened) >= _MAX_OPENED:
         execution.opened.clear()

@@ -2,6 +2,7 @@
 
 from forerun.sandbox.bytecode import make_pack, worth_compiling
 from forerun.sandbox.capabilities import Finding, can_jail, probe
+from forerun.sandbox.connections import Connection
 from forerun.sandbox.contract import (
     OnExit,
     OnLoaded,
@@ -36,6 +37,9 @@ from forerun.sandbox.reports import (
     start_lines,
 )
 from forerun.sandbox.rootfs import SDK_PACKAGES
+from forerun.sandbox.tcp_info import OPTION as TCP_INFO
+from forerun.sandbox.tcp_info import SIZE as TCP_INFO_SIZE
+from forerun.sandbox.tcp_info import TcpInfo, read_tcp_info
 from forerun.sandbox.zygotes import Unfit
 
 __all__ = [
@@ -44,6 +48,9 @@ __all__ = [
     "SDK_PRELOAD",
     "STANDARD_MODULES",
     "STANDARD_PRELOAD",
+    "TCP_INFO",
+    "TCP_INFO_SIZE",
+    "Connection",
     "Finding",
     "Interpreter",
     "JailSandboxes",
@@ -59,6 +66,7 @@ __all__ = [
     "Sandboxes",
     "ServePlatform",
     "TakeDatagram",
+    "TcpInfo",
     "Unfit",
     "ZygoteInfo",
     "can_jail",
@@ -69,6 +77,7 @@ __all__ = [
     "make_pack",
     "own_interpreter",
     "probe",
+    "read_tcp_info",
     "report_of",
     "search_folders",
     "start_lines",

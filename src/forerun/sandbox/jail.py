@@ -20,6 +20,7 @@ from forerun.model import InitFailure, InitReport, SandboxSpec
 from forerun.sandbox.api_dialogue import ApiDialogue
 from forerun.sandbox.bytecode import SdkPacks, is_compiling, packs_of
 from forerun.sandbox.cgroups import Groups, open_groups
+from forerun.sandbox.connections import Connection
 from forerun.sandbox.contract import (
     OnExit,
     OnLoaded,
@@ -105,6 +106,10 @@ class JailSandboxes:
     def zygote_pids(self) -> dict[str, int]:
         """The process ids of the zygotes, for those who look after the machine."""
         return {info.name: info.pid for info in self.nursery.infos()}
+
+    async def connections(self) -> list[Connection]:
+        """The connections out of sandboxes with open egress; of some, when there are many: others the next time."""
+        return await self._network.connections()
 
     async def start(self) -> None:
         """Open the control groups, sweep what a killed server left, and see that jails can be made here."""

@@ -195,6 +195,7 @@ class JailBody:
     async def dispose(self) -> None:
         """See ``live.Body``."""
         self._unwatch()
+        self._network.forget(self.pid)
         for sock in self._sockets.values():
             sock.close()
         self._sockets.clear()

@@ -17,6 +17,13 @@ import shutil
 from pathlib import Path
 
 from forerun.errors import SetupFailed
+from forerun.sandbox.connections import (
+    MOST_NETWORKS,
+    Connection,
+    Network,
+    connections_in,
+    network_of,
+)
 
 _COMMAND_S = 10.0
 _NET = ipaddress.IPv4Network("100.96.0.0/12")
@@ -83,6 +90,7 @@ class OpenNetwork:
         self._number = 0
         self._lock = asyncio.Lock()
         self._loaded = False
+        self._connected: dict[int, Network] = {}
 
     async def connect(self, pid: int) -> None:
         """Give the network of process ``pid`` a way out. Raises ``SetupFailed`` saying what is missing."""
@@ -116,6 +124,20 @@ class OpenNetwork:
                 f"addr add {inner}/30 dev eth0\nlink set eth0 up\nroute add default via {outer}\n"
             ),
         )
+        if (network := network_of(pid)) is not None:
+            self._connected[pid] = network
+
+    def forget(self, pid: int) -> None:
+        """The process has ended, and its network with it."""
+        self._connected.pop(pid, None)
+
+    async def connections(self) -> list[Connection]:
+        """The connections that lead out of some of these networks now; the next call looks at others, if there are more."""
+        looked_at = [
+            self._connected.setdefault(pid, self._connected.pop(pid))
+            for pid in list(self._connected)[:MOST_NETWORKS]
+        ]
+        return await connections_in(looked_at)
 
     async def close(self) -> None:
         """Remove the rules."""

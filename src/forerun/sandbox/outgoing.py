@@ -17,6 +17,7 @@ MAX_REPORT_BYTES = 512 * 1024
 _SKEW_S = 1.0
 _MAX_COUNT = 2**53
 _MAX_CPU_MS = 1e9
+_MAX_RTT_MS = 600_000.0
 _KINDS = ("http", "connection")
 _SPAN_ID = re.compile(r"(?!0{16})[0-9a-f]{16}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -139,4 +140,6 @@ def _wrong_number(call: OutgoingCall) -> str:
     for name, limit in _COUNTS.items():
         if not 0 <= getattr(call, name) <= limit:
             return f"{name}: not within 0 and {limit}"
+    if not 0 <= call.rtt_ms <= _MAX_RTT_MS:
+        return f"rtt_ms: not within 0 and {_MAX_RTT_MS:g}"
     return ""

@@ -35,6 +35,7 @@ def call(number: int = 0, **members: object) -> list[object]:
         "received_bytes": 2,
         "fingerprint": 3,
         "injected": True,
+        "rtt_ms": 0.5,
     }
     assert set(given) == set(MEMBERS)
     return [({**given, **members})[name] for name in MEMBERS]

@@ -1,0 +1,189 @@
+"""What the paths from this host to services are like: moving averages of what was measured, actively or passively. Pure.
+
+Times are seconds of a monotonic clock. The newest samples count most: what is ``LATENCY_S`` old weighs 1/e of what is new, and no
+past weighs more than a few samples. So a path that changes for good is seen after two samples, and all but a tenth of the old value is gone
+after about half a minute of probes five seconds apart, sooner where functions call the service often. A single latency far above
+the others changes nothing: the next one must say the same.
+"""
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from forerun.model import ChannelQuality
+
+MOST_SERVICES = 200
+FORGET_S = 600.0
+LATENCY_S, FAILURES_S, SLOW_S = 10.0, 30.0, 60.0
+
+_MOST_LATENCY_MS = 600_000.0
+_MOST_RATE = 1e12
+_MOST_SAMPLES = 2**31
+_FAR, _FAR_MS = 3.0, 20.0
+_KNOWN = 2.0
+_HELD_S = 60.0
+_AGES = (0.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+# What is not worth telling: this share of a latency, milliseconds, shares of calls, this share of a rate.
+_SAME, _SAME_MS, _SAME_SHARE, _SAME_RATE = 0.1, 0.5, 0.02, 0.25
+
+
+class Sample(NamedTuple):
+    """Something that was measured of the path to a service (``HOST:PORT``).
+
+    ``latency_ms`` of a round trip, ``None`` where it was not seen; ``failed``: nothing came back; ``bytes_per_s`` of something
+    large that was carried; ``sent`` and ``resent`` segments, of which the latter were sent again.
+    """
+
+    service: str
+    latency_ms: float | None = None
+    failed: bool = False
+    bytes_per_s: float = 0.0
+    sent: int = 0
+    resent: int = 0
+
+
+class _Average:
+    """A mean whose past fades within ``memory_s``, and never weighs more than ``most``."""
+
+    __slots__ = ("_at", "_memory_s", "_most", "mean", "weight")
+
+    def __init__(self, memory_s: float, most: float) -> None:
+        self.mean = 0.0
+        self.weight = 0.0
+        self._at = -math.inf
+        self._memory_s = memory_s
+        self._most = most
+
+    def add(self, value: float, now: float, weight: float = 1.0) -> None:
+        if self.weight:
+            faded = self.weight * math.exp(min(0.0, self._at - now) / self._memory_s)
+            self.weight = min(faded, self._most)
+        weight = min(weight, self._most)
+        self.weight += weight
+        self.mean += (value - self.mean) * weight / self.weight
+        self._at = max(self._at, now)
+
+
+class _Channel:
+    """The path to one service."""
+
+    __slots__ = ("_far", "_far_at", "_samples", "at", "failures", "latency", "rate", "resent")
+
+    def __init__(self) -> None:
+        self.latency = _Average(LATENCY_S, 6.0)
+        self.failures = _Average(FAILURES_S, 20.0)
+        self.rate = _Average(SLOW_S, 6.0)
+        self.resent = _Average(SLOW_S, 2000.0)
+        self.at = -math.inf
+        self._samples = 0
+        self._far = 0.0
+        self._far_at = -math.inf
+
+    def add(self, sample: Sample, now: float) -> None:
+        self.at = max(self.at, now)
+        self._samples = min(self._samples + 1, _MOST_SAMPLES)
+        self.failures.add(float(sample.failed), now)
+        if sample.latency_ms is not None and not sample.failed:
+            self._add_latency(sample.latency_ms, now)
+        if sample.bytes_per_s > 0:
+            self.rate.add(sample.bytes_per_s, now)
+        if sample.sent > 0:
+            self.resent.add(min(1.0, sample.resent / sample.sent), now, sample.sent)
+
+    def _add_latency(self, latency_ms: float, now: float) -> None:
+        average = self.latency
+        if average.weight >= _KNOWN and latency_ms > _FAR * average.mean + _FAR_MS:
+            if not self._far or now - self._far_at > _HELD_S:
+                self._far, self._far_at = latency_ms, now
+                return
+            average.add(min(self._far, latency_ms), now)
+        self._far = 0.0
+        average.add(latency_ms, now)
+
+    def quality(self, now: float) -> ChannelQuality:
+        """Rounded, so that equal paths are told equally."""
+        passed = max(0.0, now - self.at)
+        return ChannelQuality(
+            latency_ms=round(self.latency.mean, 2),
+            failures=round(self.failures.mean, 3),
+            bytes_per_s=float(round(self.rate.mean)),
+            retransmits=round(self.resent.mean, 4),
+            samples=self._samples,
+            age_s=max(age for age in _AGES if age <= passed),
+        )
+
+
+class Channels:
+    """The paths to at most ``most`` services; the one without a sample for longest gives way, or goes after ``FORGET_S``.
+
+    Samples that are no numbers, or out of any range, are ignored; a clock that goes back does no harm.
+    """
+
+    def __init__(self, most: int = MOST_SERVICES) -> None:
+        self._most = most
+        self._channels: OrderedDict[str, _Channel] = OrderedDict()
+        self._told: dict[str, ChannelQuality] = {}
+
+    def __len__(self) -> int:
+        return len(self._channels)
+
+    def add(self, sample: Sample, now: float) -> None:
+        """Something was measured."""
+        if not (math.isfinite(now) and _is_sound(sample)):
+            return
+        channel = self._channels.get(sample.service)
+        if channel is None:
+            while len(self._channels) >= self._most:
+                self._channels.popitem(last=False)
+            channel = self._channels[sample.service] = _Channel()
+        channel.add(sample, now)
+        self._channels.move_to_end(sample.service)
+
+    def quality(self, service: str, now: float) -> ChannelQuality | None:
+        """What its path is like; ``None`` where nothing was measured. A ``latency_ms`` of 0 with failures: nothing ever came back."""
+        channel = self._channels.get(service)
+        return channel.quality(now) if channel is not None else None
+
+    def told(self, now: float) -> dict[str, ChannelQuality]:
+        """Of all services, as others shall hear of it: what differs little from what was told before is told as before."""
+        while self._channels:
+            service, channel = next(iter(self._channels.items()))
+            if now - channel.at <= FORGET_S:
+                break
+            del self._channels[service]
+        before = self._told
+        self._told = told = {}
+        for service, channel in self._channels.items():
+            quality, old = channel.quality(now), before.get(service)
+            told[service] = old if old is not None and _alike(old, quality) else quality
+        return dict(told)
+
+
+def add_all(channels: Channels, samples: Iterable[Sample], now: float) -> None:
+    """Several things were measured."""
+    for sample in samples:
+        channels.add(sample, now)
+
+
+def _alike(one: ChannelQuality, other: ChannelQuality) -> bool:
+    return (
+        abs(one.latency_ms - other.latency_ms) <= max(_SAME_MS, _SAME * one.latency_ms)
+        and abs(one.failures - other.failures) <= _SAME_SHARE
+        and abs(one.retransmits - other.retransmits) <= _SAME_SHARE
+        and abs(one.bytes_per_s - other.bytes_per_s) <= _SAME_RATE * one.bytes_per_s
+        and one.age_s == other.age_s
+        # Few samples may not be enough to be counted, so their number is told while it is small.
+        and (other.samples == one.samples or one.samples >= 10)
+    )
+
+
+def _is_sound(sample: Sample) -> bool:
+    latency, rate = sample.latency_ms, sample.bytes_per_s
+    return (
+        bool(sample.service)
+        and (latency is None or 0 <= latency <= _MOST_LATENCY_MS)
+        and 0 <= rate <= _MOST_RATE
+        and sample.resent >= 0
+        and sample.sent >= 0
+    )
