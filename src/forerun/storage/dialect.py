@@ -1,7 +1,11 @@
 """How one SQL text is read by both databases; pure.
 
 Statements are written so that both understand them. What only PostgreSQL needs stands in a comment that begins with
-``pg``: ``/*pg FOR UPDATE SKIP LOCKED */``; SQLite passes over it.
+``pg``: ``/*pg FOR UPDATE SKIP LOCKED */``; SQLite passes over it. What only SQLite needs stands between ``/*sqlite*/`` and ``/*end*/``.
+
+SQLite has one writer, and statements rely on that: what was read before a write is still so. ``postgresql`` keeps to it by
+taking such transactions in turn. A transaction whose statements all begin with ``FREE`` is right beside any other, and waits for
+no turn: what is put, claimed and finished all the time.
 
 Migrations are written in SQLite's dialect, and translated: types, keys that count up, collation. What is no table (triggers)
 is left out; a file of the same number that ends with ``.postgresql.sql`` says it in PostgreSQL's words.
@@ -9,7 +13,11 @@ is left out; a file of the same number that ends with ``.postgresql.sql`` says i
 
 import re
 from functools import lru_cache
+from typing import Final, LiteralString
 
+FREE: Final[LiteralString] = "/*free*/ "
+
+_THEIRS = re.compile(r"/\*sqlite\*/.*?/\*end\*/", re.DOTALL)
 _OURS = re.compile(r"/\*pg\s+(.*?)\s*\*/", re.DOTALL)
 _COMMENT = re.compile(r"--[^\n]*")
 _TRIGGER = re.compile(r"^CREATE TRIGGER .*?^END;$", re.DOTALL | re.MULTILINE)
@@ -28,7 +36,7 @@ _TYPES = (
 @lru_cache(maxsize=4096)
 def for_postgresql(sql: str) -> str:
     """A statement as PostgreSQL is to read it."""
-    return _OURS.sub(r"\1", sql) if "/*pg" in sql else sql
+    return _OURS.sub(r"\1", _THEIRS.sub("", sql)) if "/*" in sql else sql
 
 
 def schema_for_postgresql(text: str) -> str:

@@ -111,7 +111,11 @@ class HookStore:
         """These were delivered."""
         rows = [(hook_id, each, until) for each in deliveries]
         await self._db.write(
-            *in_batches("INSERT OR REPLACE INTO hook_deliveries VALUES {values}", rows)
+            *in_batches(
+                "INSERT INTO hook_deliveries VALUES {values}"
+                " ON CONFLICT (hook, delivery) DO UPDATE SET until = excluded.until",
+                rows,
+            )
         )
 
     async def sweep(self, now: float) -> None:

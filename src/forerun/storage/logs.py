@@ -41,6 +41,8 @@ INSERT INTO log_batches (id, group_id, stream, first_ms, last_ms, ingested_ms, b
 SELECT column3, id, column4, column5, column6, column7, column8, column9 FROM (VALUES {values}) AS given
 JOIN log_groups ON account = column1 AND log_groups.name = column2
 """
+_STREAM_TYPES = ("TEXT", "TEXT", "TEXT", "BIGINT", "BIGINT", "BIGINT")
+_BATCH_TYPES = ("TEXT", "TEXT", "BIGINT", "TEXT", "BIGINT", "BIGINT", "BIGINT", "BIGINT", "BYTEA")
 _ADD_BYTES = (
     "UPDATE log_groups SET stored_bytes = stored_bytes + $3 WHERE account = $1 AND name = $2"
 )
@@ -147,8 +149,12 @@ class LogStore:
             return
         await self._db.write(
             *(Statement(_GROUP, (self._sequence.take(), *group, now_ms)) for group in sizes),
-            *in_batches(_STREAM, [(*stream, now_ms, *span) for stream, span in spans.items()]),
-            *in_batches(_BATCH, rows),
+            *in_batches(
+                _STREAM,
+                [(*stream, now_ms, *span) for stream, span in spans.items()],
+                types=_STREAM_TYPES,
+            ),
+            *in_batches(_BATCH, rows, types=_BATCH_TYPES),
             *(Statement(_ADD_BYTES, (*group, size)) for group, size in sizes.items()),
             durable=False,
         )

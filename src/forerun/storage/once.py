@@ -154,7 +154,7 @@ class OnceStore:
                 "INSERT INTO once_ids (account, name, id, successes, expires_at, request_id, version,"
                 " at, content_type, payload) VALUES ($1, $2, $3, 1, $4, $5, $6, $7, $8, $9)"
                 " ON CONFLICT (account, name, id) DO UPDATE SET"
-                " successes = CASE WHEN expires_at <= excluded.at THEN 1 ELSE successes + 1 END,"
+                " successes = CASE WHEN once_ids.expires_at <= excluded.at THEN 1 ELSE once_ids.successes + 1 END,"
                 " expires_at = excluded.expires_at, request_id = excluded.request_id,"
                 " version = excluded.version, at = excluded.at,"
                 " content_type = excluded.content_type, payload = excluded.payload",
@@ -223,7 +223,7 @@ class OnceStore:
         while True:
             [gone] = await self._db.write(
                 Statement(
-                    "DELETE FROM once_ids WHERE rowid IN (SELECT rowid FROM once_ids"
+                    "DELETE FROM once_ids WHERE (account, name, id) IN (SELECT account, name, id FROM once_ids"
                     " WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2) RETURNING 1",
                     (now, _CHUNK),
                 ),
@@ -240,19 +240,21 @@ class OnceStore:
         """
         await self._db.write(
             Statement(
-                "DELETE FROM once_records WHERE rowid IN (SELECT rowid FROM (SELECT rowid,"
+                "DELETE FROM once_records WHERE (account, name, version, input) IN"
+                " (SELECT account, name, version, input FROM (SELECT account, name, version, input,"
                 " row_number() OVER newest AS place,"
                 " sum(coalesce(length(payload), 0)) OVER newest AS bytes FROM once_records"
-                " WINDOW newest AS (PARTITION BY account ORDER BY at DESC, rowid"
-                " ROWS UNBOUNDED PRECEDING))"
+                " WINDOW newest AS (PARTITION BY account ORDER BY at DESC, name, version, input"
+                " ROWS UNBOUNDED PRECEDING)) AS placed"
                 " WHERE place > $1 OR bytes > $2)",
                 (records, result_bytes),
             ),
             Statement(
-                "UPDATE once_ids SET payload = NULL WHERE rowid IN (SELECT rowid FROM (SELECT rowid,"
-                " sum(length(payload)) OVER (PARTITION BY account ORDER BY at DESC, rowid"
+                "UPDATE once_ids SET payload = NULL WHERE (account, name, id) IN"
+                " (SELECT account, name, id FROM (SELECT account, name, id,"
+                " sum(length(payload)) OVER (PARTITION BY account ORDER BY at DESC, name, id"
                 " ROWS UNBOUNDED PRECEDING) AS bytes FROM once_ids"
-                " WHERE payload IS NOT NULL) WHERE bytes > $1)",
+                " WHERE payload IS NOT NULL) AS placed WHERE bytes > $1)",
                 (result_bytes,),
             ),
             durable=False,

@@ -1,43 +1,31 @@
-"""PostgreSQL behind ``Db``: a few sessions that take callers' transactions from one queue.
+"""PostgreSQL behind ``Db``: sessions that take callers' transactions from two queues.
 
-Many processes may share the database. Commits that wait for the disk at the same time share a sync there, so there is no
-grouping here. A caller that gives up does not cut its transaction off: it is in the hands of a session. Everything that
-was asked ends within ``PATIENCE_SECONDS`` of being taken up, whatever happens to the server.
+What is ``free``, queries too, goes to one of a few sessions at once. All else is written in turn, as with SQLite: one session
+takes everything that waits, and commits it together; an advisory lock keeps other processes' turns apart. Commits of
+several sessions share syncs in the server.
+
+A caller that gives up does not cut its transaction off: it is in the hands of a session. Everything that was asked ends
+within ``PATIENCE_SECONDS`` of being taken up, whatever happens to the server.
 """
 
 import asyncio
-import random
+import zlib
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, LiteralString, NamedTuple
+from typing import Any, LiteralString
 
 from forerun.aio import TaskOwner
 from forerun.errors import StorageFailed
 from forerun.storage.db import Db, Row, Statement
-from forerun.storage.postgresql_errors import is_undone, translated
+from forerun.storage.dialect import FREE
+from forerun.storage.postgresql_errors import again, translated
 from forerun.storage.postgresql_schema import FOLDERS, bring_up_to_date
-from forerun.storage.postgresql_session import Session, Undone
+from forerun.storage.postgresql_session import Answer, Session
+from forerun.storage.postgresql_work import PATIENCE_SECONDS, Job, carry_out
 
 QUEUED = 4096
 SESSIONS = 8
-PATIENCE_SECONDS = 30.0
-# How often a transaction that others' doings undid is tried in all.
-TRIES = 10
-_FIRST_PAUSE = 0.005
-_LONGEST_PAUSE = 1.0
-
-
-class _Job(NamedTuple):
-    statements: Sequence[Statement]
-    durable: bool | None
-    """``None``: a query."""
-    deadline: float
-    future: "asyncio.Future[list[list[Row]]]"
-
-
-class _Idle(NamedTuple):
-    session: Session
-    next: "asyncio.Future[_Job | None]"
+BATCH = 128
 
 
 async def open_postgresql(
@@ -50,7 +38,7 @@ async def open_postgresql(
     """Open ``schema`` of the database at ``url`` (``postgresql://USER:PASSWORD@HOST/NAME``), create it, and bring it up to date.
 
     ``migrations`` is the folder with its tables; by default what ``schema`` (``forerun``, ``traces``, ``messages``) has
-    everywhere. ``sessions`` is the most connections that are held at once.
+    everywhere. ``sessions`` is the most connections that are held at once, beside the one that writes in turn.
     Raises ``StorageFailed`` when the server cannot be reached or refuses, or when the schema is of a newer version that this
     program cannot work with.
     """
@@ -62,14 +50,13 @@ class Postgresql:
     """``Db`` over one schema; made by ``open_postgresql`` and bound to the loop it was opened on."""
 
     def __init__(self, url: str, schema: str, sessions: int) -> None:
-        self._url = url
-        self._schema = schema
-        self._most = sessions
         self._loop = asyncio.get_running_loop()
         self._tasks = TaskOwner(f"postgresql-{schema}")
         self._room = asyncio.Semaphore(QUEUED)
-        self._queue: deque[_Job] = deque()
-        self._idle: list[_Idle] = []
+        # The upper half says that it is ours, the lower one which schema it is.
+        turn = 0x466F7257 << 32 | zlib.crc32(schema.encode())
+        self._free = _Sessions(self._tasks, url, schema, most=sessions, batch=1, turn=None)
+        self._turns = _Sessions(self._tasks, url, schema, most=1, batch=BATCH, turn=turn)
         self._closed = False
 
     async def fetch(self, sql: LiteralString, *args: Any) -> list[Row]:
@@ -87,19 +74,13 @@ class Postgresql:
     async def close(self) -> None:
         """Finish what is queued and close; idempotent."""
         self._closed = True
-        idle, self._idle = self._idle, []
-        for each in idle:
-            each.next.set_result(None)
+        self._free.close()
+        self._turns.close()
         await self._tasks.drain(timeout_s=PATIENCE_SECONDS)
         await self._tasks.close()
-        while self._queue:
-            _answer(self._queue.popleft(), StorageFailed("The database is closed."))
 
     async def _ask(
-        self,
-        statements: Sequence[Statement],
-        *,
-        durable: bool | None,
+        self, statements: Sequence[Statement], *, durable: bool | None
     ) -> list[list[Row]]:
         if self._closed:
             raise StorageFailed("The database is closed.")
@@ -109,7 +90,9 @@ class Postgresql:
             await self._room.acquire()
         future: asyncio.Future[list[list[Row]]] = self._loop.create_future()
         future.add_done_callback(self._leave)
-        self._hand_out(_Job(statements, durable, self._loop.time() + PATIENCE_SECONDS, future))
+        job = Job(statements, durable, self._loop.time() + PATIENCE_SECONDS, future)
+        free = durable is None or all(each.sql.startswith(FREE) for each in statements)
+        (self._free if free else self._turns).hand_out(job)
         return await future
 
     async def _wait_for_room(self) -> None:
@@ -127,8 +110,40 @@ class Postgresql:
     def _leave(self, _: object) -> None:
         self._room.release()
 
-    def _hand_out(self, job: _Job) -> None:
-        """To an idle session, best one that is set as the job wants it; else a new one; else it waits."""
+
+class _Idle:
+    """A session that waits for work."""
+
+    def __init__(self, session: Session, loop: asyncio.AbstractEventLoop) -> None:
+        self.session = session
+        self.wakes: asyncio.Future[Job | None] = loop.create_future()
+
+
+class _Sessions:
+    """At most ``most`` sessions, made when they are needed, and the jobs that wait for them; each takes ``batch`` at once."""
+
+    def __init__(
+        self,
+        tasks: TaskOwner,
+        url: str,
+        schema: str,
+        *,
+        most: int,
+        batch: int,
+        turn: int | None,
+    ) -> None:
+        self._tasks = tasks
+        self._new = (url, schema)
+        self._most = most
+        self._batch = batch
+        self._turn = turn
+        self._count = 0
+        self._queue: deque[Job] = deque()
+        self._idle: list[_Idle] = []
+        self._closed = False
+
+    def hand_out(self, job: Job) -> None:
+        """To an idle session, best one that is set as the job wants it; else to a new one; else it waits."""
         if self._idle:
             place = len(self._idle) - 1
             if job.durable is not None:
@@ -136,78 +151,58 @@ class Postgresql:
                     if self._idle[index].session.soft is not job.durable:
                         place = index
                         break
-            self._idle.pop(place).next.set_result(job)
+            self._idle.pop(place).wakes.set_result(job)
             return
         self._queue.append(job)
-        if len(self._tasks) < self._most:
-            self._tasks.spawn(self._work(Session(self._url, self._schema)), name="session")
+        if self._count < self._most:
+            self._count += 1
+            self._tasks.spawn(self._work(Session(*self._new)), name="session")
+
+    def close(self) -> None:
+        """Sessions end when nothing is queued any more."""
+        self._closed = True
+        idle, self._idle = self._idle, []
+        for each in idle:
+            each.wakes.set_result(None)
 
     async def _work(self, session: Session) -> None:
         """A session's life: take what is queued, run it, answer it; ends when the database is closed."""
+        jobs: list[Job] = []
         try:
-            while (job := await self._next(session)) is not None:
+            while jobs := await self._next(session):
                 try:
-                    answer: list[list[Row]] | Exception = await self._carry_out(session, job)
+                    answers = await carry_out(session, jobs, self._turn)
                 except Exception as error:  # noqa: BLE001 whoever waits must be answered whatever went wrong
-                    answer = translated(error)
-                _answer(job, answer)
+                    answers = [again(error) for _ in jobs]
+                for job, answer in zip(jobs, answers, strict=True):
+                    _answer(job, answer)
         finally:
+            # Only a session that was cut off has any left.
+            for job in jobs:
+                _answer(job, StorageFailed("The database is closed."))
             await session.close()
 
-    async def _next(self, session: Session) -> _Job | None:
-        if self._queue:
-            return self._queue.popleft()
-        if self._closed:
-            return None
-        idle = _Idle(session, self._loop.create_future())
-        self._idle.append(idle)
-        return await idle.next
-
-    async def _carry_out(self, session: Session, job: _Job) -> list[list[Row]]:
-        """Run a job, again and again where it surely was undone; raises what it comes to."""
-        tries = 0
-        pause = _FIRST_PAUSE
-        while True:
-            await self._connect(session, job)
-            tries += 1
-            try:
-                if job.durable is None:
-                    [statement] = job.statements
-                    return [await session.read(statement.sql, statement.args)]
-                return await session.write(job.statements, durable=job.durable)
-            except Exception as error:
-                if not isinstance(error, Undone) and not is_undone(error):
-                    raise
-                if tries >= TRIES or self._loop.time() + pause > job.deadline:
-                    raise (error.__cause__ or error) from None
-            # Those that undid each other come back at different times.
-            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 no secret
-            pause = min(2 * pause, _LONGEST_PAUSE)
-
-    async def _connect(self, session: Session, job: _Job) -> None:
-        """See to it that there is a connection; the server may be away for a while."""
-        if self._loop.time() > job.deadline:
-            raise StorageFailed(
-                f"The database did not keep up: a request waited for {PATIENCE_SECONDS:.0f} s."
-            )
-        pause = _FIRST_PAUSE
-        while not session.connected:
-            try:
-                await session.connect()
-            except Exception as error:
-                session.drop()
-                if self._closed or self._loop.time() + pause > job.deadline:
-                    raise StorageFailed(f"The database cannot be reached: {error}") from error
-            else:
-                return
-            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 no secret
-            pause = min(2 * pause, _LONGEST_PAUSE)
+    async def _next(self, session: Session) -> list[Job]:
+        if not self._queue:
+            if self._closed:
+                return []
+            idle = _Idle(session, asyncio.get_running_loop())
+            self._idle.append(idle)
+            job = await idle.wakes
+            if job is None:
+                return []
+            jobs = [job]
+        else:
+            jobs = [self._queue.popleft()]
+        while self._queue and len(jobs) < self._batch:
+            jobs.append(self._queue.popleft())
+        return jobs
 
 
-def _answer(job: _Job, answer: list[list[Row]] | Exception) -> None:
+def _answer(job: Job, answer: Answer) -> None:
     if job.future.done():
         return
     if isinstance(answer, Exception):
-        job.future.set_exception(answer)
+        job.future.set_exception(translated(answer))
     else:
         job.future.set_result(answer)

@@ -44,3 +44,9 @@ def translated(error: BaseException) -> Exception:
     if isinstance(error, TimeoutError):
         return StorageFailed("The database did not answer in time.")
     return StorageFailed(f"The database failed: {text} ({code or type(error).__name__}).")
+
+
+def again(error: Exception) -> Exception:
+    """The platform's error, as an object of its own: each caller adds its traceback to what it is given."""
+    failure = translated(error)
+    return type(failure)(str(failure))

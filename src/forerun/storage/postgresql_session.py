@@ -12,7 +12,7 @@ import asyncpg
 from forerun.errors import Conflict
 from forerun.storage.db import Row, Statement
 from forerun.storage.dialect import for_postgresql
-from forerun.storage.postgresql_errors import is_over
+from forerun.storage.postgresql_errors import is_over, is_undone
 
 PREPARED = 1024
 CONNECT_SECONDS = 5.0
@@ -26,11 +26,14 @@ _SETTINGS = {
     # Our statements are short: compiling them costs more than it saves.
     "jit": "off",
     "statement_timeout": f"{STATEMENT_SECONDS:.0f}s",
-    # A process that was paused must not hold others up.
-    "idle_in_transaction_session_timeout": f"{STATEMENT_SECONDS:.0f}s",
+    # A process that was paused must not hold others up; what it had begun is undone.
+    "idle_in_transaction_session_timeout": "5s",
     "default_transaction_isolation": "read committed",
     "TimeZone": "UTC",
 }
+
+
+Answer = list[list[Row]] | Exception
 
 
 class Undone(Exception):
@@ -100,27 +103,76 @@ class Session:
         """
         if len(statements) == 1 and statements[0].expect is None:
             return [await self._alone(statements[0], durable=durable)]
+        [rows] = await self._transaction([statements], durable=durable, begin="BEGIN", apart=False)
+        assert not isinstance(rows, Exception)
+        return rows
+
+    async def write_in_turn(
+        self, callers: Sequence[Sequence[Statement]], *, durable: bool, turn: int
+    ) -> list[Answer]:
+        """The statements of several callers as one transaction, while no other process writes in turn ``turn``.
+
+        A caller's failure undoes its own statements only, and is its answer. Raises as ``write``, for all of them.
+        """
+        begin = f"BEGIN; SELECT pg_advisory_xact_lock({turn})"
+        if len(callers) > 1:
+            try:
+                return await self._transaction(callers, durable=durable, begin=begin, apart=False)
+            except Exception as error:
+                if isinstance(error, Undone) or is_undone(error) or is_over(error):
+                    raise
+            # One of them failed: once more, each so that it can be undone by itself.
+            return await self._transaction(callers, durable=durable, begin=begin, apart=True)
         try:
-            await self._begin(durable=durable)
-            rows = [await self._one(statement) for statement in statements]
+            return await self._transaction(callers, durable=durable, begin=begin, apart=False)
+        except Exception as error:
+            if isinstance(error, Undone) or is_undone(error) or is_over(error):
+                raise
+            return [error]
+
+    async def _transaction(
+        self, callers: Sequence[Sequence[Statement]], *, durable: bool, begin: str, apart: bool
+    ) -> list[Answer]:
+        try:
+            await self._begin(begin, durable=durable)
+            answers: list[Answer] = []
+            if apart:
+                await self._simply("SAVEPOINT caller")
+            for statements in callers:
+                if apart:
+                    answers.append(await self._apart(statements))
+                else:
+                    answers.append([await self._one(statement) for statement in statements])
         except Exception as error:
             await self._roll_back(error)
             self._over(error, safe=True)
             raise
         try:
-            await self._connection.execute("COMMIT", timeout=CLIENT_SECONDS)
+            await self._simply("COMMIT")
         except Exception as error:
             self._over(error, safe=False)
             raise
+        return answers
+
+    async def _apart(self, statements: Sequence[Statement]) -> Answer:
+        """A caller's part of a transaction; its failure is what it comes to, unless it is everybody's."""
+        try:
+            rows = [await self._one(statement) for statement in statements]
+        except Exception as error:
+            if isinstance(error, Undone) or is_undone(error) or is_over(error):
+                raise
+            await self._simply("ROLLBACK TO caller")
+            return error
+        await self._simply("RELEASE caller; SAVEPOINT caller")
         return rows
+
+    async def _simply(self, sql: str) -> None:
+        await self._connection.execute(sql, timeout=CLIENT_SECONDS)
 
     async def _alone(self, statement: Statement, *, durable: bool) -> list[Row]:
         if self.soft is durable:
             try:
-                await self._connection.execute(
-                    f"SET synchronous_commit = {self._safe if durable else 'off'}",
-                    timeout=CLIENT_SECONDS,
-                )
+                await self._simply(f"SET synchronous_commit = {self._safe if durable else 'off'}")
             except Exception as error:
                 self._over(error, safe=True)
                 raise
@@ -137,11 +189,10 @@ class Session:
             self._over(error, safe=False)
             raise
 
-    async def _begin(self, *, durable: bool) -> None:
-        begin = "BEGIN"
+    async def _begin(self, begin: str, *, durable: bool) -> None:
         if self.soft is durable:
             begin += f"; SET LOCAL synchronous_commit = {self._safe if durable else 'off'}"
-        await self._connection.execute(begin, timeout=CLIENT_SECONDS)
+        await self._simply(begin)
 
     async def _one(self, statement: Statement) -> list[Row]:
         rows, affected = await self._execute(statement.sql, statement.args)
@@ -178,7 +229,7 @@ class Session:
         if not self.connected or (is_over(error) and not isinstance(error, Undone)):
             return
         try:
-            await self._connection.execute("ROLLBACK", timeout=CLIENT_SECONDS)
+            await self._simply("ROLLBACK")
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
             self.drop()
 

@@ -25,7 +25,7 @@ _COLUMNS: Final = "(seq, queue, visible_at, sent_at, grp, id, body, envelope)"
 _PUT: Final = "INSERT INTO queue_messages " + _COLUMNS + " VALUES {values}"  # noqa: S608 literals
 _PUT_NAMED: Final = (
     f"INSERT INTO queue_messages {_COLUMNS} SELECT column1, column2, column3, column4, column5, column6, "  # noqa: S608 literals
-    "column7, column8 FROM (VALUES {values}) WHERE EXISTS (SELECT 1 FROM queue_sent s WHERE "
+    "column7, column8 FROM (VALUES {values}) AS given WHERE EXISTS (SELECT 1 FROM queue_sent s WHERE "
     "s.queue = column2 AND s.scope = column9 AND s.name = column10 AND s.seq = column1)"
 )
 _NAME: Final = (
@@ -50,7 +50,7 @@ _CHOOSE: Final = "SELECT seq FROM queue_messages WHERE queue = $1 AND visible_at
 # The first messages of each group that is ready, the groups that have waited longest first.
 _CHOOSE_ORDERED: Final = (
     "SELECT m.seq FROM (SELECT grp, ready_at FROM queue_groups WHERE queue = $1 AND ready_at <= $2 "
-    "ORDER BY ready_at, grp LIMIT $4) g CROSS JOIN queue_messages m ON m.seq IN (SELECT s.seq FROM queue_messages s "
+    "ORDER BY ready_at, grp LIMIT $4) g /*sqlite*/CROSS/*end*/ JOIN queue_messages m ON m.seq IN (SELECT s.seq FROM queue_messages s "
     "WHERE s.queue = $1 AND s.grp = g.grp AND s.grp <> '' ORDER BY s.seq LIMIT $4) WHERE m.visible_at <= $2 "
     "ORDER BY g.ready_at, g.grp, m.seq LIMIT $4"
 )
@@ -60,8 +60,8 @@ _DUE: Final = "SELECT min(visible_at) FROM queue_messages WHERE queue = $1"
 _DUE_ORDERED: Final = "SELECT min(ready_at) FROM queue_groups WHERE queue = $1"
 
 _MARKED: Final = (
-    "SELECT m.seq FROM json_each($2) j CROSS JOIN queue_messages m ON m.seq = (j.value >> 10) "
-    "WHERE m.queue = $1 AND (m.received & 1023) = (j.value & 1023) AND m.visible_at > $3"
+    "SELECT m.seq FROM json_each($2) j /*sqlite*/CROSS/*end*/ JOIN queue_messages m ON m.seq = (CAST(j.value AS BIGINT) >> 10) "
+    "WHERE m.queue = $1 AND (m.received & 1023) = (CAST(j.value AS BIGINT) & 1023) AND m.visible_at > $3"
 )
 _FINISH: Final = "DELETE FROM queue_messages WHERE seq IN (" + _MARKED + ") RETURNING seq, received"  # noqa: S608 literals
 _RELEASE: Final = (
@@ -69,29 +69,32 @@ _RELEASE: Final = (
     f"WHERE seq IN ({_MARKED}) RETURNING seq"
 )
 _HIDE: Final = (
-    "UPDATE queue_messages SET visible_at = $4 WHERE seq = ($2 >> 10) AND queue = $1 "
-    "AND (received & 1023) = ($2 & 1023) AND visible_at > $3 AND $4 <= taken_at + 43200 RETURNING seq"
+    "UPDATE queue_messages SET visible_at = $4 WHERE seq = (CAST($2 AS BIGINT) >> 10) AND queue = $1 "
+    "AND (received & 1023) = (CAST($2 AS BIGINT) & 1023) AND visible_at > $3 AND $4 <= taken_at + 43200 RETURNING seq"
 )
 _FIND: Final = (
-    "SELECT visible_at, taken_at FROM queue_messages WHERE seq = ($2 >> 10) AND queue = $1 "
-    "AND (received & 1023) = ($2 & 1023)"
+    "SELECT visible_at, taken_at FROM queue_messages WHERE seq = (CAST($2 AS BIGINT) >> 10) AND queue = $1 "
+    "AND (received & 1023) = (CAST($2 AS BIGINT) & 1023)"
 )
-_REMOVE: Final = "DELETE FROM queue_messages WHERE queue = $1 AND seq IN (SELECT value FROM json_each($2)) RETURNING seq"
+_REMOVE: Final = "DELETE FROM queue_messages WHERE queue = $1 AND seq IN (SELECT CAST(value AS BIGINT) FROM json_each($2)) RETURNING seq"
 _MOVE: Final = (
     "UPDATE queue_messages SET queue = $3, visible_at = $4, moved_at = $4, tries = received - 1, received = 0, first_at = 0, taken_at = 0, source = $5, "
     "sent_at = CASE WHEN grp = '' THEN sent_at ELSE $4 END "
-    "WHERE queue = $1 AND seq IN (SELECT value FROM json_each($2)) RETURNING seq"
+    "WHERE queue = $1 AND seq IN (SELECT CAST(value AS BIGINT) FROM json_each($2)) RETURNING seq"
 )
 _EXPIRE: Final = (
     "DELETE FROM queue_messages WHERE seq IN (SELECT seq FROM queue_messages WHERE queue = $1 AND visible_at <= $2 "
     "AND sent_at <= $2 LIMIT $3) RETURNING seq"
 )
 _COUNT: Final = "SELECT queue, count(*), max(seq) FROM queue_messages GROUP BY queue"
-_LAST: Final = "SELECT max(coalesce((SELECT max(seq) FROM queue_sent), 0), coalesce((SELECT max(queue) FROM queue_trash), 0))"
-_HIDDEN: Final = "SELECT count(*), coalesce(sum(received > 0), 0) FROM queue_messages WHERE queue = $1 AND visible_at > $2"
+_LAST: Final = (
+    "SELECT coalesce(max(last), 0) FROM (SELECT max(seq) AS last FROM queue_sent "
+    "UNION ALL SELECT max(queue) FROM queue_trash) AS lasts"
+)
+_HIDDEN: Final = "SELECT count(*), coalesce(sum(CASE WHEN received > 0 THEN 1 ELSE 0 END), 0) FROM queue_messages WHERE queue = $1 AND visible_at > $2"
 _OLDEST: Final = "SELECT sent_at FROM queue_messages WHERE queue = $1 AND visible_at <= $2 ORDER BY visible_at LIMIT 1"
 _DEAD: Final = (
-    f"SELECT queue, {_TAKEN} FROM queue_messages WHERE queue IN (SELECT value FROM json_each($1)) "  # noqa: S608 literals
+    f"SELECT queue, {_TAKEN} FROM queue_messages WHERE queue IN (SELECT CAST(value AS BIGINT) FROM json_each($1)) "  # noqa: S608 literals
     "AND source <> '' AND seq > $2 ORDER BY seq LIMIT $3"
 )
 _HASTEN: Final = (
@@ -105,6 +108,12 @@ _FORGET: Final = "DELETE FROM queue_groups WHERE queue = $1"
 _FORGET_NAMES: Final = (
     "DELETE FROM queue_sent WHERE (queue, scope, name) IN "
     "(SELECT queue, scope, name FROM queue_sent WHERE expires_at <= $1 LIMIT $2) RETURNING 1"
+)
+
+
+_NAMED_TYPES: Final = (
+    *("BIGINT", "BIGINT", "DOUBLE PRECISION", "DOUBLE PRECISION"),
+    *("TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "TEXT"),
 )
 
 
@@ -174,7 +183,7 @@ class QueueMessages:
         plain = [_row(message) for message in messages if not message.name]
         statements += in_batches(_PUT, plain)
         rows = [(*_row(message), message.scope, message.name) for message in named]
-        statements += in_batches(_PUT_NAMED, rows)
+        statements += in_batches(_PUT_NAMED, rows, types=_NAMED_TYPES)
         statements += [
             Statement(_PUT_BODY, (message.seq, message.body))
             for message in messages

@@ -76,7 +76,7 @@ class QueueStore:
 
 
 def _trash(queue: int) -> Statement:
-    return Statement("INSERT OR IGNORE INTO queue_trash VALUES ($1)", (queue,))
+    return Statement("INSERT INTO queue_trash VALUES ($1) ON CONFLICT (queue) DO NOTHING", (queue,))
 
 
 def _values(record: QueueRecord) -> Row:

@@ -11,6 +11,7 @@ from forerun.storage.sealing import Sealer, SigningPair, make_signing_pair
 
 _PURPOSE = "topics"
 _SWEPT = 1000
+_ALL = 1 << 62
 # As AWS: a token to confirm with is good for so long.
 CONFIRMED_WITHIN_S = 3 * 86_400.0
 
@@ -198,7 +199,7 @@ class TopicStore:
 
     async def subscriptions(self, account: str, topic: str) -> list[Subscription]:
         """All of one topic, in the order of their ids."""
-        return await self.subscriptions_page(account, topic, "", -1)
+        return await self.subscriptions_page(account, topic, "", _ALL)
 
     async def subscriptions_page(
         self, account: str, topic: str, after: str, limit: int
@@ -244,8 +245,10 @@ class TopicStore:
                 1,
             ),
             Statement(
-                "INSERT OR REPLACE INTO topic_deduplications (account, topic, deduplication, message, sequence, until)"
-                " SELECT $1, $2, $3, $4, sequence, $5 FROM topics WHERE account = $1 AND name = $2 RETURNING sequence",
+                "INSERT INTO topic_deduplications (account, topic, deduplication, message, sequence, until)"
+                " SELECT $1, $2, $3, $4, sequence, $5 FROM topics WHERE account = $1 AND name = $2"
+                " ON CONFLICT (account, topic, deduplication) DO UPDATE SET message = excluded.message,"
+                " sequence = excluded.sequence, sent = 0, until = excluded.until RETURNING sequence",
                 (*key, message, until),
             ),
         )
