@@ -4,7 +4,7 @@ A change is computed from a ``ShareBook`` and written only if no amount of the a
 reservations: so what was right by the book is right when it is written.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import LiteralString, NamedTuple
 
 from forerun.errors import Conflict
@@ -43,7 +43,7 @@ _SET: LiteralString = (
 )
 
 
-class Draining(NamedTuple):
+class DrainingShare(NamedTuple):
     """What a host counts as beyond what it may run, until it says that it keeps to ``amount``."""
 
     account: str
@@ -104,38 +104,40 @@ class ShareStore:
             return False
         return True
 
-    async def draining(self, *, most: int = PAGE) -> list[Draining]:
-        """Hosts that count as more than they may run."""
-        rows = await self._db.fetch(
-            "SELECT account, function, host, amount, epoch, renewed FROM shares WHERE counted > amount"
-            " ORDER BY account, function, host LIMIT $1",
-            most,
-        )
-        return [Draining(*row) for row in rows]
+    async def draining(self) -> list[DrainingShare]:
+        """Hosts that count as more than they may run: all of them, read in pages."""
+        found: list[DrainingShare] = []
+        while True:
+            last = found[-1][:3] if found else ("", "", "")
+            rows = await self._db.fetch(
+                "SELECT account, function, host, amount, epoch, renewed FROM shares WHERE counted > amount"
+                " AND (account, function, host) > ($1, $2, $3) ORDER BY account, function, host LIMIT $4",
+                *last,
+                PAGE,
+            )
+            found += (DrainingShare(*row) for row in rows)
+            if len(rows) < PAGE:
+                return found
 
-    async def settle(self, drained: Collection[Draining]) -> None:
+    async def settle(self, drained: Collection[DrainingShare]) -> None:
         """These run no more than they may, or are surely over; those that were changed since then are left as they are."""
+        if not drained:
+            return
         await self._db.write(
             *(
-                statement
-                for each in drained
-                for statement in (
-                    Statement(
-                        "UPDATE shares SET counted = amount"
-                        " WHERE account = $1 AND function = $2 AND host = $3 AND epoch = $4",
-                        (each.account, each.function, each.host, each.epoch),
-                    ),
-                    Statement(
-                        "DELETE FROM shares WHERE account = $1 AND function = $2 AND host = $3"
-                        " AND epoch = $4 AND counted = 0",
-                        (each.account, each.function, each.host, each.epoch),
-                    ),
+                Statement(
+                    "UPDATE shares SET counted = amount"
+                    " WHERE account = $1 AND function = $2 AND host = $3 AND epoch = $4",
+                    (each.account, each.function, each.host, each.epoch),
                 )
+                for each in drained
             )
         )
 
-    async def renew(self, heard: Collection[Draining]) -> None:
+    async def renew(self, heard: Collection[DrainingShare]) -> None:
         """These hosts are heard of, and may still run too much: nobody may take them for over."""
+        if not heard:
+            return
         await self._db.write(
             *(
                 Statement(
@@ -160,26 +162,88 @@ class ShareStore:
             found.update((account, version) for account, version in rows)
         return found
 
-    async def clients(
-        self, after: tuple[str, str] = ("", ""), *, most: int = PAGE
-    ) -> list[tuple[str, str]]:
-        """Account and function of those that any host may run something of, in order."""
+    async def changed(self, account: str, *, since: int) -> dict[str, list[HeldShare]]:
+        """By function, what was changed of an account after that version."""
         rows = await self._db.fetch(
-            "SELECT DISTINCT account, function FROM shares WHERE (account, function) > ($1, $2)"
-            " ORDER BY account, function LIMIT $3",
-            *after,
-            most,
+            "SELECT function, host, amount, counted, epoch, renewed FROM shares WHERE account = $1 AND epoch > $2",
+            account,
+            since,
         )
-        return [(account, function) for account, function in rows]
+        found: dict[str, list[HeldShare]] = {}
+        for row in rows:
+            found.setdefault(row[0], []).append(_held(row[1:]))
+        return found
+
+    async def books(self) -> AsyncIterator[ShareBook]:
+        """All clients of which any host has a row, for who looks for those that should be changed; ``room`` is not told.
+
+        They are read in pages: load the ``book`` before it is changed.
+        """
+        totals: dict[str, int] = dict(
+            await self._db.fetch(
+                "SELECT account, CAST(sum(reserved) AS BIGINT) FROM functions WHERE reserved IS NOT NULL GROUP BY account"
+            )
+        )
+        rows: list[Row] = []
+        last: Row = ("", "", "")
+        while True:
+            page = await self._db.fetch(
+                "SELECT s.account, s.function, s.host, s.amount, s.counted, s.epoch, s.renewed, f.reserved FROM shares s"
+                " LEFT JOIN functions f ON f.account = s.account AND f.name = s.function"
+                " WHERE (s.account, s.function, s.host) > ($1, $2, $3)"
+                " ORDER BY s.account, s.function, s.host LIMIT $4",
+                *last[:3],
+                PAGE,
+            )
+            for row in page:
+                if rows and rows[-1][:2] != row[:2]:
+                    yield self._seen(rows, totals)
+                    rows = []
+                rows.append(row)
+            if len(page) < PAGE:
+                break
+            last = page[-1]
+        if rows:
+            yield self._seen(rows, totals)
+
+    def _seen(self, rows: list[Row], totals: Mapping[str, int]) -> ShareBook:
+        account, function, *_, own = rows[0]
+        total = totals.get(account, 0)
+        return ShareBook(
+            account=account,
+            function=function,
+            version=0,
+            maximum=max(0, self._limit - total) if not function else own or 0,
+            room=0,
+            reserved_total=total,
+            reserved=own,
+            held=tuple(_held(row[2:7]) for row in rows),
+        )
 
     async def functions(self, account: str) -> list[str]:
-        """Of an account's clients: those that any host may run something of, and those with a reservation; the account itself."""
+        """An account's clients: itself, the empty name; functions that hosts may run something of; those with a reservation."""
         rows = await self._db.fetch(
-            "SELECT function FROM shares WHERE account = $1 AND function <> ''"
+            "SELECT function FROM shares WHERE account = $1 AND function <> '' AND counted > 0"
             " UNION SELECT name FROM functions WHERE account = $1 AND reserved IS NOT NULL ORDER BY 1",
             account,
         )
         return ["", *(name for (name,) in rows)]
+
+    async def drop_empty(self, rows: Collection[tuple[str, str, str, int]]) -> None:
+        """Delete rows of nothing, by account, function, host and epoch, unless they were changed."""
+        ordered = sorted(rows)
+        for begin in range(0, len(ordered), _AT_ONCE):
+            await self._db.write(
+                *(
+                    Statement(
+                        "DELETE FROM shares WHERE account = $1 AND function = $2 AND host = $3 AND epoch = $4"
+                        " AND counted = 0",
+                        row,
+                    )
+                    for row in ordered[begin : begin + _AT_ONCE]
+                ),
+                durable=False,
+            )
 
 
 _VERSIONS: LiteralString = (
