@@ -9,11 +9,13 @@ MOST = 10_000
 
 
 class Asks:
-    """At most ``MOST`` are remembered, and so is what calls of so many versions have paid for worse channels (``owed_ms``)."""
+    """At most ``MOST`` are remembered, and of so many versions what their calls have paid for worse channels (``owed_ms``), and the
+    reserved concurrency that they came with."""
 
     def __init__(self) -> None:
         self._asks: OrderedDict[str, tuple[SandboxSpec, Ask]] = OrderedDict()
         self._owed: OrderedDict[str, float] = OrderedDict()
+        self._reserved: OrderedDict[str, int] = OrderedDict()
 
     def of(self, spec: SandboxSpec) -> Ask:
         """What its calls ask for."""
@@ -25,6 +27,16 @@ class Asks:
             self._asks.popitem(last=False)
         self._asks[spec.key] = (spec, ask)
         return ask
+
+    def reserve(self, key: str, reserved: int) -> None:
+        """Calls of it count with this reserved concurrency."""
+        if key not in self._reserved and len(self._reserved) >= MOST:
+            self._reserved.popitem(last=False)
+        self._reserved[key] = reserved
+
+    def reserved(self, key: str) -> int | None:
+        """As it came with a call; ``None`` where none did."""
+        return self._reserved.get(key)
 
     def owed_ms(self, key: str) -> float:
         """What staying has cost so far."""

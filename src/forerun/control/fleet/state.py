@@ -48,7 +48,6 @@ class HostState(Candidate):
         "listed",
         "running",
         "said",
-        "shares",
         "standings",
     )
 
@@ -62,7 +61,6 @@ class HostState(Candidate):
         self.said: HostStats | None = None
         self.busy = 0
         self.standings: dict[str, Standing] = {}
-        self.shares: dict[str, int] = {}
         self.trees: set[str] = set()
         self._before = Correction()
         self._since = Correction()
@@ -103,11 +101,6 @@ class HostState(Candidate):
         self._tell_trees(beat.trees)
         self._tell_channels(beat.channels)
         self._tell_standings(beat.standings)
-        for key, count in beat.running.items():
-            if count > 0:
-                self.shares[key] = count
-            else:
-                self.shares.pop(key, None)
         self.said = stats = beat.stats
         self.heard_at = now
         self._tell_pools(stats.pools)
@@ -143,7 +136,6 @@ class HostState(Candidate):
         self._tell_standings(
             dict.fromkeys(key for key in self.standings if key not in beat.standings)
         )
-        self.shares.clear()
 
     def _tell_pools(self, pools: Mapping[str, tuple[int, int]]) -> None:
         before, self.pools = self.pools, {pool: waiting for pool, (waiting, _) in pools.items()}
@@ -207,9 +199,10 @@ class HostState(Candidate):
         self._settle()
         return warm
 
-    def ended(self, key: str, now: float, *, idle: bool) -> None:
-        """A call there is over; whether its sandbox waits for another one."""
+    def ended(self, key: str, now: float, *, idle: bool, freed_mb: int = 0) -> None:
+        """A call there is over; whether its sandbox waits for another one, or what it was thought to take is free."""
         self._turn(now)
+        self._since.memory_mb -= freed_mb
         if idle:
             self._correct(key, 1)
         self._since.running -= 1

@@ -107,9 +107,12 @@ class View:
         self._list(state)
         return warm
 
-    def ended(self, state: HostState, ask: Ask, now: float, *, idle: bool) -> None:
-        """It is over; whether its sandbox waits for another one."""
-        state.ended(ask.key, now, idle=idle)
+    def ended(
+        self, state: HostState, ask: Ask, now: float, *, idle: bool, freed_mb: int = 0
+    ) -> None:
+        """It is over; whether its sandbox waits for another one, or so much memory is free that it was thought to take."""
+        state.ended(ask.key, now, idle=idle, freed_mb=freed_mb)
+        self._list(state)
 
     def refused(self, state: HostState, ask: Ask) -> None:
         """It had no room for a call of that kind."""
@@ -129,6 +132,9 @@ class View:
         """At most ``CANDIDATES_MOST`` hosts worth weighing; only those ``allowed``, if that is given."""
         if allowed is not None and len(allowed) <= CANDIDATES_MOST:
             return self._named(allowed)
+        if ask.isolation or ask.zone:
+            # Hosts are not drawn by these.
+            return self.suiting(ask, allowed=allowed, chance=chance)[:CANDIDATES_MOST]
         found: dict[HostState, None] = {}
         known = self._known
         if ask.affinity and (own := self._hosts.get(ask.affinity)) is not None:
@@ -150,6 +156,28 @@ class View:
             more = self._named(islice(chain(allowed, allowed), begin, begin + ROOM_SOME))
         found |= dict.fromkeys(more)
         return list(found)
+
+    def suiting(
+        self, ask: Ask, *, allowed: Collection[str] | None = None, chance: float = 0.0
+    ) -> list[HostState]:
+        """Hosts that could run it if they had room; some of them, unless there are few."""
+
+        def suits(state: HostState) -> bool:
+            return (
+                state.open
+                and ask.runtime in state.runtimes
+                and state.memory_mb >= ask.memory_mb
+                and ask.isolation in ("", state.isolation)
+                and ask.zone in ("", state.zone)
+            )
+
+        if allowed is not None:
+            return [state for state in self._named(allowed) if suits(state)]
+        rooms = self._rooms.get(ask.runtime)
+        some = rooms.some(0, CANDIDATES_MOST, chance) if rooms is not None else []
+        return [state for state in some if suits(state)] or [
+            state for state in self._hosts.values() if suits(state)
+        ]
 
     def with_tree(self, digest: str) -> list[str]:
         """The hosts that have this code."""

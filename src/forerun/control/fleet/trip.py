@@ -1,0 +1,94 @@
+"""One call on its way to a host: what it asks, whom it tried, and what it is told when nobody takes it. Pure."""
+
+from collections.abc import Collection, Sequence
+
+from forerun.errors import ForerunError, HostUnreachable, NoSuchRuntime, SetupFailed, Throttled
+from forerun.model import Call, Likely, SandboxSpec, Timings
+from forerun.scheduling import Ask
+
+# AWS's reason for a call that is refused because there is no room for it.
+REASON = "ConcurrentInvocationLimitExceeded"
+
+
+class Trip:
+    """``deadline`` is in seconds of the monotonic clock. A host that refused is in one of ``shared`` (it runs as much of the share as it
+    may), ``full`` (it has no memory) and ``away`` (it cannot be reached, or takes no calls).
+    """
+
+    __slots__ = (
+        "ask",
+        "away",
+        "call",
+        "deadline",
+        "full",
+        "services",
+        "shared",
+        "spec",
+        "timings",
+    )
+
+    def __init__(
+        self,
+        spec: SandboxSpec,
+        call: Call,
+        timings: Timings,
+        ask: Ask,
+        services: Sequence[Likely],
+        deadline: float,
+    ) -> None:
+        self.spec = spec
+        self.call = call
+        self.timings = timings
+        self.ask = ask
+        self.services = services
+        self.deadline = deadline
+        self.shared: set[str] = set()
+        self.full: set[str] = set()
+        self.away: set[str] = set()
+
+    @property
+    def refusals(self) -> bool:
+        """Whether any host has refused it."""
+        return bool(self.shared or self.full or self.away)
+
+    def tried(self, name: str) -> bool:
+        """Whether a host has refused it."""
+        return name in self.shared or name in self.full or name in self.away
+
+    def again(self) -> None:
+        """Things may have changed: nobody has refused it."""
+        self.shared.clear()
+        self.full.clear()
+        self.away.clear()
+
+    def began_anew(self) -> None:
+        """What the host before has written of the times is of no use."""
+        timings = self.timings
+        timings.acquired = timings.loaded = timings.started = timings.ended = 0.0
+
+
+def never(ask: Ask, able: bool, largest_mb: int, runtimes: Collection[str]) -> ForerunError | None:  # noqa: FBT001 a fact
+    """Why no host could ever run it; ``None`` where one could. ``largest_mb`` is the memory of the largest that suits it."""
+    if not able:
+        known = ", ".join(sorted(runtimes)) or "none"
+        return NoSuchRuntime(
+            f"no host of the cluster has an interpreter for {ask.runtime}; there are: {known}"
+        )
+    if largest_mb < ask.memory_mb:
+        return SetupFailed(
+            f"the function needs {ask.memory_mb} MB, the largest host of the cluster has {largest_mb} MB for sandboxes"
+        )
+    return None
+
+
+def late(trip: Trip, hosts: int) -> ForerunError:
+    """What a call is told that has waited as long as it may."""
+    if not hosts:
+        return HostUnreachable(
+            "no host of the cluster is connected, so nothing was run; retry, and see: forerun hosts"
+        )
+    if trip.away and not (trip.full or trip.shared):
+        return HostUnreachable(
+            "the hosts that may run it cannot be reached, so nothing was run; retry, and see: forerun hosts"
+        )
+    return Throttled("no memory became free on any host in time", reason=REASON)
