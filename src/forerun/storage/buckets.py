@@ -95,7 +95,7 @@ class BucketStore:
                     expect=1,
                 ),
                 Statement(
-                    "INSERT INTO loose_blobs (blob, since) SELECT DISTINCT blob, $2 FROM object_pieces "  # noqa: S608 literals
+                    "INSERT INTO loose_blobs (blob, since) SELECT DISTINCT blob, CAST($2 AS DOUBLE PRECISION) FROM object_pieces "  # noqa: S608 literals
                     "WHERE holder IN ("
                     + parts
                     + ") ON CONFLICT (blob) DO UPDATE SET since = excluded.since",

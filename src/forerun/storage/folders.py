@@ -120,7 +120,7 @@ class FolderStore:
         """Marks in the order of paths, ``after`` excluded, up to ``before`` if that is given."""
         rows = await self._db.fetch(
             "SELECT path, mtime_ns, size, inode FROM folder_files"
-            " WHERE folder = $1 AND path > $2 AND ($4 IS NULL OR path < $4) ORDER BY path LIMIT $3",
+            " WHERE folder = $1 AND path > $2 AND ($4/*pg ::BYTEA */ IS NULL OR path < $4) ORDER BY path LIMIT $3",
             folder_id,
             after,
             limit,

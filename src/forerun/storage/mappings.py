@@ -108,7 +108,7 @@ class MappingStore:
         if name is not None:
             rows = await self._db.fetch(
                 "SELECT config, tags FROM event_source_mappings WHERE account = $1 AND id > $2 AND name = $4"
-                " AND ($5 IS NULL OR source = $5) ORDER BY id LIMIT $3",
+                " AND (CAST($5 AS TEXT) IS NULL OR source = $5) ORDER BY id LIMIT $3",
                 account,
                 after,
                 limit,

@@ -67,12 +67,12 @@ _ABOUT = msgspec.json.Decoder(About)
 _COLUMNS = "bucket, key, id, size, etag, modified, about"
 _HOLDER = "(SELECT id FROM objects WHERE bucket = $1 AND key = $2)"
 _LOOSEN = (
-    "INSERT INTO loose_blobs (blob, since) SELECT DISTINCT blob, $3 FROM object_pieces WHERE holder = "  # noqa: S608 literals
+    "INSERT INTO loose_blobs (blob, since) SELECT DISTINCT blob, CAST($3 AS DOUBLE PRECISION) FROM object_pieces WHERE holder = "  # noqa: S608 literals
     + _HOLDER
     + " ON CONFLICT (blob) DO UPDATE SET since = excluded.since"
 )
 _LOOSEN_ID = """
-INSERT INTO loose_blobs (blob, since) SELECT DISTINCT blob, $2 FROM object_pieces WHERE holder = $1
+INSERT INTO loose_blobs (blob, since) SELECT DISTINCT blob, CAST($2 AS DOUBLE PRECISION) FROM object_pieces WHERE holder = $1
 ON CONFLICT (blob) DO UPDATE SET since = excluded.since
 """
 _INSERT = "INSERT INTO objects (" + _COLUMNS + ") VALUES ($1, $2, $3, $4, $5, $6, $7)"  # noqa: S608 literals

@@ -31,11 +31,11 @@ class ProvisionedStore:
             Statement(
                 "INSERT INTO provisioned_concurrency SELECT $1, $2, $3, $4, $5 WHERE CASE"
                 " WHEN EXISTS (SELECT 1 FROM functions WHERE account = $1 AND name = $2 AND reserved IS NOT NULL)"
-                " THEN $4 + (SELECT coalesce(sum(requested), 0) FROM provisioned_concurrency"
+                " THEN CAST($4 AS BIGINT) + (SELECT coalesce(sum(requested), 0) FROM provisioned_concurrency"
                 " WHERE account = $1 AND name = $2 AND qualifier <> $3)"
                 " <= (SELECT reserved FROM functions WHERE account = $1 AND name = $2)"
                 # Else it is taken from what the account's reservations and other provisioned functions leave.
-                " ELSE $4 + (SELECT coalesce(sum(reserved), 0) FROM functions"
+                " ELSE CAST($4 AS BIGINT) + (SELECT coalesce(sum(reserved), 0) FROM functions"
                 " WHERE account = $1 AND reserved IS NOT NULL)"
                 " + (SELECT coalesce(sum(p.requested), 0) FROM provisioned_concurrency p"
                 " JOIN functions f ON f.account = p.account AND f.name = p.name"

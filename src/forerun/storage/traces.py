@@ -45,9 +45,12 @@ WHERE account = $1 AND started >= $2 AND started < $3 ORDER BY started DESC, id 
 _DELETE = """
 DELETE FROM segments WHERE id IN (SELECT id FROM segments WHERE id < $1 ORDER BY id LIMIT $2) RETURNING id
 """
+# PostgreSQL's files do not shrink: there it is told from the number of rows and the size of the newest.
 _SIZE = """
-SELECT (page_count - freelist_count) * page_size
-FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()
+/*sqlite*/ SELECT (page_count - freelist_count) * page_size
+FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size() /*end*/
+/*pg SELECT coalesce((SELECT count(*) FROM segments) * (SELECT avg(pg_column_size(body)) + 300
+FROM (SELECT body FROM segments ORDER BY id DESC LIMIT 1000) AS newest), 0) */
 """
 _CHUNK = 1_000
 _PAGE = 64

@@ -49,7 +49,7 @@ UPDATE buckets SET bytes = bytes - COALESCE((SELECT SUM(size) FROM upload_parts 
 """
 _LOOSEN = """
 INSERT INTO loose_blobs (blob, since)
-SELECT DISTINCT blob, $2 FROM object_pieces WHERE holder IN (SELECT id FROM upload_parts WHERE upload = $1)
+SELECT DISTINCT blob, CAST($2 AS DOUBLE PRECISION) FROM object_pieces WHERE holder IN (SELECT id FROM upload_parts WHERE upload = $1)
 ON CONFLICT (blob) DO UPDATE SET since = excluded.since
 """
 _DROP = "DELETE FROM object_pieces WHERE holder IN (SELECT id FROM upload_parts WHERE upload = $1)"
@@ -123,7 +123,7 @@ class UploadStore:
                     expect=1,
                 ),
                 Statement(
-                    "INSERT INTO loose_blobs (blob, since) SELECT DISTINCT blob, $3 FROM object_pieces WHERE holder = "  # noqa: S608 literals
+                    "INSERT INTO loose_blobs (blob, since) SELECT DISTINCT blob, CAST($3 AS DOUBLE PRECISION) FROM object_pieces WHERE holder = "  # noqa: S608 literals
                     + old
                     + " ON CONFLICT (blob) DO UPDATE SET since = excluded.since",
                     (upload.id, part.number, part.modified),
