@@ -8,7 +8,7 @@
 ``place`` says which of several hosts runs a call.
 """
 
-from forerun.scheduling.admission import Admission, Lease
+from forerun.scheduling.admission import RESERVED, UNRESERVED, Admission, Lease
 from forerun.scheduling.backoff import Backoff
 from forerun.scheduling.deferral import Deferral, Room, Turn, Usual, due_at
 from forerun.scheduling.limits import Use, Waits, grow, shrink, take_back
@@ -42,6 +42,8 @@ from forerun.scheduling.tracking import (
 __all__ = [
     "FOREVER",
     "OVERLAP_S",
+    "RESERVED",
+    "UNRESERVED",
     "Admission",
     "Ask",
     "Backoff",

@@ -114,10 +114,14 @@ class Lease:
 
 
 class Admission:
-    """Grants leases up to each account's limit; ``account_limit`` is that of accounts without one of their own."""
+    """Grants leases up to each account's limit; ``account_limit`` is that of accounts without one of their own.
 
-    def __init__(self, account_limit: int = 1000) -> None:
+    One that is not ``limited`` grants all, and only counts: of a cluster it sees a part.
+    """
+
+    def __init__(self, account_limit: int = 1000, *, limited: bool = True) -> None:
         self._default = account_limit
+        self._limited = limited
         self._accounts: dict[str, _Account] = {}
 
     def admit(self, account: str, function: str, reserved: int | None = None) -> Lease:
@@ -133,10 +137,10 @@ class Admission:
         if called.reserved != reserved:
             entry.reserve(called, reserved)
         if reserved is not None:
-            if called.running >= reserved:
+            if called.running >= reserved and self._limited:
                 raise Throttled(MESSAGE, reason=RESERVED, retry_after_s=RETRY_AFTER_S)
         elif called.running >= called.provisioned:
-            if entry.shared >= entry.limit - entry.reserved:
+            if entry.shared >= entry.limit - entry.reserved and self._limited:
                 entry.forget(called)
                 raise Throttled(MESSAGE, reason=UNRESERVED, retry_after_s=RETRY_AFTER_S)
             entry.shared += 1
@@ -192,6 +196,12 @@ class Admission:
         """What reservations and provisioned concurrency leave of the account; never negative."""
         entry = self._accounts.get(account)
         return self._default if entry is None else max(0, entry.limit - entry.reserved)
+
+    def reservations(self, account: str) -> dict[str, int]:
+        """What is reserved of the account, by function."""
+        entry = self._accounts.get(account)
+        functions = entry.functions.values() if entry is not None else ()
+        return {each.name: each.reserved for each in functions if each.reserved is not None}
 
     def free(self, account: str, function: str, reserved: int | None = None) -> int:
         """How many more calls of a function would be admitted now, beside those that run; never negative."""

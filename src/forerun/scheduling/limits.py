@@ -6,6 +6,7 @@ keeps to the rest, or is surely over.
 
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from math import ceil
+from typing import Generic, TypeVar
 
 from forerun.model import ShareBook
 
@@ -100,17 +101,20 @@ def take_back(
     return targets
 
 
-class Waits:
+K = TypeVar("K", bound=Hashable)
+
+
+class Waits(Generic[K]):
     """Says what has stood still for so long that it is over: by the own monotonic clock of who asks, since clocks differ."""
 
     def __init__(self, over_s: float) -> None:
         self._over_s = over_s
-        self._seen: dict[Hashable, tuple[Hashable, float]] = {}
+        self._seen: dict[K, tuple[Hashable, float]] = {}
 
-    def over(self, found: Mapping[Hashable, Hashable], now: float) -> set[Hashable]:
+    def over(self, found: Mapping[K, Hashable], now: float) -> set[K]:
         """The keys whose value has been the same for ``over_s``; keys that are not ``found`` any more are forgotten."""
         before, self._seen = self._seen, {}
-        over: set[Hashable] = set()
+        over: set[K] = set()
         for key, value in found.items():
             known = before.get(key)
             since = known[1] if known is not None and known[0] == value else now
