@@ -27,6 +27,12 @@ class ClusterSettings:
     engine_address: str = ""
     """``HOST:PORT`` of an existing cluster of the engine; empty to start one with the first control plane."""
 
+    scale_command: str = ""
+    """What starts and ends machines when the engine's autoscaler wants more or fewer, called with ``start NAME`` or ``end NAME``; empty for none."""
+
+    scale_max: int = 10
+    """How many machines ``scale_command`` may have started at once."""
+
     beat_s: float = 0.5
     """Seconds between two heartbeats of an agent."""
 
@@ -55,6 +61,7 @@ class ClusterSettings:
     """Seconds between two probes of the path to a service that functions call; 0 probes nothing."""
 
     def __post_init__(self) -> None:
+        in_range("cluster.scale_max", self.scale_max, 0, 10_000)
         in_range("cluster.beat_s", self.beat_s, 0.05, 10)
         in_range("cluster.dead_s", self.dead_s, 2 * self.beat_s, 60)
         in_range("cluster.lease_s", self.lease_s, self.dead_s, 120)

@@ -1,0 +1,163 @@
+"""The engine's processes on one machine: its node, or its head, which is a node, too. They are ended by their own id and never by
+the engine's own stop, which ends every engine of the machine.
+"""
+
+import hashlib
+import ipaddress
+import json
+import os
+import stat
+import sys
+import tempfile
+from pathlib import Path
+
+from forerun.cluster.detached import Detached, Running
+from forerun.cluster.engine.wire import CPUS, RESOURCE
+from forerun.cluster.identity import Identity
+from forerun.errors import SetupFailed
+
+STORE_BYTES = 78_643_200
+"""The smallest object store that the engine takes; nothing is put into it."""
+
+# How long nodes wait for a head that is gone: then they end, and are started again with the one there is by then.
+RECONNECT_S = 15
+GRACE_S = 5.0
+_NODE, _AGENT = "node", "agent"
+_TUNED = {
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_timeout_ms": "500",
+    "RAY_health_check_failure_threshold": "3",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": str(RECONNECT_S),
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_enable_autoscaler_v2": "1",
+    "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+}
+
+
+def keeper_directory(data_dir: Path) -> Path:
+    """Where the keeper of an agent has its files; ``data_dir`` is the agent's."""
+    return data_dir / "keeper"
+
+
+class EngineNode:
+    """The engine on this machine. ``data_dir`` is the host's; ``keeper`` whether an agent is to be kept here."""
+
+    def __init__(
+        self, directory: Path, *, name: str, ip: str, secret: str, agent_data: Path | None
+    ) -> None:
+        """``directory`` is the engine's own. Raises ``SetupFailed`` for an ``ip`` that is none."""
+        try:
+            self.ip = str(ipaddress.ip_address(ip))
+        except ValueError:
+            raise SetupFailed(
+                f"{ip!r} is no IP address: the engine needs one that the other machines reach (--listen IP:PORT)"
+            ) from None
+        self.name = name
+        self._directory = directory
+        self._secret = secret
+        self._agent_data = agent_data
+        self._process = Detached(directory, _NODE)
+
+    def write_files(self, identity: Identity) -> None:
+        """Keep what the engine's processes prove themselves with, for this user alone. Raises ``SetupFailed``."""
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for name, text in (
+                ("certificate.pem", identity.certificate_pem),
+                ("key.pem", identity.key_pem),
+                ("authority.pem", identity.authority_pem),
+                ("secret", self._secret),
+            ):
+                _write(self._directory / name, text)
+        except OSError as error:
+            raise SetupFailed(f"{self._directory} cannot be written: {error}") from error
+
+    def environment(self) -> dict[str, str]:
+        """For all processes of the engine, and for who asks it: mutual TLS, the secret, quick detection of the dead."""
+        return {
+            **_TUNED,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(self._directory / "secret"),
+            "RAY_USE_TLS": "1",
+            "RAY_TLS_SERVER_CERT": str(self._directory / "certificate.pem"),
+            "RAY_TLS_SERVER_KEY": str(self._directory / "key.pem"),
+            "RAY_TLS_CA_CERT": str(self._directory / "authority.pem"),
+        }
+
+    def find(self) -> Running | None:
+        """The one that runs here already."""
+        return self._process.find()
+
+    async def start_head(self, port: int, autoscaling: Path | None = None) -> Running:
+        """Start the head. Raises ``SetupFailed``."""
+        more = ["--head", "--port", str(port), "--include-dashboard", "false"]
+        if autoscaling is not None:
+            more += ["--autoscaling-config", str(autoscaling)]
+        return await self._start(
+            more, {"RAY_CLOUD_INSTANCE_ID": "head", "RAY_NODE_TYPE_NAME": "head"}
+        )
+
+    async def start_node(self, head: str) -> Running:
+        """Start a node of the head at ``HOST:PORT``. Raises ``SetupFailed``."""
+        identity = {"RAY_CLOUD_INSTANCE_ID": self.name, "RAY_NODE_TYPE_NAME": "host"}
+        return await self._start(["--address", head], identity)
+
+    async def end(self) -> None:
+        """End it, if it runs."""
+        if (running := self.find()) is not None:
+            await running.end(GRACE_S)
+
+    def last_words(self) -> str:
+        """Why it ended, as far as it said so."""
+        return self._process.last_words()
+
+    async def _start(self, more: list[str], identity: dict[str, str]) -> Running:
+        cpus = os.cpu_count() or 1
+        resources = {} if self._agent_data is None else {RESOURCE: 1, CPUS: cpus}
+        argv = [
+            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block"),
+            *("--node-ip-address", self.ip, "--node-name", self.name),
+            *("--num-cpus", "0", "--num-gpus", "0", "--resources", json.dumps(resources)),
+            *("--object-store-memory", str(STORE_BYTES), "--include-log-monitor", "false"),
+            *("--disable-usage-stats", "--temp-dir", str(_short_directory(self._directory)), *more),
+        ]
+        env = {**self.environment(), **identity}
+        if self._agent_data is not None:
+            # The keeper, an actor of the engine, finds its plan by it.
+            env["FORERUN_DATA"] = str(self._agent_data)
+        return await self._process.start(argv, env=env, drop=("RAY_",))
+
+
+async def end_here(directory: Path, agent_data: Path | None, *, grace_s: float) -> None:
+    """End what runs of the engine on this machine and, with ``agent_data``, the agent, each by its own id."""
+    # The node first: its keeper would start another agent.
+    if (running := Detached(directory, _NODE).find()) is not None:
+        await running.end(GRACE_S)
+    agent = Detached(keeper_directory(agent_data), _AGENT).find() if agent_data else None
+    if agent is not None:
+        await agent.end(grace_s)
+
+
+def _short_directory(directory: Path) -> Path:
+    """The engine's files: sockets are among them, whose paths may not be long."""
+    digest = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:10]
+    path = Path(tempfile.gettempdir()) / f"forerun-engine-{digest}"
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+        found = path.lstat()
+    except OSError as error:
+        raise SetupFailed(f"{path} cannot be used: {error}") from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise SetupFailed(f"{path} is not a directory of this user alone; remove it")
+    return path
+
+
+def _write(path: Path, text: str) -> None:
+    half = path.with_name(f".{path.name}.half")
+    half.unlink(missing_ok=True)
+    descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 a descriptor
+        file.write(text)
+    half.replace(path)
