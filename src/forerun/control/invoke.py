@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from forerun.aio import Clock
-from forerun.control.ahead.foresight import Foresight
+from forerun.control.ahead.contract import Ahead
 from forerun.control.monitoring import Monitor, with_w3c
 from forerun.control.noticing import note_call, note_queued, start_noted, tell_end
 from forerun.control.recorder import Recorder
@@ -112,7 +112,7 @@ class Invoker:
         bus: Bus,
         specs: Specs,
         clock: Clock,
-        foresight: Foresight | None = None,
+        foresight: Ahead | None = None,
     ) -> None:
         self._admission = admission
         self._host = host
@@ -125,8 +125,8 @@ class Invoker:
         self._guard: Guard | None = None
         self.stopped_loops = 0
 
-    def connect(self, guard: Guard) -> None:
-        """Let it decide about invocations that have an execution id, and functions that run once."""
+    def connect(self, guard: Guard | None) -> None:
+        """Let it decide about invocations that have an execution id, and functions that run once, from now on."""
         self._guard = guard
 
     def run(

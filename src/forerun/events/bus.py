@@ -76,7 +76,9 @@ class Bus:
         self._listeners: list[Listener[Event]] = []
         self._of_all: list[Listener[Event]] = []
         self._heeding: list[Listener[Notice]] = []
-        self.watched: Callable[[str, str], Watch] = Watched().of
+        self.watching = Watched()
+        """What is watched here."""
+        self.watched: Callable[[str, str], Watch] = self.watching.of
         """What of the executions of a function (account and name) is to be noted; asked for each call."""
         self._running: set[asyncio.Task[None]] = set()
         self._owner = TaskOwner("events-bus")
@@ -124,7 +126,7 @@ class Bus:
 
     def watch(self, watched: Watched) -> None:
         """Of which functions there are notices from now on, in place of those before."""
-        self.watched = watched.of
+        self.watching, self.watched = watched, watched.of
 
     def note(self, notice: Notice) -> None:
         """Tell those who heed; returns at once."""

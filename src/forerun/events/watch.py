@@ -24,6 +24,16 @@ class Watched:
         self._accounts = dict(accounts or {})
         self._any = bool(self._functions or self._accounts)
 
+    @property
+    def functions(self) -> Mapping[tuple[str, str], Watch]:
+        """By account and name."""
+        return self._functions
+
+    @property
+    def accounts(self) -> Mapping[str, Watch]:
+        """All functions of these accounts."""
+        return self._accounts
+
     def of(self, account: str, name: str) -> Watch:
         """What is wanted of this function's executions."""
         if not self._any:
