@@ -20,6 +20,7 @@ from forerun.profiles.profile import (
 )
 from forerun.profiles.profiler import Profiler
 from forerun.profiles.reach import latest, reach, service_map
+from forerun.profiles.services import read_services
 
 __all__ = [
     "FUNCTION",
@@ -44,6 +45,7 @@ __all__ = [
     "compare",
     "latest",
     "reach",
+    "read_services",
     "service_map",
     "spark_lines",
 ]

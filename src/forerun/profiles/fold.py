@@ -227,6 +227,8 @@ def _fold_callee(callee: CalleeTally, group: Sequence[Named], weight: int) -> No
     for named in group:
         call = named.call
         count(callee.operations, named.callee.operation, weight)
+        if call.service and callee.kind == SERVICE:
+            count(callee.addresses, call.host, weight)
         if named.callee.qualifier:
             count(callee.qualifiers, named.callee.qualifier, weight)
         if named.callee.version:

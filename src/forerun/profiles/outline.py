@@ -13,7 +13,7 @@ import msgspec
 from forerun.profiles.likelihood import likelihood
 from forerun.profiles.profile import CalleeProfile, Profile, Quantiles
 from forerun.profiles.sketch import Sketch, summary
-from forerun.profiles.tally import CalleeTally, Tally
+from forerun.profiles.tally import CalleeTally, Counts, Tally
 
 # Quantiles are computed again when the count has grown by more than this share: while a function stays as it is, that moves
 # them by a quarter of what chance does, and a busy one's sketches are not sorted twice a second.
@@ -129,7 +129,9 @@ _NO_SPREAD = Spread()
 
 
 class CalleeOutline(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Of ``CalleeProfile``; sums as in ``CalleeTally``."""
+    """Of ``CalleeProfile``; sums as in ``CalleeTally``. ``address`` is where a service is mostly called that its name does not say; empty where
+    that is not known.
+    """
 
     kind: str
     name: str
@@ -140,6 +142,7 @@ class CalleeOutline(msgspec.Struct, array_like=True, frozen=True, gc=False):
     call_squares: float
     failed: int
     latency: Spread
+    address: str = ""
 
     def profile(self, executions: int, squares: float) -> CalleeProfile:
         """As it is shown of a caller that was run so often."""
@@ -231,8 +234,26 @@ def _callee(
         failed += part.failed
     latency = Spread.of([part.latency for part in parts], before.latency if before else _NO_SPREAD)
     return CalleeOutline(
-        first.kind, first.name, first.via, executions, sampled, calls, squares, failed, latency
+        kind=first.kind,
+        name=first.name,
+        via=first.via,
+        executions=executions,
+        sampled=sampled,
+        calls=calls,
+        call_squares=squares,
+        failed=failed,
+        latency=latency,
+        address=_address(parts) or (before.address if before is not None else ""),
     )
+
+
+def _address(parts: Sequence[CalleeTally | CalleeHead]) -> str:
+    found: Counts = {}
+    for part in parts:
+        if isinstance(part, CalleeTally):
+            for address, amount in part.addresses.items():
+                found[address] = found.get(address, 0) + amount
+    return max(found, key=lambda each: (found[each], each), default="")
 
 
 def _merged(sketches: Iterable[Sketch]) -> Sketch:

@@ -31,6 +31,7 @@ class RunTally(msgspec.Struct, array_like=True, gc=False):
 class CalleeTally(msgspec.Struct, array_like=True, gc=False):
     """Of ``profile.CalleeProfile``. ``call_squares`` sums squared weights of calls. ``at_once`` is how many calls of it were
     under way at once at most, per execution that made any, of functions alone; accepted ones are under way until its end.
+    ``addresses`` are those (``HOST:PORT``) at which a service was called that is not named by its address.
     """
 
     kind: str
@@ -65,6 +66,7 @@ class CalleeTally(msgspec.Struct, array_like=True, gc=False):
     repeat_apart_ms: float = 0.0
     runs: dict[str, RunTally] = {}
     at_once: Sketch = msgspec.field(default_factory=Sketch)
+    addresses: Counts = {}
 
 
 class RelationTally(msgspec.Struct, array_like=True, gc=False):

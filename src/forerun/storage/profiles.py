@@ -37,6 +37,7 @@ _MEND_OUTLINE = """
 UPDATE outlines SET body = $5 WHERE account = $1 AND name = $2 AND version = $3 AND body = $4
 """
 _OUTLINES = "SELECT account, name, version, body FROM outlines WHERE account = $1"
+_OUTLINE = "SELECT body FROM outlines WHERE account = $1 AND name = $2 AND version = $3"
 _LATEST = """
 SELECT account, name, version FROM profiles GROUP BY account, name, version ORDER BY MAX(since) DESC LIMIT $1
 """
@@ -94,6 +95,11 @@ class ProfileStore:
     async def outlines(self, account: str) -> list[OutlineRow]:
         """Of every version of the account, in no order."""
         return [OutlineRow(*row) for row in await self._db.fetch(_OUTLINES, account)]
+
+    async def outline(self, account: str, name: str, version: str) -> bytes:
+        """Of one version, packed; empty when there is none, or it must be made from the tallies."""
+        rows = await self._db.fetch(_OUTLINE, account, name, version)
+        return bytes(rows[0][0]) if rows else b""
 
     async def mend(self, made: Mapping[OutlineRow, bytes]) -> None:
         """Keep the bytes in place of each row's body, unless it was written anew since it was read."""
