@@ -94,7 +94,7 @@ class LikelyServices:
             self._tell(self.watched())
 
     def _due(self, now: float) -> list[Version]:
-        found = []
+        found: list[Version] = []
         for version, known in list(self._known.items()):
             if known.asked:
                 known.asked, known.asked_at = False, now
