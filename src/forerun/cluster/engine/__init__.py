@@ -1,6 +1,7 @@
 """The distributed engine, Ray, behind ``Fleet``: nothing else of the platform knows it, and only processes of their own import it."""
 
-from forerun.cluster.engine.fleet import RayFleet
-from forerun.cluster.engine.node import EngineNode, end_here, keeper_directory
+from forerun.cluster.engine.attaching import NodeKeeper
+from forerun.cluster.engine.fleet import EngineHere, RayFleet
+from forerun.cluster.engine.node import end_here, keeper_directory
 
-__all__ = ["EngineNode", "RayFleet", "end_here", "keeper_directory"]
+__all__ = ["EngineHere", "NodeKeeper", "RayFleet", "end_here", "keeper_directory"]

@@ -22,7 +22,7 @@ STORE_BYTES = 78_643_200
 # How long nodes wait for a head that is gone: then they end, and are started again with the one there is by then.
 RECONNECT_S = 15
 GRACE_S = 5.0
-_NODE, _AGENT = "node", "agent"
+_NODE, _AGENT, _HEAD = "node", "agent", "head"
 _TUNED = {
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "500",
@@ -95,14 +95,13 @@ class EngineNode:
         more = ["--head", "--port", str(port), "--include-dashboard", "false"]
         if autoscaling is not None:
             more += ["--autoscaling-config", str(autoscaling)]
-        return await self._start(
-            more, {"RAY_CLOUD_INSTANCE_ID": "head", "RAY_NODE_TYPE_NAME": "head"}
-        )
+        identity = {"RAY_CLOUD_INSTANCE_ID": "head", "RAY_NODE_TYPE_NAME": "head"}
+        return await self._start(more, identity, f"{self.ip}:{port}")
 
     async def start_node(self, head: str) -> Running:
         """Start a node of the head at ``HOST:PORT``. Raises ``SetupFailed``."""
         identity = {"RAY_CLOUD_INSTANCE_ID": self.name, "RAY_NODE_TYPE_NAME": "host"}
-        return await self._start(["--address", head], identity)
+        return await self._start(["--address", head], identity, head)
 
     async def end(self) -> None:
         """End it, if it runs."""
@@ -113,7 +112,14 @@ class EngineNode:
         """Why it ended, as far as it said so."""
         return self._process.last_words()
 
-    async def _start(self, more: list[str], identity: dict[str, str]) -> Running:
+    def head(self) -> str:
+        """The head that what runs here was started for, or as; empty when nothing was ever started."""
+        try:
+            return (self._directory / _HEAD).read_text("ascii")
+        except OSError:
+            return ""
+
+    async def _start(self, more: list[str], identity: dict[str, str], head: str) -> Running:
         cpus = os.cpu_count() or 1
         resources = {} if self._agent_data is None else {RESOURCE: 1, CPUS: cpus}
         argv = [
@@ -127,6 +133,7 @@ class EngineNode:
         if self._agent_data is not None:
             # The keeper, an actor of the engine, finds its plan by it.
             env["FORERUN_DATA"] = str(self._agent_data)
+        _write(self._directory / _HEAD, head)
         return await self._process.start(argv, env=env, drop=("RAY_",))
 
 

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING
 
 import msgspec
 
-from forerun.cluster.engine.node import EngineNode
+from forerun.cluster.engine.node import GRACE_S, EngineNode
 from forerun.cluster.engine.provider import write_config
 from forerun.cluster.engine.wire import (
     Dismiss,
@@ -119,14 +119,15 @@ async def _begin(order: Order, node: EngineNode) -> str:
     """See that the engine runs on this machine; where its head is."""
     here = f"{order.ip}:{order.port}"
     running = node.find()
-    # With a head elsewhere that is gone, what runs here is a node of nothing.
-    there = bool(order.address) and (order.address == here or _reachable(order.address))
-    address = order.address if there else here
-    if running is not None and (address != here or _reachable(here)):
-        running.release()
-        return address
+    address = order.address or here
+    if order.own and address != here and not _reachable(address):
+        # The machine with the head is gone: there is to be one here.
+        address = here
     if running is not None:
-        await running.end(5.0)
+        if node.head() == address and _reachable(address):
+            running.release()
+            return address
+        await running.end(GRACE_S)
     if address != here:
         (await node.start_node(address)).release()
     elif order.own:
