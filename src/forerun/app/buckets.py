@@ -49,7 +49,7 @@ def make_buckets(ground: Ground, delivery: Delivery, others: Sequence[Part]) -> 
         region=settings.server.region,
         validate=partial(_validate, delivery.permission, sinks),
     )
-    contents = Contents(settings.server.data_dir / OBJECTS)
+    contents = Contents(settings.server.data_dir / OBJECTS, ground.state.vault)
     blobs = BlobStore(db)
     notices = Notices(blobs, delivery.outbox)
     collector = Collector(blobs, contents, clock)

@@ -19,6 +19,7 @@ from forerun.control.authorization import Authorizer
 from forerun.control.configuration import Machine
 from forerun.control.directory import Directory
 from forerun.control.estate import Estate, Surroundings
+from forerun.control.following import Behind
 from forerun.control.identity import Identities
 from forerun.control.log_reading import LogReader
 from forerun.control.logs import LogService
@@ -51,10 +52,11 @@ def make_services(
     runtimes: Callable[[], Mapping[str, str]],
     base_url: str,
     keep: Keep,
+    behind: Behind | None = None,
 ) -> Services:
     """Construct them; ``runtimes`` are those of this machine, ``base_url`` is where clients reach the server.
 
-    ``keep`` takes segments of traces.
+    ``keep`` takes segments of traces. ``behind`` where other control planes change what users own: whether that may be unknown.
     """
     estate = Estate(
         state.db,
@@ -69,6 +71,7 @@ def make_services(
             clock=clock,
             scaling=settings.scaling,
             packaging=settings.packaging,
+            vault=state.vault,
         ),
     )
     directory = Directory(state.identities)

@@ -18,14 +18,22 @@ from forerun.storage import (
     load_or_create_key,
     open_sqlite,
 )
+from forerun.storage.files import FileStore
 from forerun.storage.identity import IdentityStore
+from forerun.storage.key_hash import KeyHashStore
 from forerun.storage.sqlite import MESSAGES, TRACES
 from forerun.storage.traces import TraceStore
+from forerun.storage.vault import NO_VAULT, DatabaseVault, Vault
 
 log = logging.getLogger("forerun.state")
 
 OBJECTS = "objects"
 """The directory of the files that objects in buckets consist of; ``messages.db`` says which they are."""
+
+SCHEMAS = ("forerun", "traces", "messages")
+"""What of PostgreSQL the three databases are."""
+
+WHICH_KEY = b"which-key"
 
 _DAMAGED = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
 
@@ -34,7 +42,7 @@ class State:
     """The open databases, and the stores over them that are shared between rooms.
 
     ``traces_db`` holds traces, activity and profiles: what may be lost. ``messages`` holds the sources of events and
-    what is on its way from them.
+    what is on its way from them. ``vault`` is where files are besides the data directory.
     """
 
     def __init__(
@@ -46,6 +54,7 @@ class State:
         clock: Clock,
         settings: Settings,
     ) -> None:
+        self.vault: Vault = NO_VAULT
         self.db = db
         self.messages = messages
         self.traces_db = traces_db
@@ -69,7 +78,9 @@ class State:
 
 
 async def open_state(settings: Settings, clock: Clock) -> State:
-    """Open the data directory. Raises ``StorageFailed`` when it cannot be read or written."""
+    """Open the data directory, or the database of a cluster. Raises ``StorageFailed`` when it cannot be read or written."""
+    if settings.cluster.database:
+        return await _open_shared(settings, clock)
     database, key = settings.server.database_path, settings.server.sealing_key_path
     if database.exists() and not key.exists():
         raise StorageFailed(
@@ -85,6 +96,51 @@ async def open_state(settings: Settings, clock: Clock) -> State:
         messages = await open_sqlite(settings.server.messages_path, migrations=MESSAGES)
         opened.pop_all()
     return State(db, traces_db, messages, sealer, clock, settings)
+
+
+async def _open_shared(settings: Settings, clock: Clock) -> State:
+    """The three schemas of one PostgreSQL; the data directory is a cache of the files that are in it."""
+    # An optional dependency: who has one machine needs no PostgreSQL.
+    from forerun.storage.postgresql import open_postgresql  # noqa: PLC0415
+
+    async with contextlib.AsyncExitStack() as opened:
+        dbs = []
+        for schema in SCHEMAS:
+            dbs.append(await open_postgresql(settings.cluster.database, schema=schema))
+            opened.push_async_callback(dbs[-1].close)
+        db, traces_db, messages = dbs
+        sealer = await _shared_sealer(db, settings.server.sealing_key_path)
+        opened.pop_all()
+    state = State(db, traces_db, messages, sealer, clock, settings)
+    state.vault = DatabaseVault(FileStore(db, clock), settings.server.data_dir, clock)
+    return state
+
+
+async def _shared_sealer(db: Db, path: Path) -> Sealer:
+    """Over the key that the database is sealed with; the first one makes it. Raises ``StorageFailed`` for another one."""
+    hashes = KeyHashStore(db)
+    sealed = bool(await hashes.get())
+    key, is_new = await asyncio.to_thread(_load_key, path, sealed)
+    sealer = Sealer(key)
+    if await hashes.claim(sealer.derive(WHICH_KEY).hex()):
+        return sealer
+    if is_new:
+        await asyncio.to_thread(path.unlink)
+    raise StorageFailed(
+        f"The key in {path} is not the one that the database was sealed with: join with a token of the cluster and an empty "
+        "data directory, or restore the key from its backup"
+    )
+
+
+def _load_key(path: Path, sealed: bool) -> tuple[bytes, bool]:  # noqa: FBT001 whether there must be one
+    is_new = not path.exists()
+    if is_new and sealed:
+        raise StorageFailed(
+            f"The database was sealed by another control plane, whose key is not in {path}: join with a token of the cluster, "
+            "or restore the key from its backup"
+        )
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return load_or_create_key(path), is_new
 
 
 async def open_traces(path: Path) -> Db:

@@ -43,13 +43,15 @@ from forerun.storage.packaging import PackagingStore
 from forerun.storage.policies import PolicyStore
 from forerun.storage.provisioned import ProvisionedStore
 from forerun.storage.urls import UrlStore
+from forerun.storage.vault import NO_VAULT, Vault
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What the services stand on.
 
     ``machine`` tells what runtimes are installed when asked; ``url_for`` makes the URL of a function URL's id.
-    ``behind`` where other control planes change what is kept here: whether that may be unknown.
+    ``behind`` where other control planes change what is kept here: whether that may be unknown. ``vault`` is where packages are
+    besides ``directory``.
     """
 
     directory: Path
@@ -60,6 +62,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     url_for: Callable[[str], str]
     clock: Clock
     behind: Behind | None = None
+    vault: Vault = NO_VAULT
     packaging: PackagingSettings = PackagingSettings()
     scaling: ScalingSettings = ScalingSettings()
 
@@ -83,6 +86,7 @@ class Estate:
             zipped_limit=limits.code_zipped_bytes,
             unzipped_limit=limits.code_unzipped_bytes,
             share_accounts=around.packaging.share_accounts,
+            vault=around.vault,
         )
         packaging, layers = PackagingStore(db), LayerStore(db)
         self.packager = Packager(

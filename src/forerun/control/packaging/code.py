@@ -2,7 +2,8 @@
 
 ``DIR/code/DIGEST.zip`` are packages, ``DIR/trees/DIGEST/`` unpacked trees, named by what is in them and by the scope
 that shares it, so that equal code is kept once and a stored name never changes its content; what packages have in
-common is split off as objects (``trees``, ``objects``). All appear by rename, complete and synced, or not at all.
+common is split off as objects (``trees``, ``objects``). All appear by rename, complete and synced, or not at all. With a
+vault packages and objects are there, too, before they are answered for, and are brought from there when they are missing.
 Who finds that no version refers to something any more may ``discard`` it. ``DIR/trees/DIGEST.*``, what hosts make of a
 tree, goes with it.
 """
@@ -23,6 +24,7 @@ from forerun.control.packaging.recipes import read_recipe
 from forerun.control.packaging.trees import Contents, Trees
 from forerun.control.packaging.whole import remove, write_whole
 from forerun.errors import InvalidInput, NotFound, RequestTooLarge, StorageFailed, Throttled
+from forerun.storage.vault import NO_VAULT, Vault
 
 UNPACKING = 4
 UNPACK_SECONDS = 120.0
@@ -63,10 +65,12 @@ class CodeStore:
         zipped_limit: int,
         unzipped_limit: int,
         share_accounts: bool = False,
+        vault: Vault = NO_VAULT,
     ) -> None:
+        self._vault = vault
         self._code = directory / "code"
         self._trees = directory / "trees"
-        self._made = Trees(self._code, self._trees, limit=unzipped_limit)
+        self._made = Trees(self._code, self._trees, limit=unzipped_limit, vault=vault)
         self.objects = self._made.objects
         self._clock = clock
         self._zipped_limit = zipped_limit
@@ -229,8 +233,11 @@ class CodeStore:
             unpacked, contents = self._made.build(digest, package, scope)
             self._take_up(tree)
             self._remember(digest, contents)
-        if not self._take_up(self.blob_path(digest), self._made.recipe_path(digest)):
+        self._made.obtain(digest)
+        forms = (self.blob_path(digest), self._made.recipe_path(digest))
+        if not self._take_up(*forms):
             self._keep(digest, package)
+        self._vault.keep(next(form for form in forms if form.exists()))
         sha256 = base64.b64encode(raw.digest()).decode()
         return StoredPackage(sha256, digest, len(package), unpacked, imports_sdk(tree))
 
@@ -247,7 +254,9 @@ class CodeStore:
         parts = [
             part
             for part in (contents.parts if contents else ())
-            if part.size >= LEAST_APART and self._take_up(self.objects.path(part.object))
+            if part.size >= LEAST_APART
+            and self.objects.has(part.object)
+            and self._take_up(self.objects.path(part.object))
         ]
         if 2 * sum(part.size for part in parts) < len(package) or not self._made.keep_apart(
             digest, package, parts
@@ -279,9 +288,16 @@ class CodeStore:
             return self._made.tidy(digest, before)
 
     def _collections(self) -> list[tuple[str, set[str]]]:
+        for name in self._vault.names(self._code):
+            if name.endswith(".parts"):
+                self._vault.bring(self._code / name)
+        recipes = sorted(self._code.glob("[!.]*.parts"))
+        for path in recipes:
+            self._vault.follow(path)
         return [
             (path.stem, {name for name, _ in read_recipe(path)[0].objects})
-            for path in self._code.glob("[!.]*.parts")
+            for path in recipes
+            if path.exists()
         ]
 
     def _discard_object(self, name: str) -> bool:
@@ -292,12 +308,13 @@ class CodeStore:
         return True
 
     def _digests(self) -> set[str]:
-        return {
-            entry.name.partition(".")[0]
+        names = {
+            entry.name
             for directory in (self._code, self._trees)
             for entry in os.scandir(directory)
             if not entry.name.startswith(".") and entry.name != OBJECTS
         }
+        return {name.partition(".")[0] for name in names | self._vault.names(self._code)}
 
     def _discard(self, digest: str) -> bool:
         limit = self._clock.now() - KEEP_SECONDS
@@ -306,6 +323,8 @@ class CodeStore:
         entries = [entry for entry in (*forms, self._trees / digest) if entry.exists()]
         with self._lock:
             if any(entry.stat().st_mtime >= limit for entry in entries):
+                return False
+            if not all([self._vault.drop(form, untouched_since=limit) for form in forms]):
                 return False
             self._contents.pop(digest, None)
             # What a host has made of the tree lies beside it, under the same name with an ending.

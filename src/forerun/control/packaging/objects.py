@@ -22,6 +22,7 @@ from forerun.control.packaging.distributions import content_digest
 from forerun.control.packaging.packages import CHUNK, Seen
 from forerun.control.packaging.whole import publish, remove, share, sync_tree, write_whole
 from forerun.errors import StorageFailed
+from forerun.storage.vault import NO_VAULT, Vault
 
 log = logging.getLogger("forerun.code")
 
@@ -79,7 +80,8 @@ class Objects(Protocol):
 class ObjectStore:
     """Stored and unpacked objects. Its methods block; they are called from threads. All appear by rename or not at all."""
 
-    def __init__(self, code: Path, trees: Path, *, limit: int) -> None:
+    def __init__(self, code: Path, trees: Path, *, limit: int, vault: Vault = NO_VAULT) -> None:
+        self._vault = vault
         self._stored = code / "objects"
         self._unpacked = trees / "objects"
         self._limit = limit
@@ -94,7 +96,17 @@ class ObjectStore:
 
     def fetch(self, name: str) -> BinaryIO:
         """See ``Objects``."""
+        try:
+            return self.path(name).open("rb")
+        except FileNotFoundError:
+            if not self._vault.bring(self.path(name)):
+                raise
         return self.path(name).open("rb")
+
+    def has(self, name: str) -> bool:
+        """Whether it is stored, with the very bytes that others have of it."""
+        self._vault.follow(self.path(name))
+        return self.path(name).exists()
 
     def path(self, name: str) -> Path:
         """Where the stored object lies."""
@@ -120,7 +132,7 @@ class ObjectStore:
 
     def store(self, name: str, files: Sequence[Packed]) -> None:
         """Keep an object; what is there already stays. Raises ``ObjectCorrupt`` when the files are not what it is named after."""
-        if self.path(name).exists():
+        if self.has(name):
             return
         members, offset = [], 0
         for file in sorted(files):
@@ -145,6 +157,7 @@ class ObjectStore:
         self._stored.mkdir(mode=0o700, exist_ok=True)
         contents = (_LENGTH.pack(len(index)), index, *(file.content for file in sorted(files)))
         write_whole(self.path(name), contents)
+        self._vault.keep(self.path(name))
 
     def is_whole(self, name: str) -> bool:
         """Whether the stored object can be read and each of its files is what the index says."""
@@ -161,7 +174,13 @@ class ObjectStore:
         return _named(fetched.members) == _digest(name)
 
     def repair(self, name: str) -> bool:
-        """Make a damaged stored object again from the unpacked one; false when its very bytes cannot be made from that."""
+        """Make a damaged stored object again from the unpacked one; false when its very bytes cannot be made from that.
+
+        Where there is another one stored elsewhere, it is taken.
+        """
+        if self.is_whole(name):
+            return True
+        self._vault.follow(self.path(name))
         if self.is_whole(name):
             return True
         try:
@@ -182,6 +201,7 @@ class ObjectStore:
         if _named(fetched.members) != _digest(name):
             return False
         write_whole(self.path(name), contents)
+        self._vault.keep(self.path(name), replace=True)
         log.warning("stored object %s was damaged, and was made again", name)
         return True
 
@@ -250,13 +270,16 @@ class ObjectStore:
 
     def discard(self, name: str) -> None:
         """Give up the stored object, too."""
+        self._vault.drop(self.path(name))
         self.forget(name)
         self.path(name).unlink(missing_ok=True)
 
     def names(self) -> set[str]:
         """All objects that are stored or unpacked."""
+        stored = {entry.name for entry in self._stored.glob("[!.]*")}
+        stored |= self._vault.names(self._stored)
         found = {entry.name for entry in self._unpacked.glob("[!.]*")}
-        return found | {entry.name.removesuffix(".object") for entry in self._stored.glob("[!.]*")}
+        return found | {entry.removesuffix(".object") for entry in stored}
 
     def changed(self, name: str) -> float:
         """When what there is of it came about, in epoch seconds."""

@@ -20,6 +20,7 @@ from forerun.control.packaging.distributions import Part, find_parts
 from forerun.control.packaging.objects import ObjectCorrupt, ObjectStore, look, look_at
 from forerun.control.packaging.packages import Seen, unpack
 from forerun.control.packaging.whole import overlay, publish, relink, remove, sync_tree, write_whole
+from forerun.storage.vault import NO_VAULT, Vault
 
 
 class Contents(NamedTuple):
@@ -33,8 +34,9 @@ class Contents(NamedTuple):
 class Trees:
     """Builds, splits and joins below the two directories."""
 
-    def __init__(self, code: Path, trees: Path, *, limit: int) -> None:
-        self.objects = ObjectStore(code, trees, limit=limit)
+    def __init__(self, code: Path, trees: Path, *, limit: int, vault: Vault = NO_VAULT) -> None:
+        self.objects = ObjectStore(code, trees, limit=limit, vault=vault)
+        self._vault = vault
         self._code = code
         self._trees = trees
         self._limit = limit
@@ -57,13 +59,22 @@ class Trees:
 
     def open(self, digest: str) -> BinaryIO:
         """The package's zip, from whichever form there is. Raises ``FileNotFoundError``, ``ObjectCorrupt``."""
+        self.obtain(digest)
         try:
             return self.zip_path(digest).open("rb")
         except FileNotFoundError:
             return recipes.open_package(self.recipe_path(digest), self.objects)
 
+    def obtain(self, digest: str) -> bool:
+        """Whether the disk has a package in one form or the other; brought from elsewhere, in the form that it has there."""
+        if self.zip_path(digest).exists():
+            return True
+        self._vault.follow(self.recipe_path(digest))
+        return self.recipe_path(digest).exists() or self._vault.bring(self.zip_path(digest))
+
     def read(self, digest: str) -> bytes:
         """The package as it was uploaded, byte for byte. Raises ``FileNotFoundError``, ``ObjectCorrupt``."""
+        self.obtain(digest)
         if self.zip_path(digest).exists():
             return self.zip_path(digest).read_bytes()
         path = self.recipe_path(digest)
@@ -88,6 +99,7 @@ class Trees:
     def merge(self, digest: str, layers: Sequence[str]) -> None:
         """One tree of several layers, later ones over earlier ones; their files get further names."""
         write_whole(self.layers_path(digest), (msgspec.json.encode(list(layers)),))
+        self._vault.keep(self.layers_path(digest))
         with self._unfinished(digest) as tree:
             for layer in layers:
                 if not self.tree(layer).is_dir():
@@ -96,14 +108,16 @@ class Trees:
 
     def restore(self, digest: str) -> None:
         """Make a missing tree again from what is kept. Raises ``FileNotFoundError`` when nothing is."""
-        if self.layers_path(digest).exists():
+        if self._vault.bring(self.layers_path(digest)):
             layers = msgspec.json.decode(self.layers_path(digest).read_bytes(), type=list[str])
             self.merge(digest, layers)
             return
+        self.obtain(digest)
         try:
             self._restore_collection(digest)
         except (FileNotFoundError, ObjectCorrupt):
             # Not split, or not to be had that way while the single file is there still.
+            self._vault.bring(self.zip_path(digest))
             with self._unfinished(digest) as tree, self.zip_path(digest).open("rb") as package:
                 unpack(package, tree, limit=self._limit)
 
@@ -138,11 +152,12 @@ class Trees:
         if not self.tree(digest).is_dir():
             self.restore(digest)
         package = self.read(digest)
-        if new := [part for part in parts if not self.objects.path(part.object).exists()]:
+        if new := [part for part in parts if not self.objects.has(part.object)]:
             paths = [path for part in new for path in part.paths()]
             seen = look_at(self.tree(digest), paths)
             recipes.pack(package, new, seen, self.objects, limit=self._limit)
         recipes.split(package, self.recipe_path(digest), parts, self.objects, limit=self._limit)
+        self._vault.keep(self.recipe_path(digest), replace=True)
         for part in parts:
             self._attach(digest, part)
 
@@ -152,11 +167,13 @@ class Trees:
             recipes.split(package, self.recipe_path(digest), parts, self.objects, limit=self._limit)
         except (ObjectCorrupt, FileNotFoundError, KeyError):
             return False
+        self._vault.keep(self.recipe_path(digest), replace=True)
         return True
 
     def mend(self, digest: str, name: str) -> None:
         """Give the tree the files of an object that was made again. Raises as ``ObjectStore.unpack`` does."""
         self.objects.unpack(name)
+        self._vault.follow(self.recipe_path(digest))
         recipe, _ = recipes.read_recipe(self.recipe_path(digest))
         source = self.objects.tree(name)
         for found, root in recipe.objects:
@@ -166,10 +183,13 @@ class Trees:
     def join(self, digest: str) -> None:
         """Make the single file of a collection again; its tree stays as it is."""
         recipe = self.recipe_path(digest)
+        self._vault.follow(recipe)
         if not recipe.exists():
             return
         if not self.zip_path(digest).exists():
             write_whole(self.zip_path(digest), (self.read(digest),))
+        self._vault.keep(self.zip_path(digest))
+        self._vault.drop(recipe)
         recipe.unlink()
 
     def tidy(self, digest: str, before: float) -> bool:
@@ -180,6 +200,7 @@ class Trees:
                 return False
         except FileNotFoundError:
             return False
+        self._vault.drop(single)
         single.unlink()
         return True
 

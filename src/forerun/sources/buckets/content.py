@@ -22,6 +22,7 @@ from forerun.errors import StorageFailed
 from forerun.sources.buckets.checksums import new_digest
 from forerun.sources.buckets.errors import ObjectTooLarge
 from forerun.storage.objects import Piece
+from forerun.storage.vault import NO_VAULT, Vault
 
 PIECE = 256 * 1024
 THREADS = 4
@@ -119,10 +120,11 @@ class _Writing:
 
 
 class Contents:
-    """The files below one directory; ``start`` then ``close``, once each."""
+    """The files below one directory, and in the vault; ``start`` then ``close``, once each."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, vault: Vault = NO_VAULT) -> None:
         self._directory = directory
+        self._vault = vault
         self._incoming = directory / INCOMING
         self._held: Counter[str] = Counter()
         # Set when the file that is being looked at by the collector is taken up meanwhile.
@@ -235,6 +237,7 @@ class Contents:
                 place = self._path(received.piece.blob)
                 writing._path.rename(place)  # noqa: SLF001 the file is handed over
                 _sync(place.parent)
+                self._vault.keep(place)
             except BaseException:
                 self.release([received.piece.blob])
                 raise
@@ -258,7 +261,13 @@ class Contents:
             os.close(file)
 
     def _open(self, piece: Piece) -> int:
-        return os.open(self._path(piece.blob), os.O_RDONLY | os.O_CLOEXEC)
+        path = self._path(piece.blob)
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            if not self._vault.bring(path):
+                raise
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def _path(self, name: str) -> Path:
         return self._directory / name[:2] / name[2:]
@@ -270,13 +279,18 @@ class Contents:
             if self._doubted != name or name in self._held:
                 return False
             self._doubted = ""
+            since = self._vault.now()
             with suppress(FileNotFoundError):
                 self._path(name).rename(aside)
         aside.unlink(missing_ok=True)
+        # Whoever writes the same content from here on keeps it there anew.
+        self._vault.drop(self._path(name), untouched_since=since)
         return True
 
     def _list(self, shard: str) -> list[str]:
-        return [shard + entry.name for entry in os.scandir(self._directory / shard)]
+        folder = self._directory / shard
+        found = {entry.name for entry in os.scandir(folder) if not entry.name.startswith(".")}
+        return [shard + name for name in sorted(found | self._vault.names(folder))]
 
 
 def _read_fully(file: int, start: int, length: int) -> bytes:
