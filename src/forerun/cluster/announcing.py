@@ -12,8 +12,9 @@ import msgspec
 
 from forerun.aio import Clock, TaskOwner
 from forerun.cluster.contract import Member
-from forerun.cluster.door import Guest, Knocker
+from forerun.cluster.door import Guest
 from forerun.cluster.keeper import Kept
+from forerun.cluster.knocking import Knocker
 from forerun.cluster.tls import Peer
 from forerun.errors import ForerunError, HostUnreachable, NotFound
 

@@ -1,29 +1,26 @@
-"""The door: where one process of a cluster takes the connections of the others, each for what its first frame says; and how to knock.
+"""The door: where one process of a cluster takes the connections of the others, each for what its first frame says.
 
 A handler gets a ``Guest``: it may refuse it, speak with it by streams, or hand it over to a protocol of its own. When the handler
 returns the connection is closed, unless it was handed over.
 """
 
 import asyncio
-import contextlib
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Collection
-from typing import Any, NamedTuple
+from typing import Any
 
 from forerun.aio import HttpServer, TaskOwner
 from forerun.aio.http import App
 from forerun.cluster import greeting
-from forerun.cluster.contract import PROTOCOLS
 from forerun.cluster.greeting import Hello, Malformed, Welcome
 from forerun.cluster.identity import Identity
-from forerun.cluster.tls import NOBODY, Peer, client_context, peer_of, renew, server_context
-from forerun.errors import HostUnreachable, SetupFailed
+from forerun.cluster.knocking import adopt, no_delay, streams
+from forerun.cluster.tls import Peer, peer_of, renew, server_context
 
 log = logging.getLogger("forerun.cluster")
 
 HELLO_S = 10.0
-KNOCK_S = 5.0
 CONNECTIONS = 8192
 # One stranger must not be able to take all of them before it has said who it is.
 UNSPOKEN = 512
@@ -66,7 +63,7 @@ class Guest:
 
     def streams(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Speak with it by streams; it is welcomed if it was not yet."""
-        reader, protocol, writer = _streams(self.transport)
+        reader, protocol, writer = streams(self.transport)
         self._adopt(protocol)
         return reader, writer
 
@@ -79,7 +76,7 @@ class Guest:
         if not self._answered:
             self.welcome()
         rest, self._rest = self._rest, b""
-        _adopt(self.transport, protocol, rest)
+        adopt(self.transport, protocol, rest)
 
     def _answer(self, welcome: Welcome) -> None:
         if self._answered:
@@ -244,137 +241,6 @@ class _Entry(asyncio.Protocol):
             self._timer = None
 
 
-class Knocked(NamedTuple):
-    """A connection that was let in. ``streams`` or ``hand_over`` it, once; or ``close`` the transport."""
-
-    transport: Any
-    peer: Peer
-    protocol: int
-    fields: dict[str, Any]
-    rest: bytes
-
-    def streams(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Speak by streams."""
-        reader, protocol, writer = _streams(self.transport)
-        _adopt(self.transport, protocol, self.rest)
-        return reader, writer
-
-    def hand_over(self, protocol: asyncio.Protocol) -> None:
-        """Let a protocol have the connection."""
-        _adopt(self.transport, protocol, self.rest)
-
-
-class Knocker:
-    """Knocks at doors as one identity; without one as nobody, believing who shows ``authority_pem`` or anybody."""
-
-    def __init__(self, identity: Identity | None, *, authority_pem: str = "") -> None:
-        self._context = client_context(identity, authority_pem)
-
-    def renew(self, identity: Identity) -> None:
-        """Show another certificate from the next connection on. Raises ``SetupFailed``."""
-        renew(self._context, identity)
-
-    async def knock(
-        self,
-        address: str,
-        kind: str,
-        fields: dict[str, Any] | None = None,
-        *,
-        expect: Peer = NOBODY,
-        timeout_s: float = KNOCK_S,
-    ) -> Knocked:
-        """A connection for this. ``expect`` says whose door it must be, empty parts do not matter.
-
-        Raises ``Refused`` when the door says no, ``HostUnreachable`` when there is none, it is another's, or it does not
-        answer within ``timeout_s`` seconds.
-        """
-        host, port = split_address(address)
-        hello = greeting.pack(Hello(kind=kind, protocols=PROTOCOLS, fields=fields or {}))
-        waiting = _Waiting(hello)
-        try:
-            async with asyncio.timeout(timeout_s):
-                transport, _ = await asyncio.get_running_loop().create_connection(
-                    lambda: waiting,
-                    host,
-                    port,
-                    ssl=self._context,
-                    server_hostname="",
-                    ssl_shutdown_timeout=1.0,
-                )
-                peer = peer_of(transport)
-                _check(address, peer, expect)
-                transport.write(hello)
-                body, rest = await waiting.answer
-                welcome = greeting.read_welcome(body)
-        except (OSError, EOFError, TimeoutError, Malformed) as error:
-            waiting.abort()
-            reason = str(error) or type(error).__name__
-            raise HostUnreachable(f"{address} does not answer: {reason}") from error
-        except BaseException:
-            waiting.abort()
-            raise
-        return Knocked(transport, peer, welcome.protocol, welcome.fields, rest)
-
-
-async def knock(
-    address: str,
-    identity: Identity | None,
-    kind: str,
-    fields: dict[str, Any] | None = None,
-    *,
-    authority_pem: str = "",
-    timeout_s: float = KNOCK_S,
-) -> Knocked:
-    """One connection, as ``Knocker.knock``; who makes several keeps a ``Knocker``."""
-    knocker = Knocker(identity, authority_pem=authority_pem)
-    return await knocker.knock(address, kind, fields, timeout_s=timeout_s)
-
-
-class _Waiting(asyncio.Protocol):
-    """A connection until the door has answered."""
-
-    def __init__(self, hello: bytes) -> None:
-        self._hello = hello
-        self._buffer = bytearray()
-        self._transport: Any = None
-        self.answer: asyncio.Future[tuple[bytes, bytes]] = (
-            asyncio.get_running_loop().create_future()
-        )
-
-    def abort(self) -> None:
-        self.answer.cancel()
-        if self._transport is not None:
-            self._transport.abort()
-
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-        no_delay(transport)
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        if self.answer.done():
-            return
-        try:
-            found = greeting.split(self._buffer)
-        except Malformed as error:
-            self.answer.set_exception(error)
-            return
-        if found is not None:
-            # What comes from now on is for whoever gets the connection.
-            self._transport.pause_reading()
-            self.answer.set_result(found)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(error or EOFError("the connection was closed"))
-
-
-def _check(address: str, peer: Peer, expect: Peer) -> None:
-    if any(want and want != have for want, have in zip(expect, peer, strict=True)):
-        who = f"{peer.role or 'nobody'} {peer.name!r}"
-        raise HostUnreachable(f"at {address} is {who}, not {expect.role} {expect.name!r}")
-
-
 def serve_http(server: HttpServer, app_for: Callable[[Guest], App]) -> Handler:
     """A handler that serves HTTP on guests' connections, each with the application for it."""
 
@@ -382,38 +248,3 @@ def serve_http(server: HttpServer, app_for: Callable[[Guest], App]) -> Handler:
         guest.hand_over(server.protocol(app_for(guest)))
 
     return handle
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """``HOST:PORT`` or ``[HOST]:PORT`` as host and port. Raises ``SetupFailed``."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
-        raise SetupFailed(f"{address!r} is no address: HOST:PORT is needed")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def no_delay(transport: Any) -> None:
-    """Frames are written whole, each at once."""
-    sock = transport.get_extra_info("socket")
-    if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _streams(
-    transport: Any,
-) -> tuple[asyncio.StreamReader, asyncio.StreamReaderProtocol, asyncio.StreamWriter]:
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(loop=loop)
-    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-    return reader, protocol, asyncio.StreamWriter(transport, protocol, reader, loop)
-
-
-def _adopt(transport: Any, protocol: asyncio.Protocol, rest: bytes) -> None:
-    """Give a connection to another protocol, with what came already."""
-    transport.set_protocol(protocol)
-    protocol.connection_made(transport)
-    if rest:
-        protocol.data_received(rest)
-    if not transport.is_closing():
-        transport.resume_reading()

@@ -13,8 +13,9 @@ from typing import Any, Protocol
 import msgspec
 
 from forerun.aio import Clock
-from forerun.cluster.door import Guest, Knocker
+from forerun.cluster.door import Guest
 from forerun.cluster.identity import Identity, Role
+from forerun.cluster.knocking import Knocker
 from forerun.cluster.tls import Peer
 from forerun.cluster.tokens import check_name, check_token, hash_secret, parse_token
 from forerun.cluster.trust import Authority, authority_hash, make_request

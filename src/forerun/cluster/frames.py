@@ -37,6 +37,7 @@ RESULT, FAILED, BEGAN, STREAM, CHUNK, BEAT, WANT, DATAGRAM, ANSWER = range(17, 2
 PART = 15
 
 PIECE = 128 * 1024
+KEYS_MAX = 1000
 FRAME_MAX = 8 * 1024 * 1024
 PAYLOAD_MAX = 64 * 1024 * 1024
 
@@ -84,7 +85,10 @@ class Moments(msgspec.Struct, array_like=True):
 
 
 class ResultHead(msgspec.Struct, array_like=True):
-    """RESULT: a ``Run``, its payload behind it. One of ``outcome`` and ``failure`` is there, its payload is not in it."""
+    """RESULT: a ``Run``, its payload behind it, and behind that its log. One of ``outcome`` and ``failure`` is there, without either.
+
+    ``size`` is the length of both, ``body`` that of the payload.
+    """
 
     size: int
     moments: Moments
@@ -100,6 +104,7 @@ class ResultHead(msgspec.Struct, array_like=True):
     init: InitReport | None
     outcome: Outcome | None
     failure: InitFailure | None
+    body: int
 
 
 class FailedHead(msgspec.Struct, array_like=True):

@@ -10,6 +10,7 @@ import math
 import msgspec
 
 from forerun.cluster.frames import Moments
+from forerun.host import Run
 from forerun.model import InitReport, LogLine, Outcome, Timings
 
 # What lines and calls tell is exact to a millisecond.
@@ -65,3 +66,9 @@ def shift(outcome: Outcome | None, init: InitReport | None, offset: float) -> No
 
 def _moved(lines: list[LogLine], ms: int) -> list[LogLine]:
     return [msgspec.structs.replace(line, time_ms=line.time_ms + ms) for line in lines]
+
+
+def arrive(run: Run, moments: Moments, timings: Timings, sent: float, received: float) -> None:
+    """Move all times of a run to the clock here, by which it was sent and its answer received, and fill ``timings``."""
+    outcome = run.outcome if isinstance(run.outcome, Outcome) else None
+    shift(outcome, run.init, fill(timings, outcome, moments, sent, received))

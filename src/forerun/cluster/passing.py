@@ -13,7 +13,7 @@ import httptools
 import msgspec
 
 from forerun.aio import App, Receive, Scope, Send, TaskOwner
-from forerun.cluster.door import Knocker
+from forerun.cluster.knocking import Knocker
 from forerun.cluster.tls import Peer
 from forerun.errors import HostUnreachable
 

@@ -1,0 +1,152 @@
+"""Connections that sandboxes open to the platform, each passed on to a control plane byte by byte."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from forerun.aio import TaskOwner
+from forerun.cluster.knocking import Knocked
+from forerun.errors import HostUnreachable
+
+log = logging.getLogger("forerun.cluster")
+
+CONNECTIONS = 4096
+OF_ONE = 128
+HIGH_WATER = 256 * 1024
+_BODY = (
+    b'{"Type":"Service","message":"No control plane can be reached from this host now; try again."}'
+)
+UNAVAILABLE = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n"
+    b"x-amzn-errortype: ServiceUnavailableException\r\nretry-after: 1\r\n"
+    b"connection: close\r\ncontent-length: %d\r\n\r\n%s" % (len(_BODY), _BODY)
+)
+
+Reach = Callable[[str, str], Awaitable[Knocked]]
+"""A connection to the platform for an account and the sandbox with these credentials. Raises ``HostUnreachable``."""
+
+
+class Pipes:
+    """``listen`` on sockets inside sandboxes; ``close`` at the end."""
+
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
+        self._owner = TaskOwner("pipes")
+        self._open: set[_End] = set()
+        self._servers: list[asyncio.Server] = []
+
+    async def listen(
+        self, sock: socket.socket, account: str, access_key_id: str
+    ) -> Callable[[], None]:
+        """Pass on what connects to ``sock``, as that of an account's sandbox; what is returned stops it."""
+        mine: set[_End] = set()
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(
+            lambda: _Inner(self, mine, account, access_key_id), sock=sock, backlog=OF_ONE
+        )
+        self._servers.append(server)
+
+        def stop() -> None:
+            server.close()
+            with contextlib.suppress(ValueError):
+                self._servers.remove(server)
+            for end in list(mine):
+                end.abort()
+
+        return stop
+
+    async def close(self) -> None:
+        """End all connections."""
+        for server in self._servers:
+            server.close()
+        for end in list(self._open):
+            end.abort()
+        await self._owner.close()
+
+    def enter(self, inner: "_Inner", mine: "set[_End]") -> bool:
+        """A sandbox has connected; whether there is room."""
+        if len(mine) >= OF_ONE or len(self._open) >= CONNECTIONS:
+            return False
+        mine.add(inner)
+        self._open.add(inner)
+        self._owner.spawn(self._join(inner), name="join")
+        return True
+
+    def left(self, inner: "_Inner", mine: "set[_End]") -> None:
+        """It is over."""
+        mine.discard(inner)
+        self._open.discard(inner)
+
+    async def _join(self, inner: "_Inner") -> None:
+        try:
+            knocked = await self._reach(inner.account, inner.access_key_id)
+        except HostUnreachable as error:
+            log.warning("a sandbox of %s cannot reach the platform: %s", inner.account, error)
+            inner.transport.write(UNAVAILABLE)
+            inner.transport.close()
+            return
+        if inner.transport.is_closing():
+            knocked.transport.abort()
+            return
+        outer = _End()
+        outer.other, inner.other = inner, outer
+        knocked.hand_over(outer)
+        inner.transport.resume_reading()
+
+
+class _End(asyncio.Protocol):
+    """One end of a pipe: what comes goes to the other."""
+
+    def __init__(self) -> None:
+        self.transport: Any = None
+        self.other: _End | None = None
+
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        transport.set_write_buffer_limits(high=HIGH_WATER)
+
+    def data_received(self, data: bytes) -> None:
+        if self.other is not None:
+            self.other.transport.write(data)
+
+    def pause_writing(self) -> None:
+        if self.other is not None:
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self.other is not None and not self.other.transport.is_closing():
+            self.other.transport.resume_reading()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        if self.other is not None:
+            self.other.transport.close()
+
+
+class _Inner(_End):
+    """The end in a sandbox."""
+
+    def __init__(self, pipes: Pipes, mine: "set[_End]", account: str, access_key_id: str) -> None:
+        super().__init__()
+        self._pipes = pipes
+        self._mine = mine
+        self.account = account
+        self.access_key_id = access_key_id
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        # Nothing is read before it can go anywhere.
+        transport.pause_reading()
+        if not self._pipes.enter(self, self._mine):
+            transport.write(UNAVAILABLE)
+            transport.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)
+        self._pipes.left(self, self._mine)
