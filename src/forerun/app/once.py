@@ -41,7 +41,7 @@ def make_once(ground: Ground, sources: Sequence[Part]) -> Part:
     )
     estate = ground.services.estate
     configs = OnceConfigs(
-        store=store,
+        store=OnceStore(state.told_messages),
         line=line,
         dependencies=dependencies,
         lookup=Lookup(

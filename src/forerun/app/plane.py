@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from forerun.aio import Clock, TaskOwner
 from forerun.api.application import Application
@@ -13,7 +13,7 @@ from forerun.app.ahead import make_ahead
 from forerun.app.capacity import keep_ready
 from forerun.app.closing import Closing
 from forerun.app.deployed import Deployed
-from forerun.app.eventing import make_events
+from forerun.app.eventing import Load, make_events
 from forerun.app.front import Own, make_front
 from forerun.app.ground import Ground
 from forerun.app.hosting import sandboxes_of, shown
@@ -22,6 +22,8 @@ from forerun.app.services import make_services
 from forerun.app.sourcing import make_sourcing
 from forerun.app.state import State
 from forerun.app.watching import Watching
+from forerun.control.ahead.foresight import Foresight
+from forerun.control.asynchronous import EventInvoker
 from forerun.control.invoke import Invoker
 from forerun.control.recorder import Recorder
 from forerun.control.specs import Specs
@@ -36,6 +38,14 @@ log = logging.getLogger("forerun")
 SESSION_S = 12 * 3600.0
 
 
+class Shared(NamedTuple):
+    """What is there whether or not this process has the duties: who runs events, who records, who counts calls."""
+
+    events: EventInvoker
+    recorder: Recorder
+    admission: Admission
+
+
 class Plane:
     """``open``, ``build`` over a host, ``prepare``, ``begin``, once each, while the state is open; ``closing`` undoes them.
 
@@ -44,7 +54,7 @@ class Plane:
 
     application: Application
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 the wiring of all services, mostly by keyword
         self,
         settings: Settings,
         state: State,
@@ -53,21 +63,26 @@ class Plane:
         base_url: str,
         runtimes: Callable[[], Mapping[str, str]],
         closing: Closing,
+        shared: Shared | None = None,
     ) -> None:
+        """``shared`` where other control planes serve the same platform; else it is made, and closed, here."""
         self._settings = settings
         self._state = state
         self._clock = clock
         self._base_url = base_url
         self._runtimes = runtimes
         self._closing = closing
-        self._admission = Admission(settings.limits.account_concurrency)
+        self._shared = shared
+        self.admission = (
+            Admission(settings.limits.account_concurrency) if shared is None else shared.admission
+        )
         self._owner = TaskOwner("plane")
         self.watching = Watching(
             settings,
             state,
             clock,
             running=self._monitored,
-            peaks=self._admission.take_peaks,
+            peaks=self.admission.take_peaks,
             platform=frozenset({base_url.partition("://")[2], PLATFORM_INSIDE}),
         )
         self.services = make_services(
@@ -79,7 +94,9 @@ class Plane:
             keep=self.watching.exchange.keep,
         )
         self.specs = Specs(self.services.estate.code)
-        self._recorder = Recorder(state.invocations, state.logs)
+        self._recorder = (
+            Recorder(state.invocations, state.logs) if shared is None else shared.recorder
+        )
 
     async def open(self) -> None:
         """Begin to watch, and make ready what lies on disk."""
@@ -92,11 +109,11 @@ class Plane:
         self._host = host
         settings, clock, services = self._settings, self._clock, self.services
         estate = services.estate
-        deployed = Deployed(estate, host, self._admission, self._owner, self._forget)
+        deployed = Deployed(estate, host, self.admission, self._owner, self._forget)
         estate.changes.listen(deployed.drop_outdated)
         estate.changes.listen(deployed.prepare)
         for account, name, amount in await estate.concurrency.reservations():
-            self._admission.reserve(account, name, amount)
+            self.admission.reserve(account, name, amount)
         self._ahead = make_ahead(
             settings,
             self._state,
@@ -109,7 +126,7 @@ class Plane:
         foresight = self._ahead.foresight
         estate.changes.listen(foresight.changed)
         invoker = Invoker(
-            admission=self._admission,
+            admission=self.admission,
             host=host,
             recorder=self._recorder,
             monitor=self.watching.monitor,
@@ -119,28 +136,35 @@ class Plane:
             foresight=foresight if foresight.active else None,
         )
         deployed.start(invoker)
-        self._events = make_events(
-            settings,
-            self._state,
-            clock,
-            registry=estate.registry,
-            invoker=invoker,
-            watching=self.watching,
-            admission=self._admission,
-            stats=host.stats,
-        )
+        self.invoker = invoker
+        self._events = self._make_events(invoker) if self._shared is None else self._shared.events
         ground = self._ground(invoker)
         self._sourcing = make_sourcing(ground)
         front = make_front(ground, self._sourcing, self.watching, self._recorder, self._own(own))
         self._console = front.console
         self.application = front.application
 
+    def _make_events(self, invoker: Invoker) -> EventInvoker:
+        activity = self.watching.activity
+        return make_events(
+            self._settings,
+            self._state,
+            self._clock,
+            registry=self.services.estate.registry,
+            invoker=invoker,
+            monitor=self.watching.monitor,
+            load=Load(activity.load, activity.loads),
+            admission=self.admission,
+            stats=self._host.stats,
+        )
+
     async def prepare(self) -> None:
         """Take over what an earlier server left, and write down what happens from now on."""
-        if left := await self._state.queue.recover(self._clock.now()):
-            log.info("%d events of an earlier run will be run again", left)
-        self._recorder.start()
-        self._closing.add(self._recorder.close)
+        if self._shared is None:
+            if left := await self._state.queue.recover(self._clock.now()):
+                log.info("%d events of an earlier run will be run again", left)
+            self._recorder.start()
+            self._closing.add(self._recorder.close)
         self._closing.add(self._owner.close)
 
     async def begin(self) -> None:
@@ -148,16 +172,22 @@ class Plane:
         closing, estate = self._closing, self.services.estate
         estate.packager.start()
         closing.add(estate.packager.close)
-        closing.add(await keep_ready(self._ahead.foresight, estate, self._host, self._admission))
+        closing.add(await keep_ready(self._ahead.foresight, estate, self._host, self.admission))
         # Who watches executions is there before the first one.
         await self._sourcing.start()
-        self._events.start()
-        closing.add(lambda: self._events.close(grace_s=closing.left()))
+        if self._shared is None:
+            self._events.start()
+            closing.add(lambda: self._events.close(grace_s=closing.left()))
         closing.add(self._sourcing.close)
         maintenance = Maintenance(
             self._settings.retention, self._state, self.services, self._clock, sweep=self._sweep
         )
         self._owner.spawn(maintenance.run(), name="maintenance")
+
+    @property
+    def foresight(self) -> Foresight:
+        """Who acts ahead of calls."""
+        return self._ahead.foresight
 
     def leave(self) -> None:
         """Send clients away who wait: the end is near."""
@@ -179,7 +209,7 @@ class Plane:
             base_url=self._base_url,
             services=self.services,
             invoker=invoker,
-            admission=self._admission,
+            admission=self.admission,
             events=self._events,
             monitor=self.watching.monitor,
             bus=self.watching.bus,

@@ -44,7 +44,7 @@ class Services(NamedTuple):
     operations: Mapping[str, Mapping[str, Handler]]
 
 
-def make_services(
+def make_services(  # noqa: PLR0913 the wiring of all services, mostly by keyword
     settings: Settings,
     state: State,
     clock: Clock,

@@ -42,7 +42,8 @@ class State:
     """The open databases, and the stores over them that are shared between rooms.
 
     ``traces_db`` holds traces, activity and profiles: what may be lost. ``messages`` holds the sources of events and
-    what is on its way from them. ``vault`` is where files are besides the data directory.
+    what is on its way from them. ``vault`` is where files are besides the data directory. ``told_messages`` is ``messages`` for what
+    control planes remember: a write returns when all of them know of it.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class State:
     ) -> None:
         self.vault: Vault = NO_VAULT
         self.db = db
-        self.messages = messages
+        self.messages = self.told_messages = messages
         self.traces_db = traces_db
         self.sealer = sealer
         self.identities = IdentityStore(db, sealer)

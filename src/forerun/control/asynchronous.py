@@ -91,8 +91,13 @@ class EventInvoker:
         self._owner = TaskOwner("events")
         self._random = random.Random()  # noqa: S311 jitter, not secrets
 
+    @property
+    def outlet(self) -> Outlet:
+        """Who is told what became of events."""
+        return self._outlet
+
     def connect(self, outlet: Outlet) -> None:
-        """Tell it what became of events."""
+        """Tell it what became of events, from now on."""
         self._outlet = outlet
 
     def start(self) -> None:
