@@ -7,6 +7,7 @@ the others changes nothing: the next one must say the same.
 """
 
 import math
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -23,7 +24,7 @@ _MOST_SAMPLES = 2**31
 _FAR, _FAR_MS = 3.0, 20.0
 _KNOWN = 1.9
 _HELD_S = 60.0
-_AGES = (0.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+_AGES = (0.0, 10.0, 30.0, 60.0, 120.0, 300.0, FORGET_S)
 # What is not worth telling: this share of a latency, milliseconds, shares of calls, this share of a rate.
 _SAME, _SAME_MS, _SAME_SHARE, _SAME_RATE = 0.1, 0.5, 0.02, 0.25
 
@@ -56,19 +57,32 @@ class _Average:
         self._most = most
 
     def add(self, value: float, now: float, weight: float = 1.0) -> None:
-        if self.weight:
-            faded = self.weight * math.exp(min(0.0, self._at - now) / self._memory_s)
-            self.weight = min(faded, self._most)
-        weight = min(weight, self._most)
-        self.weight += weight
-        self.mean += (value - self.mean) * weight / self.weight
-        self._at = max(self._at, now)
+        most, known = self._most, self.weight
+        if now > self._at:
+            if known:
+                known *= math.exp((self._at - now) / self._memory_s)
+            self._at = now
+        known = min(known, most)
+        weight = min(weight, most)
+        self.weight = known = known + weight
+        self.mean += (value - self.mean) * weight / known
 
 
 class _Channel:
     """The path to one service."""
 
-    __slots__ = ("_far", "_far_at", "_samples", "at", "failures", "latency", "rate", "resent")
+    __slots__ = (
+        "_far",
+        "_far_at",
+        "_samples",
+        "_told",
+        "at",
+        "failures",
+        "latency",
+        "news",
+        "rate",
+        "resent",
+    )
 
     def __init__(self) -> None:
         self.latency = _Average(LATENCY_S, 6.0)
@@ -79,9 +93,12 @@ class _Channel:
         self._samples = 0
         self._far = 0.0
         self._far_at = -math.inf
+        self.news = True
+        self._told = ChannelQuality(0.0)
 
     def add(self, sample: Sample, now: float) -> None:
         self.at = max(self.at, now)
+        self.news = True
         self._samples = min(self._samples + 1, _MOST_SAMPLES)
         self.failures.add(float(sample.failed), now)
         if sample.latency_ms is not None and not sample.failed:
@@ -101,16 +118,24 @@ class _Channel:
         self._far = 0.0
         average.add(latency_ms, now)
 
+    def told(self, now: float) -> ChannelQuality:
+        """As before, where nothing is different that matters."""
+        if self.news or self._told.age_s != _age(now - self.at):
+            self.news = False
+            quality = self.quality(now)
+            if not (self._told.samples and _alike(self._told, quality)):
+                self._told = quality
+        return self._told
+
     def quality(self, now: float) -> ChannelQuality:
         """Rounded, so that equal paths are told equally."""
-        passed = max(0.0, now - self.at)
         return ChannelQuality(
             latency_ms=round(self.latency.mean, 2),
             failures=round(self.failures.mean, 3),
             bytes_per_s=float(round(self.rate.mean)),
             retransmits=round(self.resent.mean, 4),
             samples=self._samples,
-            age_s=max(age for age in _AGES if age <= passed),
+            age_s=_age(now - self.at),
         )
 
 
@@ -123,7 +148,6 @@ class Channels:
     def __init__(self, most: int = MOST_SERVICES) -> None:
         self._most = most
         self._channels: OrderedDict[str, _Channel] = OrderedDict()
-        self._told: dict[str, ChannelQuality] = {}
 
     def __len__(self) -> int:
         return len(self._channels)
@@ -152,12 +176,7 @@ class Channels:
             if now - channel.at <= FORGET_S:
                 break
             del self._channels[service]
-        before = self._told
-        self._told = told = {}
-        for service, channel in self._channels.items():
-            quality, old = channel.quality(now), before.get(service)
-            told[service] = old if old is not None and _alike(old, quality) else quality
-        return dict(told)
+        return {service: channel.told(now) for service, channel in self._channels.items()}
 
 
 def add_all(channels: Channels, samples: Iterable[Sample], now: float) -> None:
@@ -176,6 +195,11 @@ def _alike(one: ChannelQuality, other: ChannelQuality) -> bool:
         # Few samples may not be enough to be counted, so their number is told while it is small.
         and (other.samples == one.samples or one.samples >= 10)
     )
+
+
+def _age(passed: float) -> float:
+    """In coarse steps: what gets older all the time would have to be told all the time."""
+    return _AGES[max(1, bisect_right(_AGES, passed)) - 1]
 
 
 def _is_sound(sample: Sample) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 
 import msgspec
 
@@ -54,6 +55,7 @@ _SERVICE = re.compile(r"(?:\[([0-9a-fA-F:.]{2,45})\]|([A-Za-z0-9_.-]{1,253})):([
 _HERE = re.compile(r"localhost|127\.[0-9.]+|::1|0\.0\.0\.0|::|.*\.localhost", re.IGNORECASE)
 
 
+@lru_cache(maxsize=4096)
 def service_address(service: str) -> tuple[str, int] | None:
     """Host and port of a service on the network, named ``HOST:PORT`` as functions name it; ``None`` for what is none, or is inside of the sandbox."""
     found = _SERVICE.fullmatch(service)
