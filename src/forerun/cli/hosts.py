@@ -1,0 +1,157 @@
+"""``hosts``, ``cordon``, ``uncordon`` and ``drain``: the machines of a cluster; ``token``: what lets further ones join."""
+
+from typing import Any
+
+import click
+
+from forerun.cli.connection import connect
+from forerun.cli.failures import Misuse
+from forerun.cli.options import data_option, json_option
+from forerun.cli.output import clock_time, emit_json, remark, table
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+@click.command()
+@data_option
+@json_option
+def hosts(data: str | None, as_json: bool) -> None:
+    """List the hosts of the cluster: whether they are there, and what they do."""
+    content = connect(data).get("/forerun/hosts")
+    found = content["Hosts"]
+    if as_json:
+        emit_json(content)
+        return
+    if not found:
+        remark("There are no hosts yet; let one join with: forerun token create")
+        return
+    columns = ["host", "phase", "state", "zone", "sandboxes", "running", "memory MB", "beat s ago"]
+    table([*columns, "version", "address"], [_row(each) for each in found])
+    for each in found:
+        if each["Failure"]:
+            remark(f"{each['Name']}: {each['Failure']}")
+
+
+def _row(host: dict[str, Any]) -> list[object]:
+    age = host["BeatAgeS"]
+    return [
+        host["Name"],
+        host["Phase"],
+        "alive" if host["Alive"] else "gone",
+        host["Zone"] or None,
+        host["Sandboxes"],
+        host["Running"],
+        f"{host['BookedMb']} of {host['MemoryMb']}",
+        None if age is None else float(age),
+        host["Version"],
+        host["Address"],
+    ]
+
+
+@click.command()
+@click.argument("host")
+@data_option
+@json_option
+def cordon(host: str, data: str | None, as_json: bool) -> None:
+    """Give HOST no new calls; those that run go on."""
+    _wish("cordon", host, data, "gets no new calls", as_json=as_json)
+
+
+@click.command()
+@click.argument("host")
+@data_option
+@json_option
+def uncordon(host: str, data: str | None, as_json: bool) -> None:
+    """Give HOST calls again."""
+    _wish("uncordon", host, data, "gets calls again", as_json=as_json)
+
+
+@click.command()
+@click.argument("host")
+@data_option
+@json_option
+def drain(host: str, data: str | None, as_json: bool) -> None:
+    """Give HOST no new calls, and let it leave the cluster when those that run are over."""
+    done = "gets no new calls and leaves when the last is over"
+    _wish("drain", host, data, done, as_json=as_json)
+
+
+def _wish(command: str, host: str, data: str | None, done: str, *, as_json: bool) -> None:
+    content = connect(data).post(f"/forerun/{command}", Host=host)
+    if as_json:
+        emit_json(content)
+    else:
+        remark(f"{host} {done}.")
+
+
+@click.group()
+def token() -> None:
+    """Make, list and revoke the tokens that let machines join the cluster."""
+
+
+@token.command("create")
+@click.option(
+    "--role",
+    type=click.Choice(["host", "control"]),
+    default="host",
+    help="What may join: a host, or a further control plane. Default: host.",
+)
+@click.option(
+    "--ttl", default="1h", metavar="TIME", help="For how long: 90s, 10m, 1h, 7d. Default: 1h."
+)
+@click.option("--uses", default=1, help="How many machines may join with it. Default: 1.")
+@data_option
+@json_option
+def create_token(role: str, ttl: str, uses: int, data: str | None, as_json: bool) -> None:
+    """Make a token. It is shown this once; whoever has it can join until it is used or has expired."""
+    content = connect(data).post(
+        "/forerun/create-join-token", Role=role, TtlSeconds=_seconds(ttl), Uses=uses
+    )
+    if as_json:
+        emit_json(content)
+        return
+    click.echo(content["Token"])
+    command = "forerun join" if role == "host" else "forerun up --cluster --join"
+    remark(f"On the other machine: {command} {content['Address']} --token {content['Token']}")
+
+
+@token.command("list")
+@data_option
+@json_option
+def list_tokens(data: str | None, as_json: bool) -> None:
+    """List the tokens, without their secrets."""
+    content = connect(data).get("/forerun/join-tokens")
+    if as_json:
+        emit_json(content)
+        return
+    rows: list[list[object]] = [
+        [
+            each["Id"],
+            each["Role"],
+            each["Uses"],
+            "usable" if each["Usable"] else "over",
+            clock_time(each["Expires"]),
+        ]
+        for each in content["Tokens"]
+    ]
+    table(["token", "for", "uses left", "state", "expires"], rows)
+
+
+@token.command("revoke")
+@click.argument("token_id", metavar="ID")
+@data_option
+@json_option
+def revoke_token(token_id: str, data: str | None, as_json: bool) -> None:
+    """Let nobody join any more with the token of this ID. Machines that have joined stay."""
+    content = connect(data).post("/forerun/revoke-join-token", Id=token_id)
+    if as_json:
+        emit_json(content)
+    else:
+        remark(f"{token_id} is revoked.")
+
+
+def _seconds(text: str) -> float:
+    number, unit = text[:-1], text[-1:]
+    if unit not in _UNITS or not number.isdecimal():
+        raise Misuse(f"--ttl must be a number with s, m, h or d behind it, not {text!r}")
+    return int(number) * _UNITS[unit]
