@@ -55,6 +55,10 @@ class RemoteHost(Host, Protocol):
         """Tell the agent, which shows it in its beats."""
         ...
 
+    def measure(self, services: Sequence[str]) -> None:
+        """Let it probe its paths to these services (``HOST:PORT``) for a minute, beside those that others ask for."""
+        ...
+
     async def keep_to(self, shares: Sequence[Share]) -> Mapping[str, int]:
         """Tell the agent shares that became smaller (``Shares.keep_to`` there). The epoch by key of those it keeps to from now on.
 
