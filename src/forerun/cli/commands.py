@@ -41,6 +41,12 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "hooks": ("hooks", "Make and list URLs for signed webhooks."),
     "zygotes": ("zygotes", "List what sandboxes are forked from, and why."),
     "console": ("console", "Print a link that signs a browser in to the console."),
+    "join": ("join", "Make this machine a host of a cluster."),
+    "hosts": ("hosts", "List the hosts of a cluster."),
+    "cordon": ("hosts", "Give a host no new calls."),
+    "uncordon": ("hosts", "Give a host calls again."),
+    "drain": ("hosts", "Let a host leave when its calls are over."),
+    "token": ("hosts", "Make, list and revoke tokens that let machines join."),
     "account": ("identities", "Create and list accounts."),
     "key": ("identities", "Create, list, disable and delete access keys."),
 }

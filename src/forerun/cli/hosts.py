@@ -111,8 +111,12 @@ def create_token(role: str, ttl: str, uses: int, data: str | None, as_json: bool
         emit_json(content)
         return
     click.echo(content["Token"])
-    command = "forerun join" if role == "host" else "forerun up --cluster --join"
-    remark(f"On the other machine: {command} {content['Address']} --token {content['Token']}")
+    command = (
+        f"forerun join {content['Address']}"
+        if role == "host"
+        else "forerun up --cluster --database URL"
+    )
+    remark(f"On the other machine: {command} --token {content['Token']}")
 
 
 @token.command("list")

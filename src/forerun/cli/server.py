@@ -32,12 +32,50 @@ from forerun.settings import ClientSettings, Settings
     help="What functions may reach unless tagged otherwise. Default: platform.",
 )
 @click.option("--json-logs", is_flag=True, default=None, help="The server's log as JSON lines.")
+@click.option(
+    "--cluster",
+    is_flag=True,
+    help="Run a control plane of a cluster, whose state is in PostgreSQL. The first one makes the cluster.",
+)
+@click.option(
+    "--database",
+    metavar="URL",
+    help="postgresql://USER:PASSWORD@HOST/NAME that all control planes of the cluster share.",
+)
+@click.option(
+    "--cluster-listen",
+    metavar="IP:PORT",
+    help="Where the cluster's other machines reach this one. Default: 127.0.0.1:9701, this machine alone.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["ray", "none"]),
+    help="Who keeps agents running on hosts: the engine, or nobody but forerun join. Default: ray.",
+)
+@click.option(
+    "--token",
+    metavar="TOKEN",
+    help="For a further control plane: forerun token create --role control",
+)
+@click.option("--name", metavar="NAME", help="Name of this control plane. Default: the machine's.")
+@click.option(
+    "--host/--no-host",
+    default=None,
+    help="Whether this machine of the cluster runs functions, too. Default: it does.",
+)
 def up(
     listen: str | None,
     data: str | None,
     sandbox: str | None,
     egress: str | None,
     json_logs: bool | None,
+    cluster: bool,
+    database: str | None,
+    cluster_listen: str | None,
+    engine: str | None,
+    token: str | None,
+    name: str | None,
+    host: bool | None,
 ) -> None:
     """Run the platform on this machine until it is told to stop (SIGTERM or Ctrl-C).
 
@@ -50,13 +88,28 @@ def up(
             sandbox_mode=sandbox,
             sandbox_egress=egress,
             server_json_logs=json_logs,
+            cluster_database=database,
+            cluster_listen=cluster_listen,
+            cluster_engine=engine,
+            cluster_token=token,
+            cluster_name=name,
+            cluster_host=host,
         )
+        _check_cluster(settings, wanted=cluster)
     except InvalidInput as error:
         raise Misuse(error.message) from error
     # The whole platform: only this command needs it.
     from forerun.app import serve
 
     raise click.exceptions.Exit(serve(settings))
+
+
+def _check_cluster(settings: Settings, *, wanted: bool) -> None:
+    """It is the database that makes a cluster; ``--cluster`` says that one is meant."""
+    if wanted and not settings.cluster.database:
+        raise InvalidInput(
+            "--cluster needs a database that all control planes share: --database postgresql://..."
+        )
 
 
 @click.command()

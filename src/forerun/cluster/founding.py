@@ -11,7 +11,7 @@ from forerun.storage.trust import KeptTrust, TrustStore
 
 _JOIN = (
     "make a token on a control plane that runs (forerun token create --role control), "
-    "and start this one with --token and --join"
+    "and start this one with --token"
 )
 
 

@@ -15,6 +15,15 @@ class ClusterSettings:
     database: str = ""
     """``postgresql://`` address of the database that all control planes share; empty for one machine and SQLite."""
 
+    name: str = ""
+    """What this control plane is called, unlike any other; the machine's own name when empty."""
+
+    token: str = ""
+    """A token for the role ``control``, with which a further control plane joins; not needed once it has joined."""
+
+    host: bool = True
+    """Whether this machine runs functions, too: an agent is kept on it."""
+
     listen: str = "127.0.0.1:9701"
     """``HOST:PORT`` where this process takes connections of the cluster's other processes, by mutual TLS alone."""
 
