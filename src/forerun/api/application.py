@@ -9,7 +9,6 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from random import Random
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -37,6 +36,7 @@ from forerun.api.protocol import (
     error_reply,
 )
 from forerun.api.protocol.router import NoRoute, scope_service
+from forerun.api.request_ids import request_id as name_of
 from forerun.api.resources import action_of, resource_of
 from forerun.api.response import Response, send_response
 from forerun.api.s3.addressing import is_signed
@@ -112,7 +112,6 @@ class Application:
         self._router = Router(self._models, tuple(routes.operations))
         self._parser = Parser()
         self._serializer = Serializer()
-        self._random = Random()  # noqa: S311 names, not secrets
         self._s3 = (
             S3Door(
                 routes.s3,
@@ -133,7 +132,7 @@ class Application:
         if app is not None:
             await app(scope, receive, send)
             return
-        request_id = self._new_request_id()
+        request_id = name_of(scope)
         limit = self._body_limit(scope, path)
         try:
             body = await read_body(receive, limit=limit, timeout_s=self._limits.body_s)
@@ -165,6 +164,11 @@ class Application:
             if response is not None:
                 await send_response(send, response)
 
+    async def refuse(self, scope: Scope, error: ApiError, send: Send) -> None:
+        """Answer with an error before anything of the body is read, in the form of the service that is asked."""
+        parts = scope["method"], scope["raw_path"], scope["query_string"], scope["headers"]
+        await self._refuse(scope, HttpRequest(*parts), error, name_of(scope), send)
+
     async def _door(self, scope: Scope, path: bytes) -> App | None:
         """What serves a request that goes another way from the beginning."""
         signed_for_s3 = is_signed(scope)
@@ -185,7 +189,7 @@ class Application:
 
     async def _serve_s3(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert self._s3 is not None
-        await self._s3.serve(scope, receive, send, self._new_request_id())
+        await self._s3.serve(scope, receive, send, name_of(scope))
 
     def _beside(self, scope: Scope, path: bytes) -> App | None:
         """What serves a request that is not signed for a service: the health check, the console, spans, other doors."""
@@ -200,17 +204,12 @@ class Application:
             asked = HttpRequest(scope["method"], path, scope["query_string"], scope["headers"])
             if scope_service(asked) is not None:
                 return None  # a bucket may be called as a door is
-            doors = self._routes.doors
-            app = next((doors[prefix] for prefix in doors if path.startswith(prefix)), None)
+            doors = self._routes.doors.items()
+            app = next((door for prefix, door in doors if path.startswith(prefix)), None)
         return None if self._is_function_url(path, headers.get(b"host", b"")) else app
 
     async def _tell_health(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         await send_response(send, Response(200, _JSON, self._health()))
-
-    def _new_request_id(self) -> str:
-        """In the form of a random UUID; unique, not secret."""
-        drawn = f"{self._random.getrandbits(128):032x}"
-        return f"{drawn[:8]}-{drawn[8:12]}-4{drawn[13:16]}-{'89ab'[int(drawn[16], 16) & 3]}{drawn[17:20]}-{drawn[20:]}"
 
     def _is_function_url(self, path: bytes, host: bytes) -> bool:
         """Whether a request is for a function's URL, by its path form or its host form."""

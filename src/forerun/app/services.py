@@ -72,6 +72,7 @@ def make_services(  # noqa: PLR0913 the wiring of all services, mostly by keywor
             scaling=settings.scaling,
             packaging=settings.packaging,
             vault=state.vault,
+            behind=behind,
         ),
     )
     directory = Directory(state.identities)
