@@ -1,19 +1,19 @@
 """This machine as a host: its sandboxes, the agent that runs calls in them, the zygotes they come from, and bytecode."""
 
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from forerun.aio import Clock
 from forerun.api.platform import Route
 from forerun.api.zygotes import ZygoteRoutes
 from forerun.app.closing import Closing
-from forerun.app.machine import Segments, make_sandboxes, nursery_of
+from forerun.app.machine import Segments, connections_of, make_sandboxes, nursery_of
 from forerun.app.zygote_view import ZygoteView
 from forerun.app.zygotes import Prefer, Zygotes
 from forerun.host import Compiler, HostAgent
 from forerun.model import Credentials, SandboxSpec
-from forerun.sandbox import Sandbox, ServePlatform
+from forerun.sandbox import Connection, Sandbox, ServePlatform
 from forerun.settings import Settings
 
 
@@ -21,19 +21,23 @@ class Upward(NamedTuple):
     """What a host asks of the platform above it.
 
     ``serve_platform`` answers the platform's API on a socket inside a sandbox's network, ``segments`` takes traces,
-    ``credentials`` issues those of a new sandbox, ``bring`` sees that the code of a version is on the disk.
+    ``credentials`` issues those of a new sandbox, or ``issue`` where another machine does, ``bring`` sees that the code of a
+    version is on the disk.
     """
 
     serve_platform: ServePlatform
     segments: Segments
-    credentials: Callable[[SandboxSpec], Credentials]
+    credentials: Callable[[SandboxSpec], Credentials] | None
     bring: Callable[[SandboxSpec], Awaitable[None]]
+    issue: Callable[[SandboxSpec], Awaitable[Credentials | None]] | None = None
 
 
 class LocalHost:
-    """``start`` once; ``closing`` undoes it. Raises ``SetupFailed`` where no sandboxes can be made."""
+    """``start`` once; ``closing`` undoes it. ``name`` is the machine's own when it is empty. Raises ``SetupFailed`` where no sandboxes can be made."""
 
-    def __init__(self, settings: Settings, clock: Clock, endpoint: str, upward: Upward) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, endpoint: str, upward: Upward, *, name: str = ""
+    ) -> None:
         self._settings = settings
         self._zygotes = Zygotes(clock, settings.sandbox, settings.host.pool_min)
         self._sandboxes = make_sandboxes(
@@ -52,9 +56,19 @@ class LocalHost:
             sandbox_settings=settings.sandbox,
             credentials=upward.credentials,
             on_loaded=self._compiler.loaded,
+            issue=upward.issue,
             bring=upward.bring,
-            name=socket.gethostname(),
+            name=name or socket.gethostname(),
         )
+
+    @property
+    def isolation(self) -> str:
+        """How code is isolated here: ``jail`` or ``process``."""
+        return self._sandboxes.isolation
+
+    def connections(self) -> Callable[[], Awaitable[Sequence[Connection]]] | None:
+        """What tells the connections out of sandboxes, where they can be told from the machine's own."""
+        return connections_of(self._sandboxes)
 
     @property
     def summary(self) -> str:

@@ -1,12 +1,14 @@
 """Which kind of sandbox this machine gets."""
 
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from forerun.errors import SetupFailed
 from forerun.model import SandboxSpec
 from forerun.sandbox import (
     STANDARD_PRELOAD,
+    Connection,
     JailSandboxes,
     JailSettings,
     Nursery,
@@ -88,6 +90,11 @@ def make_sandboxes(
             on_loaded=on_loaded,
         )
     )
+
+
+def connections_of(sandboxes: Sandboxes) -> Callable[[], Awaitable[Sequence[Connection]]] | None:
+    """What tells the connections out of sandboxes, where they can be told from the machine's own."""
+    return sandboxes.connections if isinstance(sandboxes, JailSandboxes) else None
 
 
 def nursery_of(sandboxes: Sandboxes) -> Nursery | None:

@@ -27,10 +27,10 @@ EXIT_FAILED = 1
 
 def serve(settings: Settings) -> int:
     """Run the platform until SIGTERM or SIGINT; the exit status. Says on stderr why it did not start."""
-    _set_up_log(json_lines=settings.server.json_logs)
-    _raise_file_limit()
+    set_up_log(json_lines=settings.server.json_logs)
+    raise_file_limit()
     try:
-        with _claimed(settings.server.data_dir):
+        with claimed(settings.server.data_dir):
             uvloop.run(_run(settings))
     except ForerunError as error:
         log.error("%s", error.message)  # noqa: TRY400 the sentence says what to do, a traceback does not
@@ -43,7 +43,7 @@ async def _run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    listener = _listen(settings.server.host, settings.server.port)
+    listener = listen(settings.server.host, settings.server.port)
     server = Standalone(settings, listener)
     try:
         await server.start()
@@ -57,7 +57,8 @@ async def _run(settings: Settings) -> None:
         await server.close()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A listening address that is ours; port 0 takes a free one. Raises ``ForerunError``."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -72,7 +73,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 @contextlib.contextmanager
-def _claimed(directory: Path) -> Iterator[None]:
+def claimed(directory: Path) -> Iterator[None]:
     """Hold the data directory for this process alone."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -93,7 +94,7 @@ def _claimed(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _raise_file_limit() -> None:
+def raise_file_limit() -> None:
     """A sandbox needs a handful of descriptors; the soft limit of a shell is too low for hundreds of them."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -112,7 +113,8 @@ class _JsonLines(logging.Formatter):
         return msgspec.json.encode(line).decode()
 
 
-def _set_up_log(*, json_lines: bool) -> None:
+def set_up_log(*, json_lines: bool) -> None:
+    """The process's log on stderr, as text or as lines of JSON."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         _JsonLines()

@@ -9,6 +9,7 @@ from forerun.cli.failures import explain
 
 _COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("server", "Run the platform on this machine."),
+    "agent": ("agent", "Run functions here for the control planes of a cluster."),
     "env": ("server", "Print shell exports that point every AWS tool at the server."),
     "status": ("server", "Show whether the server runs and what it holds."),
     "doctor": ("doctor", "Say what this machine can isolate, and what to install."),

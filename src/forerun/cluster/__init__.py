@@ -15,6 +15,7 @@ from forerun.cluster.contract import (
     RemoteHost,
     Upstream,
 )
+from forerun.cluster.door import Door, Guest, Handler, serve_http
 from forerun.cluster.engine import EngineHere, NodeKeeper, RayFleet, end_here, keeper_directory
 from forerun.cluster.enrolment import (
     ENROL_ROLES,
@@ -25,39 +26,68 @@ from forerun.cluster.enrolment import (
     enrol,
     renew,
 )
+from forerun.cluster.fetching import HostTrees
 from forerun.cluster.founding import open_trust, take_sealing_key
+from forerun.cluster.frames import TreeSource
+from forerun.cluster.giving import Giver, Giving
+from forerun.cluster.here import Here
 from forerun.cluster.identity import Identity, Role
 from forerun.cluster.keeper import AgentPlan, Keeper, Kept
+from forerun.cluster.knocking import Knocked, Knocker, knock, split_address
+from forerun.cluster.links import AgentLinks
+from forerun.cluster.pipes import Pipes
 from forerun.cluster.register import StoredRegister
+from forerun.cluster.remote import RemoteAgent, Terms
+from forerun.cluster.serving import Serving, until_quiet
 from forerun.cluster.shares import Shares
+from forerun.cluster.tls import Peer
 from forerun.cluster.tokens import check_name, make_token, parse_token
+from forerun.cluster.trees import TreeShelf
 from forerun.cluster.trust import Authority, authority_hash, certificate_span
+from forerun.cluster.watchdog import watch_over
 
 __all__ = [
     "ENROL_ROLES",
     "PROTOCOLS",
     "SHARE",
+    "AgentLinks",
     "AgentPlan",
     "Announcer",
     "Authority",
     "Beat",
+    "Door",
     "Engine",
     "EngineHere",
     "Enrolled",
     "Enroller",
     "Fleet",
+    "Giver",
+    "Giving",
+    "Guest",
+    "Handler",
+    "Here",
+    "HostTrees",
     "Identity",
     "Keeper",
     "Kept",
+    "Knocked",
+    "Knocker",
     "Links",
     "Member",
     "NodeKeeper",
+    "Peer",
+    "Pipes",
     "RayFleet",
+    "RemoteAgent",
     "RemoteHost",
     "Role",
+    "Serving",
     "Shares",
     "StaticFleet",
     "StoredRegister",
+    "Terms",
+    "TreeShelf",
+    "TreeSource",
     "Upstream",
     "ask_engine",
     "authority_hash",
@@ -66,9 +96,14 @@ __all__ = [
     "end_here",
     "enrol",
     "keeper_directory",
+    "knock",
     "make_token",
     "open_trust",
     "parse_token",
     "renew",
+    "serve_http",
+    "split_address",
     "take_sealing_key",
+    "until_quiet",
+    "watch_over",
 ]

@@ -35,7 +35,7 @@ from forerun.cluster.shares import Shares
 from forerun.cluster.streaming import WireSink
 from forerun.errors import ForerunError, HostUnreachable, InvalidInput, SetupFailed, StorageFailed
 from forerun.host import HostAgent
-from forerun.model import Call, Phase, Timings
+from forerun.model import Call, Outcome, OutgoingCall, Phase, Timings
 
 log = logging.getLogger("forerun.cluster")
 
@@ -61,6 +61,7 @@ class Place(NamedTuple):
     accepts: Callable[[], bool]
     set_phase: Callable[[Phase], None]
     measure: Callable[[list[str]], None]
+    heard: Callable[[list[OutgoingCall]], None]
     shares: Shares
     announce_all: bool
 
@@ -266,6 +267,8 @@ class Attending:
         moments = Moments(
             received, timings.acquired, timings.loaded, timings.started, timings.ended, clock.now()
         )
+        if isinstance(run.outcome, Outcome) and run.outcome.calls:
+            self._place.heard(run.outcome.calls)
         head, payload = pack_run(run, moments)
         self.link.send(frames.RESULT, number, head, payload)
 

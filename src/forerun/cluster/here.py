@@ -209,9 +209,9 @@ class Here:
                     failure = error
         raise failure
 
-    def take_datagram(self, data: bytes, spec: SandboxSpec) -> None:
-        """What a function sent to X-Ray's daemon."""
-        head = encode(DatagramHead(spec.account, spec.region, spec.name))
+    def take_datagram(self, data: bytes, account: str, region: str, name: str) -> None:
+        """What a function sent to X-Ray's daemon; the rest is empty where it is not known whose it is."""
+        head = encode(DatagramHead(account, region, name))
         if not any(plane.send_datagram(head, data) for plane in self._ready()):
             self.dropped_datagrams += 1
 

@@ -19,7 +19,7 @@ from forerun.cluster.door import Guest
 from forerun.cluster.here import Here
 from forerun.cluster.shares import Shares
 from forerun.host import HostAgent
-from forerun.model import ChannelQuality, HostInfo, Phase
+from forerun.model import ChannelQuality, HostInfo, OutgoingCall, Phase
 from forerun.settings import ClusterSettings
 
 log = logging.getLogger("forerun.cluster")
@@ -31,9 +31,10 @@ LOOK_S = 0.1
 class Serving:
     """``handle`` is the door's handler for ``calls``; ``start``, then ``close``.
 
-    ``channels`` tells of the host's paths to services; ``measure`` is told which ones shall be measured. ``pulse`` is called while
+    ``channels`` tells of the host's paths to services; ``measure`` is told which ones shall be measured, ``heard`` which
+    calls executions have made. ``pulse`` is called while
     the process lives, several times a second. With ``announce_all`` control planes hear in which
-    sandbox each call runs. ``drained`` is called when it is draining and has nothing more to do.
+    sandbox each call runs.
     """
 
     def __init__(  # noqa: PLR0913 the wiring of a service, all by keyword
@@ -48,8 +49,8 @@ class Serving:
         trees: Callable[[], Mapping[str, bool]],
         channels: Callable[[], Mapping[str, ChannelQuality]] = dict,
         measure: Callable[[list[str]], None] = lambda _: None,
+        heard: Callable[[list[OutgoingCall]], None] = lambda _: None,
         pulse: Callable[[], None] = lambda: None,
-        drained: Callable[[], None] = lambda: None,
         announce_all: bool = False,
     ) -> None:
         self.info = info
@@ -61,7 +62,6 @@ class Serving:
         self._trees = trees
         self._channels = channels
         self._pulse = pulse
-        self._drained = drained
         self._place = Place(
             host=host,
             here=here,
@@ -70,6 +70,7 @@ class Serving:
             accepts=lambda: self.phase is Phase.ACTIVE,
             set_phase=self.set_phase,
             measure=measure,
+            heard=heard,
             shares=Shares(),
             announce_all=announce_all,
         )
@@ -148,8 +149,6 @@ class Serving:
             now = self._clock.monotonic()
             for one in list(self.attending.values()):
                 one.look(now)
-            if self.phase is Phase.DRAINING and not self.working:
-                self._drained()
             await self._clock.sleep(LOOK_S)
 
     def _state(self) -> State:
