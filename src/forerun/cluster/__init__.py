@@ -35,6 +35,7 @@ from forerun.cluster.identity import Identity, Role
 from forerun.cluster.keeper import AgentPlan, Keeper, Kept
 from forerun.cluster.knocking import Knocked, Knocker, knock, split_address
 from forerun.cluster.links import AgentLinks
+from forerun.cluster.membership import Membership
 from forerun.cluster.pipes import Pipes
 from forerun.cluster.register import StoredRegister
 from forerun.cluster.remote import RemoteAgent, Terms
@@ -74,6 +75,7 @@ __all__ = [
     "Knocker",
     "Links",
     "Member",
+    "Membership",
     "NodeKeeper",
     "Peer",
     "Pipes",

@@ -26,6 +26,7 @@ DRAIN_S = 30.0
 # What the engine tells its own processes is none of the agent's business, its secret least of all.
 FOREIGN = ("RAY_", "OMP_NUM_THREADS")
 _PLAN = "plan.json"
+_DISMISSED = "dismissed"
 _READY = "ready "
 
 
@@ -77,24 +78,57 @@ class Keeper:
         self._process = Detached(directory, "agent")
         self._running: Running | None = None
         self._kept = Kept(name=plan.name)
-        self._dismissed = False
+        self._dismissed = directory / _DISMISSED
 
     def report(self) -> Kept:
         """How the agent is now."""
         return self._kept
+
+    def welcome(self) -> None:
+        """Keep an agent again, though the last one was ended for good. Raises ``SetupFailed``."""
+        try:
+            self._dismissed.unlink(missing_ok=True)
+        except OSError as error:
+            raise SetupFailed(f"{self._dismissed} cannot be removed: {error}") from error
+
+    def gone(self) -> bool:
+        """Whether the agent was ended for good, and does not run any more."""
+        if not self._dismissed.exists():
+            return False
+        running = self._process.find()
+        if running is not None:
+            running.release()
+        return running is None
+
+    async def ensure(self) -> None:
+        """Start the agent if none runs; who keeps it finds it. Raises ``SetupFailed``."""
+        found = self._process.find()
+        if found is None:
+            found = await self._process.start(self._plan.command, env={}, drop=FOREIGN)
+        found.release()
+
+    async def ready(self, timeout_s: float) -> HostInfo:
+        """Who the agent says it is, however often it is started until it does. Raises ``SetupFailed`` after so many seconds."""
+        deadline = self._clock.monotonic() + timeout_s
+        while self._clock.monotonic() < deadline:
+            if (info := read_ready(self._process.out)) is not None:
+                return info
+            await self._clock.sleep(LOOK_S)
+        why = self._process.last_words() or "it wrote nothing about it"
+        raise SetupFailed(f"the agent was not ready in {timeout_s:.0f} s: {why}")
 
     async def run(self) -> None:
         """Keep it until this is cancelled; the agent goes on then. Waits while another keeper of this directory is at work."""
         lock = await self._alone()
         failed = 0
         try:
-            while not self._dismissed:
+            while not self._dismissed.exists():
                 began = self._clock.monotonic()
                 try:
                     await self._keep_one()
                 except SetupFailed as error:
                     self._tell(agent=None, pid=0, failure=error.message)
-                if self._dismissed:
+                if self._dismissed.exists():
                     break
                 steady = self._clock.monotonic() - began >= STEADY_S
                 failed = 0 if steady else failed + 1
@@ -108,7 +142,7 @@ class Keeper:
 
     async def end(self, grace_s: float = DRAIN_S) -> None:
         """End the agent, and start none again: it has so many seconds to finish its calls."""
-        self._dismissed = True
+        _mark(self._dismissed)
         running = self._running or self._process.find()
         if running is not None:
             await running.end(grace_s)
@@ -170,6 +204,14 @@ def read_ready(path: Path) -> HostInfo | None:
             with contextlib.suppress(msgspec.DecodeError):
                 return msgspec.json.decode(line.removeprefix(_READY), type=HostInfo)
     return None
+
+
+def _mark(path: Path) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise SetupFailed(f"{path} cannot be written: {error}") from error
 
 
 def _open_lock(directory: Path) -> int:
