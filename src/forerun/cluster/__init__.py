@@ -36,6 +36,7 @@ from forerun.cluster.keeper import AgentPlan, Keeper, Kept
 from forerun.cluster.knocking import Knocked, Knocker, knock, split_address
 from forerun.cluster.links import AgentLinks
 from forerun.cluster.membership import Membership
+from forerun.cluster.passing import Gone, Passed, Passing, from_others, post
 from forerun.cluster.pipes import Pipes
 from forerun.cluster.register import StoredRegister
 from forerun.cluster.remote import RemoteAgent, Terms
@@ -44,7 +45,13 @@ from forerun.cluster.shares import Shares
 from forerun.cluster.tls import Peer
 from forerun.cluster.tokens import check_name, make_token, parse_token
 from forerun.cluster.trees import TreeShelf
-from forerun.cluster.trust import Authority, authority_hash, certificate_span
+from forerun.cluster.trust import (
+    Authority,
+    authority_hash,
+    certificate_span,
+    make_authority,
+    make_request,
+)
 from forerun.cluster.watchdog import watch_over
 
 __all__ = [
@@ -64,6 +71,7 @@ __all__ = [
     "Fleet",
     "Giver",
     "Giving",
+    "Gone",
     "Guest",
     "Handler",
     "Here",
@@ -77,6 +85,8 @@ __all__ = [
     "Member",
     "Membership",
     "NodeKeeper",
+    "Passed",
+    "Passing",
     "Peer",
     "Pipes",
     "RayFleet",
@@ -97,11 +107,15 @@ __all__ = [
     "check_name",
     "end_here",
     "enrol",
+    "from_others",
     "keeper_directory",
     "knock",
+    "make_authority",
+    "make_request",
     "make_token",
     "open_trust",
     "parse_token",
+    "post",
     "renew",
     "serve_http",
     "split_address",
