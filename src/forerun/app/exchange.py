@@ -61,6 +61,10 @@ class Exchange:
         """What was sent to the daemon's address inside a sandbox."""
         self._daemon.take(data, spec.account, spec.name)
 
+    def take_of(self, data: bytes, account: str, name: str) -> None:
+        """As ``take_datagram``, of a function on another machine."""
+        self._daemon.take(data, account, name)
+
     def open_daemon(self) -> str:
         """The daemon's address for functions that are not in a network of their own."""
         sock = self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -235,6 +235,36 @@ def _head(passed: Passed, scope: Scope) -> tuple[bytes, bool, bool]:
     return line + b"".join(lines) + b"\r\n", chunked, not (chunked or sized)
 
 
+async def post(
+    passing: Passing, address: str, peer: Peer, path: str, body: bytes
+) -> tuple[int, bytes]:
+    """Ask another process something of our own; the status and the body that it answers. Raises ``Gone``."""
+    status, parts, asked = 0, [], False
+
+    async def receive() -> dict[str, Any]:
+        nonlocal asked
+        if asked:
+            await asyncio.Event().wait()
+        asked = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+        else:
+            parts.append(message.get("body", b""))
+
+    scope: Scope = {
+        "method": "POST",
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [(b"host", b"cluster"), (b"content-length", str(len(body)).encode())],
+    }
+    await passing.pass_on(address, peer, Passed(), scope, receive, send)
+    return status, b"".join(parts)
+
+
 def from_others(app: App) -> App:
     """``app`` for requests that another control plane passes on: it is told what that one knows of them."""
 
@@ -243,6 +273,8 @@ def from_others(app: App) -> App:
         scope["headers"] = headers
         scope[PASSED] = passed
         scope["client"] = passed.client
+        if passed.request_id:
+            scope["forerun.request-id"] = passed.request_id
         await app(scope, receive, send)
 
     return serve

@@ -42,7 +42,15 @@ class Departure(msgspec.Struct, frozen=True, kw_only=True):
     span_id: str
 
 
-Telling = Event | Notice | Arrival | Departure
+class Datagram(msgspec.Struct, frozen=True, kw_only=True):
+    """One that a function sent to X-Ray's daemon."""
+
+    data: bytes
+    account: str
+    name: str
+
+
+Telling = Event | Notice | Arrival | Departure | Datagram
 
 _EVENTS: tuple[type, ...] = get_args(Event)
 _KINDS: Mapping[str, type] = {kind.__name__: kind for kind in get_args(Telling)}
@@ -94,11 +102,18 @@ def unpacked(batch: bytes) -> list[Telling]:
     return found
 
 
+TakeDatagram = Callable[[bytes, str, str], None]
+"""Data, account and name of the function that sent it."""
+
+
 class Distant:
     """Takes what others tell, on the holder of the duties."""
 
-    def __init__(self, bus: Bus, foresight: Foresight, registry: Registry) -> None:
+    def __init__(
+        self, bus: Bus, foresight: Foresight, registry: Registry, datagram: TakeDatagram
+    ) -> None:
         self._bus = bus
+        self._datagram = datagram
         self._foresight = foresight
         self._registry = registry
         self._running: OrderedDict[str, tuple[Any, Resolved, TraceContext, Timings]] = OrderedDict()
@@ -110,6 +125,8 @@ class Distant:
                 await self._arrive(each)
             elif isinstance(each, Departure):
                 self._depart(each.span_id)
+            elif isinstance(each, Datagram):
+                self._datagram(each.data, each.account, each.name)
             elif isinstance(each, _EVENTS):
                 self._bus.tell(each)  # type: ignore[arg-type]
             else:
@@ -145,12 +162,15 @@ class Distant:
             self._foresight.ended(traffic, resolved, context, None, timings)
 
 
+Note = Arrival | Departure | Datagram
+
+
 class Lookout:
     """Stands where foresight stands on one machine: hands on to that while it is here, else notes for those who have it."""
 
     def __init__(self) -> None:
         self._here: Foresight | None = None
-        self._notes: list[Arrival | Departure] = []
+        self._notes: list[Note] = []
         self.dropped = 0
 
     def look(self, foresight: Foresight | None) -> None:
@@ -165,7 +185,7 @@ class Lookout:
         if here is not None:
             return here, here.began(resolved, context, request_id, timings)
         function = resolved.function
-        self._note(
+        self.note(
             Arrival(
                 account=function.account,
                 name=function.name,
@@ -187,17 +207,18 @@ class Lookout:
     ) -> None:
         """As ``Foresight.ended``."""
         if traffic is None:
-            self._note(Departure(span_id=context.span_id))
+            self.note(Departure(span_id=context.span_id))
         else:
             foresight, known = traffic
             foresight.ended(known, resolved, context, run, timings)
 
-    def take(self) -> list[Arrival | Departure]:
+    def take(self) -> list[Note]:
         """What is to be told to those who have foresight."""
         notes, self._notes = self._notes, []
         return notes
 
-    def _note(self, note: Arrival | Departure) -> None:
+    def note(self, note: Note) -> None:
+        """Have it told with the next batch."""
         if len(self._notes) >= MOST:
             self.dropped += 1
         else:
