@@ -21,9 +21,10 @@ from forerun.sandbox import TCP_INFO, TCP_INFO_SIZE, read_tcp_info
 MOST_WATCHED = 100
 LEASE_S = 60.0
 TIMEOUT_S = 2.0
-AT_ONCE = 4
+AT_ONCE = 8
 
 _RESOLVE_S = 60.0
+_LOOK_UP_S = 1.0
 _MOST_ADDRESSES = 4
 _LARGEST_JITTER = 0.2
 _SANDBOXES = ipaddress.ip_network("100.96.0.0/12")
@@ -89,10 +90,10 @@ class Watched:
             return name
         return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
-    def addresses(self, service: str, now: float) -> tuple[str, ...] | None:
-        """Where it is; ``None`` when that must be looked up."""
-        known = self._addresses.get(service)
-        return known[1] if known is not None and now < known[0] + _RESOLVE_S else None
+    def addresses(self, service: str, now: float) -> tuple[tuple[str, ...], bool]:
+        """Where it is, or was, as far as that is known; and whether it must be looked up."""
+        at, known = self._addresses.get(service, (-_RESOLVE_S, ()))
+        return known, now >= at + _RESOLVE_S or not known
 
     def found(self, service: str, addresses: Sequence[str], now: float) -> None:
         """Where it is, as was looked up now."""
@@ -144,16 +145,20 @@ class Prober:
         self._resolver.shutdown(wait=False, cancel_futures=True)
 
     async def turn(self) -> None:
-        """Probe what is due, ``AT_ONCE`` at a time, for at most about a second more than one probe may take."""
+        """Probe what is due, ``AT_ONCE`` at a time."""
         now = self._clock.monotonic()
-        services = self.watched.due(now)[: AT_ONCE * 4]
+        services = self.watched.due(now)
         for service in services:
             jitter = self._chance.uniform(-_LARGEST_JITTER, _LARGEST_JITTER)
             self.watched.next_at(service, now + self._every_s * (1 + jitter))
-        for first in range(0, len(services), AT_ONCE):
-            await asyncio.gather(*map(self._probe, services[first : first + AT_ONCE]))
+        gate = asyncio.Semaphore(AT_ONCE)
+        await asyncio.gather(*(self._probe(service, gate) for service in services))
 
-    async def _probe(self, service: str) -> None:
+    async def _probe(self, service: str, gate: asyncio.Semaphore) -> None:
+        async with gate:
+            await self._measure(service)
+
+    async def _measure(self, service: str) -> None:
         where = service_address(service)
         if where is None:
             return
@@ -171,16 +176,22 @@ class Prober:
         self._tell(sample)
 
     async def _addresses(self, service: str, host: str, port: int) -> Sequence[str]:
+        """Where the service is. While names cannot be looked up, where it was. Raises ``OSError``, ``TimeoutError``."""
         now = self._clock.monotonic()
-        known = self.watched.addresses(service, now)
-        if known is None:
-            loop = asyncio.get_running_loop()
-            found = await loop.run_in_executor(self._resolver, self._look, host, port)
-            known = tuple(
-                [each for each in found if may_probe(each, local=self._local)][:_MOST_ADDRESSES]
-            )
-            self.watched.found(service, known, now)
-        return known
+        known, old = self.watched.addresses(service, now)
+        if not old:
+            return known
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_LOOK_UP_S):
+                found = await loop.run_in_executor(self._resolver, self._look, host, port)
+        except (OSError, TimeoutError):
+            if known:
+                return known
+            raise
+        allowed = [each for each in found if may_probe(each, local=self._local)]
+        self.watched.found(service, allowed[:_MOST_ADDRESSES], now)
+        return allowed[:_MOST_ADDRESSES]
 
 
 def _family(address: str) -> socket.AddressFamily:

@@ -67,14 +67,14 @@ def test_what_was_probed_is_due_later_and_keeps_its_name() -> None:
     assert watched.due(1.0) == ["198.51.100.7:443"]
     assert watched.due(5.0) == ["198.51.100.7:443", f"{NAME}:80"]
     watched.found(f"{NAME}:80", ["198.51.100.8", "2001:db8::1"], 5.0)
-    assert watched.addresses(f"{NAME}:80", 6.0) == ("198.51.100.8", "2001:db8::1")
+    assert watched.addresses(f"{NAME}:80", 6.0) == (("198.51.100.8", "2001:db8::1"), False)
     assert watched.name_of("198.51.100.8", 80) == f"{NAME}:80"
     assert watched.name_of("2001:db8::1", 80) == f"{NAME}:80"
     assert watched.name_of("198.51.100.8", 81) == "198.51.100.8:81"
     assert watched.name_of("2001:db8::1", 81) == "[2001:db8::1]:81"
     watched.due(LEASE_S)
     assert watched.name_of("198.51.100.8", 80) == "198.51.100.8:80"
-    assert watched.addresses(f"{NAME}:80", LEASE_S) is None
+    assert watched.addresses(f"{NAME}:80", LEASE_S) == ((), True)
 
 
 class Rig:
@@ -141,6 +141,20 @@ async def test_a_name_that_leads_nowhere_is_a_failure() -> None:
     rig.prober.close()
 
 
+async def test_while_names_cannot_be_looked_up_it_is_where_it_was() -> None:
+    rig = Rig()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        service = f"{NAME}:{server.getsockname()[1]}"
+        assert not (await rig.turn(service))[0].failed
+        rig.addresses = ()
+        for _ in range(3):
+            rig.clock.jump(40.0)
+            [found] = await rig.turn(service)
+            assert not found.failed
+    assert len(rig.looked_up) >= 3
+    rig.prober.close()
+
+
 async def test_few_probes_are_under_way_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     rig = Rig()
     running, most = 0, 0
@@ -155,9 +169,8 @@ async def test_few_probes_are_under_way_at_once(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("forerun.host.probing._connect", connect)
     services = [f"s{number}:80" for number in range(MOST_WATCHED)]
-    found: set[str] = set()
-    while more := await rig.turn(*services):
-        found |= {sample.service for sample in more}
-    assert found == set(services)
-    assert most <= AT_ONCE
+    found = await rig.turn(*services)
+    assert {sample.service for sample in found} == set(services)
+    assert len(found) == len(services)
+    assert most == AT_ONCE
     rig.prober.close()
