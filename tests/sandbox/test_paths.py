@@ -72,8 +72,9 @@ async def main():
     own = own_interpreter()
     jails = JailSandboxes(JailSettings(data_dir=data, interpreters={own.runtime: own}))
     paths = Paths(SystemClock(), every_s=0.3, connections=jails.connections)
-    agent = HostAgent(jails, clock=SystemClock(), settings=HostSettings(memory_mb=512, pool_min=0), paths=paths)
+    agent = HostAgent(jails, clock=SystemClock(), settings=HostSettings(memory_mb=512, pool_min=0))
     await agent.start()
+    paths.start()
     spec = make_spec(write_code(data / "code", HANDLER), egress=Egress.OPEN)
     rtts = []
     async def run(*event, monitored=False):
@@ -81,10 +82,11 @@ async def main():
         call.monitored = monitored
         run = await agent.run(spec, call, Timings(received=0.0))
         assert run.outcome.error is None, run.outcome
+        paths.heard(run.outcome.calls)
         rtts.extend(call.rtt_ms for call in run.outcome.calls)
         return json.loads(run.outcome.payload)
     def told(key):
-        found = agent.channels().get(key)
+        found = paths.channels().get(key)
         return found and msgspec.to_builtins(found)
     service = f"{address}:{port}"
     try:
@@ -100,6 +102,7 @@ async def main():
         await run("get", address, 9)
         print(json.dumps([answered, seen, heard, failed, told(f"{address}:9"), rtts]), flush=True)
     finally:
+        await paths.close()
         await agent.close(grace_s=1)
 
 asyncio.run(main())

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from forerun.aio import Clock, TaskOwner
@@ -21,7 +21,6 @@ from forerun.host.ledger import Ledger
 from forerun.host.line import REASON, Ticket
 from forerun.host.loading import Loader, still_ours
 from forerun.host.machine import available_memory_mb, machine_memory_mb, sandbox_memory_mb
-from forerun.host.paths import Paths
 from forerun.host.personal import Personal
 from forerun.host.preparing import Preparations
 from forerun.host.replenish import RefillPolicy, Replenisher
@@ -34,7 +33,6 @@ from forerun.host.works import Works
 from forerun.model import (
     WITH_SDK,
     Call,
-    ChannelQuality,
     Credentials,
     InitFailure,
     SandboxSpec,
@@ -59,7 +57,7 @@ class HostAgent:
     """Implements ``Host`` on one machine. ``start`` before the first call, ``close`` at the end.
 
     ``credentials`` issues those of a new sandbox, or ``issue`` where another machine does; ``available_mb`` says what the machine has left; ``on_loaded`` is
-    told of each code that was loaded; ``bring`` sees to it that a version's code is on this machine; ``paths`` measures paths to services. The sandboxes belong to the agent: it starts and closes them, and whoever made
+    told of each code that was loaded; ``bring`` sees to it that a version's code is on this machine. The sandboxes belong to the agent: it starts and closes them, and whoever made
     them passes ``exited`` on to be told of sandboxes that end unasked.
     """
 
@@ -75,7 +73,6 @@ class HostAgent:
         available_mb: Callable[[], int | None] = available_memory_mb,
         on_loaded: Callable[[SandboxSpec], None] | None = None,
         bring: Callable[[SandboxSpec], Awaitable[None]] | None = None,
-        paths: Paths | None = None,
         name: str = "local",
     ) -> None:
         self.name = name
@@ -138,7 +135,6 @@ class HostAgent:
             floor_mb=int(machine_memory_mb() * settings.machine_floor_percent / 100),
         )
         self._timer = TaskOwner(f"host-{name}-timer")
-        self._paths = paths
         self._running = 0
         self._closing = False
         self._quiet = asyncio.Event()
@@ -154,8 +150,6 @@ class HostAgent:
             except NoSuchRuntime as error:
                 raise SetupFailed(f"host.account_pools: {error.message}") from None
         self._timer.spawn(self._upkeep.run(), name="upkeep")
-        if self._paths is not None:
-            self._paths.start()
 
     async def close(self, *, grace_s: float) -> None:
         """Take no more calls, let those in flight end for at most ``grace_s`` seconds, destroy every sandbox."""
@@ -169,8 +163,6 @@ class HostAgent:
             if slot.state is not State.CREATING:
                 self._works.act(self._dispatch.discard(slot))
         await self._timer.close()
-        if self._paths is not None:
-            await self._paths.close()
         await self._works.close()
         await self._sandboxes.close()
 
@@ -263,8 +255,6 @@ class HostAgent:
             raise
         finally:
             self._personal.ended(slot)
-        if outcome.calls and self._paths is not None:
-            self._paths.heard(outcome.calls)
         now = monotonic()
         effects = dispatch.release(slot, now) if outcome.alive else dispatch.discard(slot)
         if effects:
@@ -332,15 +322,6 @@ class HostAgent:
         """See ``Host.hold_ready``; a runtime this machine does not have is ignored."""
         if runtime.removesuffix(WITH_SDK) in self._sandboxes.runtimes():
             self._works.act(self._dispatch.hold_ready(runtime, self._clock.monotonic()))
-
-    def channels(self) -> dict[str, ChannelQuality]:
-        """What its paths to services are like, by ``HOST:PORT``; nothing where nobody measures them."""
-        return self._paths.channels() if self._paths is not None else {}
-
-    def watch(self, services: Sequence[str]) -> None:
-        """Placement asks what the paths to these (``HOST:PORT``) are like; to be told again within a minute."""
-        if self._paths is not None:
-            self._paths.watch(services)
 
     def drop(self, outdated: Callable[[str], bool]) -> int:
         """See ``Host.drop``."""
