@@ -35,6 +35,16 @@ DRIFT = 1.02
 _NOTHING: Mapping[str, Share] = {}
 
 
+class _Turns:
+    """Those who want one client to grow: one at a time."""
+
+    __slots__ = ("callers", "lock")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.callers = 0
+
+
 class FleetLimits:
     """Implements ``Limits`` over many hosts. ``start`` then ``close``, once each; ``heard`` is to be told of every beat."""
 
@@ -57,7 +67,7 @@ class FleetLimits:
             store, links, self.heard_of, clock, lease_s=lease_s + END_S, over_s=self.over_s
         )
         self._clients = Clients()
-        self._growing: dict[Key, asyncio.Lock] = {}
+        self._growing: dict[Key, _Turns] = {}
         self._ring = Ring(())
         self._owner = TaskOwner("limits")
 
@@ -97,9 +107,10 @@ class FleetLimits:
         """
         key = (account, function if reserved is not None else "")
         seen = self._usable(key) if tried is None else tried
-        lock = self._growing.setdefault(key, asyncio.Lock())
+        turns = self._growing.setdefault(key, _Turns())
+        turns.callers += 1
         try:
-            async with asyncio.timeout(GROW_S), lock:
+            async with asyncio.timeout(GROW_S), turns.lock:
                 if _more(self._usable(key), seen, full):
                     return True
                 client = self._clients.get(key)
@@ -111,8 +122,9 @@ class FleetLimits:
                 f"The limit of {account} was not read within {GROW_S:g} s."
             ) from None
         finally:
-            if not lock.locked():
-                self._growing.pop(key, None)
+            turns.callers -= 1
+            if not turns.callers:
+                del self._growing[key]
 
     def exhausted(self, account: str, function: str, reserved: int | None) -> Throttled:
         """See ``Limits``; the message names the current and the maximum limit."""
