@@ -30,9 +30,9 @@ class Closing:
             return self._drain_s
         return max(0.0, self._drained_at - self._clock.monotonic())
 
-    async def close(self) -> None:
-        """Undo all of it; what fails is logged, and the rest is undone all the same."""
-        self._drained_at = self._clock.monotonic() + self._drain_s
+    async def close(self, *, at_once: bool = False) -> None:
+        """Undo all of it; what fails is logged, and the rest is undone all the same. What runs has no time when it is ``at_once``."""
+        self._drained_at = self._clock.monotonic() + (0.0 if at_once else self._drain_s)
         while self._closers:
             closer = self._closers.pop()
             try:

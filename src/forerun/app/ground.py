@@ -25,7 +25,7 @@ from forerun.sources import Pollable, Shelf, Sink
 
 class Ground(msgspec.Struct, frozen=True, kw_only=True):
     """What every part stands on. ``base_url`` is where clients reach the server; ``stats`` are the host's numbers,
-    ``profiles`` those of an account."""
+    ``profiles`` those of an account. ``left`` are the seconds that what runs may take at the end."""
 
     settings: Settings
     state: State
@@ -39,6 +39,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     bus: Bus
     stats: Callable[[], HostStats]
     profiles: Callable[[str], Awaitable[Sequence[Profile]]]
+    left: Callable[[], float]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):

@@ -56,7 +56,7 @@ def make_mappings(
         await runs.start()
 
     async def close() -> None:
-        await runs.close(grace_s=ground.settings.server.drain_s)
+        await runs.close(grace_s=ground.left())
         await owner.close()
 
     rows = [runs.rows, *(part.rows for part in sources if part.rows is not None)]

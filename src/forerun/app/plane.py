@@ -215,6 +215,7 @@ class Plane:
             bus=self.watching.bus,
             stats=self._host.stats,
             profiles=self.watching.profiler.list,
+            left=self._closing.left,
         )
 
     def _own(self, more: Mapping[str, Route]) -> Own:

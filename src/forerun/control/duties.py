@@ -30,8 +30,8 @@ class Work(Protocol):
         """Begin all of them, as a server does that was restarted."""
         ...
 
-    async def end(self) -> None:
-        """End all of them; nothing of them is written any more when this returns."""
+    async def end(self, *, lost: bool) -> None:
+        """End all of them; those that were ``lost`` at once: nothing of them has an effect any more when this returns."""
         ...
 
 
@@ -147,7 +147,7 @@ class Duties:
         most = self._ttl_s * STOPPING if lost else None
         try:
             async with asyncio.timeout(most):
-                await work.end()
+                await work.end(lost=lost)
         except TimeoutError:
             log.error("duties that were lost do not end: this process begins anew")  # noqa: TRY400
             self._give_up()

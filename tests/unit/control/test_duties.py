@@ -58,7 +58,7 @@ class Work:
     async def begin(self):
         self.log.append(("begin", self.who, SystemClock.monotonic()))
 
-    async def end(self):
+    async def end(self, *, lost):
         if self.stuck:
             await asyncio.sleep(60)
         self.log.append(("end", self.who, SystemClock.monotonic()))

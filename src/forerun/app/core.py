@@ -1,0 +1,229 @@
+"""What every control plane of a cluster does by itself: invocations, function URLs, and the events of the queue."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from forerun.aio import Clock
+from forerun.api.application import Application, Limits, Routes
+from forerun.api.authentication import Authenticator
+from forerun.api.caller import Caller
+from forerun.api.function_urls import UrlRoutes
+from forerun.api.keys import IdentityKeys
+from forerun.api.lambda_.invoke import Invocations
+from forerun.api.platform import PlatformRoutes, Route
+from forerun.api.sigv4 import Verifier
+from forerun.app.closing import Closing
+from forerun.app.eventing import Load, make_events
+from forerun.app.plane import SESSION_S, Shared
+from forerun.app.services import make_services
+from forerun.app.state import State
+from forerun.control.claims import Claims
+from forerun.control.elsewhere import RELAY, Ask, ElsewhereGuard, ElsewhereOutlet
+from forerun.control.invoke import Invoker
+from forerun.control.monitoring import Monitor
+from forerun.control.recorder import Recorder
+from forerun.control.relaying import Datagram, Lookout, Relay
+from forerun.control.specs import Specs
+from forerun.errors import StorageFailed
+from forerun.events import Bus
+from forerun.host import Host
+from forerun.model import Credentials, Origin, SandboxSpec, Segment
+from forerun.scheduling import Admission
+from forerun.settings import Settings
+
+log = logging.getLogger("forerun")
+
+# A claim outlives what a host is promised by so much: it is prolonged a few times meanwhile.
+CLAIM_S = 14.0
+SERVICES = (
+    "lambda", "iam", "sts", "logs", "xray", "sqs", "sns", "events", "scheduler", "s3",
+    "application-autoscaling",
+)  # fmt: skip
+BODY_GAPS = 10
+
+
+class Core:
+    """``start`` once, while the state is open; ``closing`` undoes it. ``routes`` are further ones below ``/forerun/``.
+
+    ``behind`` says whether something may have changed that is not known here; ``ask`` has the holder of the duties do something.
+    """
+
+    def __init__(  # noqa: PLR0913 the wiring of all services, mostly by keyword
+        self,
+        settings: Settings,
+        state: State,
+        clock: Clock,
+        *,
+        base_url: str,
+        host: Host,
+        runtimes: Callable[[], Mapping[str, str]],
+        behind: Callable[[], bool],
+        ask: Ask,
+    ) -> None:
+        self._settings = settings
+        self._state = state
+        self._clock = clock
+        self.bus = Bus()
+        self.monitor = Monitor(
+            settings.monitoring, key=state.sealer.derive(b"trace-information"), running=host.running
+        )
+        self.services = make_services(
+            settings,
+            state,
+            clock,
+            runtimes=runtimes,
+            base_url=base_url,
+            keep=_keep_nothing,
+            behind=behind,
+        )
+        self.admission = Admission(settings.limits.account_concurrency, limited=False)
+        self.recorder = Recorder(state.invocations, state.logs)
+        self.lookout = Lookout()
+        self._elsewhere = ElsewhereOutlet(ask), ElsewhereGuard(ask)
+        self.invoker = Invoker(
+            admission=self.admission,
+            host=host,
+            recorder=self.recorder,
+            monitor=self.monitor,
+            bus=self.bus,
+            specs=Specs(self.services.estate.code),
+            clock=clock,
+            foresight=self.lookout,
+        )
+        self.quiet = _UNKNOWN
+        lease_s = settings.cluster.lease_s
+        self.events = make_events(
+            settings,
+            state,
+            clock,
+            registry=self.services.estate.registry,
+            invoker=self.invoker,
+            monitor=self.monitor,
+            load=Load(self._load_now, self._load_before),
+            admission=self.admission,
+            stats=host.stats,
+            claims=Claims(lease_s + CLAIM_S, lease_s),
+        )
+        self._ask = ask
+        self.stand_alone()
+
+    @property
+    def shared(self) -> Shared:
+        """For the duties, while they are here."""
+        return Shared(self.events, self.recorder, self.admission)
+
+    def stand_alone(self) -> None:
+        """The duties are not here, or not any more: what they are needed for is asked of their holder."""
+        outlet, guard = self._elsewhere
+        self.events.connect(outlet)
+        self.invoker.connect(guard)
+        self.lookout.look(None)
+        self.quiet = _UNKNOWN
+
+    async def start(self, closing: Closing) -> None:
+        """Begin to record, to tell, and to run events."""
+        self.relay = Relay(self.bus, self.lookout, lambda batch: self._ask(RELAY, batch))
+        closing.add(self.bus.close)
+        await self.services.estate.start()
+        if left := await self._state.queue.recover(self._clock.now()):
+            log.info("%d events will be run again", left)
+        self.recorder.start()
+        closing.add(self.recorder.close)
+        self.events.start()
+        closing.add(lambda: self.events.close(grace_s=closing.left()))
+
+    def application(self, routes: Mapping[str, Route], host: str) -> Application:
+        """What answers here."""
+        settings, services, clock = self._settings, self.services, self._clock
+        keys = IdentityKeys(services.identities)
+        authenticator = Authenticator(
+            Verifier(keys.secret, clock.now), keys, settings.server.region
+        )
+
+        def origin_of(caller: Caller, headers: Mapping[bytes, bytes]) -> Origin:
+            account = caller.account
+            return self.monitor.recognise(
+                headers, caller.access_key_id, account, trusted=True, caller=account
+            )
+
+        return Application(
+            Routes(
+                operations={
+                    **{service: {} for service in SERVICES},
+                    "sts": services.operations["sts"],
+                },
+                invocations=Invocations(
+                    registry=services.estate.registry,
+                    authorizer=services.authorizer,
+                    invoker=self.invoker,
+                    events=self.events,
+                    monitor=self.monitor,
+                    clock=clock,
+                ),
+                urls=UrlRoutes(
+                    urls=services.estate.urls,
+                    registry=services.estate.registry,
+                    authorizer=services.authorizer,
+                    invoker=self.invoker,
+                    monitor=self.monitor,
+                    clock=clock,
+                ),
+                platform=PlatformRoutes(
+                    status=lambda: {"host": host},
+                    sandboxes=lambda _: [],
+                    invocations=self._state.invocations,
+                    authorizer=services.authorizer,
+                    more=routes,
+                ),
+                packages=services.packages,
+                origin_of=origin_of,
+            ),
+            authenticator=authenticator,
+            authorizer=services.authorizer,
+            limits=Limits(
+                settings.server.max_body_bytes, BODY_GAPS * settings.server.body_timeout_s
+            ),
+            health=lambda: b'{"status":"ok"}',
+        )
+
+    def _load_now(self) -> float:
+        return self.quiet.now()
+
+    async def _load_before(self) -> Sequence[tuple[float, float]]:
+        return await self.quiet.before()
+
+    # -- for hosts -----------------------------------------------------------------------------------------------
+
+    async def issue(self, spec: SandboxSpec) -> Credentials | None:
+        """Credentials for a new sandbox. See ``cluster.Upstream``."""
+        session = self.services.identities.issue_for_function(
+            spec.account, spec.role, spec.name, duration_s=SESSION_S
+        )
+        return session.credentials
+
+    async def tree(self, digest: str) -> str:
+        """See ``cluster.Upstream``."""
+        code = self.services.estate.code
+        path = code.path(digest)
+        await code.bring(path)
+        return path
+
+    def take_datagram(self, data: bytes, account: str, region: str, name: str) -> None:
+        """See ``cluster.Upstream``."""
+        self.lookout.note(Datagram(data=data, account=account, name=name))
+
+
+async def _keep_nothing(_account: str, _segments: Iterable[Segment]) -> int:
+    raise StorageFailed("traces are kept where the duties are")
+
+
+def _busy() -> float:
+    return float("inf")
+
+
+async def _nothing() -> list[tuple[float, float]]:
+    return []
+
+
+_UNKNOWN = Load(_busy, _nothing)
+"""How busy the platform is, where nobody knows: events that may wait do so."""
