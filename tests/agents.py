@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from tests.hosts import Host
 from tests.servers import FORERUN
 
 from forerun.aio import Bounds, HttpServer, SystemClock
@@ -24,6 +25,7 @@ from forerun.cluster import (
     Beat,
     Door,
     Giving,
+    Guest,
     Identity,
     Knocker,
     RemoteAgent,
@@ -72,9 +74,9 @@ def identity(authority: Authority, name: str, role: str) -> Identity:
     return authority.issue(name, role, now=time.time())
 
 
-def listener() -> socket.socket:
+def listener(address: str = "127.0.0.1") -> socket.socket:
     sock = socket.socket()
-    sock.bind(("127.0.0.1", 0))
+    sock.bind((address, 0))
     return sock
 
 
@@ -83,14 +85,22 @@ def address_of(sock: socket.socket) -> str:
 
 
 class AgentProcess:
-    """One ``forerun agent``; ``stop``, ``kill``, ``pause`` and ``resume`` it by its own process id."""
+    """One ``forerun agent``, ``on`` a machine of its own if one is given; ``stop``, ``kill``, ``pause`` and ``resume`` it by its own process id."""
 
     def __init__(
-        self, authority: Authority, name: str, data: Path, *options: str, **env: str
+        self,
+        authority: Authority,
+        name: str,
+        data: Path,
+        *options: str,
+        on: Host | None = None,
+        **env: str,
     ) -> None:
         self.name, self.data = name, data
         identity(authority, name, "host").save(data)
-        command = [FORERUN, "agent", "--data", data, "--listen", "127.0.0.1:0", *options]
+        listen = f"{on.address if on else '127.0.0.1'}:0"
+        command = [FORERUN, "agent", "--data", data, "--listen", listen, *options]
+        command = on.command(command) if on else command
         self.log = data / "agent.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -128,7 +138,9 @@ class AgentProcess:
 class Control:
     """A control plane's side: a door, links, and code below a directory. It is the ``Upstream`` of its hosts."""
 
-    def __init__(self, authority: Authority, directory: Path, name: str, terms: Terms) -> None:
+    def __init__(
+        self, authority: Authority, directory: Path, name: str, terms: Terms, listen: str
+    ) -> None:
         self.identity = identity(authority, name, "control")
         self.trees = directory / "trees"
         self.trees.mkdir(parents=True, exist_ok=True)
@@ -137,10 +149,11 @@ class Control:
         self.beats: list[Beat] = []
         self.lost: list[str] = []
         self.datagrams: list[tuple[bytes, str]] = []
-        self.asked_trees: list[str] = []
+        self.sent_trees: list[str] = []
+        self.requests: list[str] = []
         self.issued = 0
         self.accounts: list[str] = []
-        self._listener = listener()
+        self._listener = listener(listen)
         self.address = address_of(self._listener)
         knocker = Knocker(self.identity)
         self.links = AgentLinks(
@@ -158,7 +171,12 @@ class Control:
             own=TreeSource(self.address, name, "control"),
         )
         self._door = Door(self.identity)
-        self._door.serve("tree", shelf.serve, roles=("host", "control"))
+
+        async def send_tree(guest: Guest) -> None:
+            self.sent_trees.append(guest.fields["digest"])
+            await shelf.serve(guest)
+
+        self._door.serve("tree", send_tree, roles=("host", "control"))
         self._http = HttpServer(self._app, name="test", bounds=Bounds())
         self._door.serve("http", serve_http(self._http, self._app_for), roles=("host",))
 
@@ -221,7 +239,6 @@ class Control:
         return Credentials(f"ASIA{self.issued:016d}", "secret", "token")
 
     async def tree(self, digest: str) -> str:
-        self.asked_trees.append(digest)
         return str(self.trees / digest)
 
     def take_datagram(self, data: bytes, account: str, region: str, name: str) -> None:
@@ -233,6 +250,7 @@ class Control:
 
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
         """Answers with the path, and which execution of here runs with the key that signed."""
+        self.requests.append(scope["path"])
         headers = dict(scope["headers"])
         key = headers.get(b"authorization", b"").partition(b"Credential=")[2].partition(b"/")[0]
         contexts = [host.running(key.decode()) for host in self.links.hosts.values()]
@@ -245,9 +263,13 @@ class Control:
 
 @asynccontextmanager
 async def control(
-    authority: Authority, directory: Path, name: str = "control-1", terms: Terms = TERMS
+    authority: Authority,
+    directory: Path,
+    name: str = "control-1",
+    terms: Terms = TERMS,
+    listen: str = "127.0.0.1",
 ) -> AsyncIterator[Control]:
-    made = Control(authority, directory, name, terms)
+    made = Control(authority, directory, name, terms, listen)
     await made.start()
     try:
         yield made
