@@ -4,8 +4,14 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from tests.databases import on_postgresql
 from tests.postgres import Postgres, running_postgres
 from tests.servers import Server, running
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.definition.get_closest_marker("databases"):
+        metafunc.parametrize("database", ["sqlite", "postgresql"], indirect=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,3 +43,14 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
     url = postgres.fresh()
     yield url
     postgres.drop(url)
+
+
+@pytest.fixture(autouse=True)
+def database(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where stores are: see ``tests.databases``."""
+    alone = request.node.get_closest_marker("postgresql")
+    if getattr(request, "param", "sqlite") == "sqlite" and not alone:
+        yield
+        return
+    with on_postgresql(request.getfixturevalue("postgres")):
+        yield

@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.databases import open_database
 from tests.fakes.clock import FakeClock
 from tests.fakes.outbox import FakeOutbox
 
 from forerun.api.hooks import PREFIX, HookDoor
 from forerun.model import Origin
 from forerun.sources.hooks import Hooks, HookSettings, Receiver
-from forerun.storage import Sealer, open_sqlite
+from forerun.storage import Sealer
 from forerun.storage.hooks import HookStore, Scheme, TargetFormat
 from forerun.storage.sqlite import MESSAGES
+
+pytestmark = pytest.mark.databases
 
 ACCOUNT = "123456789012"
 PARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -74,7 +77,7 @@ def outbox() -> FakeOutbox:
 
 @pytest.fixture
 async def door(tmp_path: Path, outbox: FakeOutbox) -> AsyncIterator[Door]:
-    db = await open_sqlite(tmp_path / "messages.db", migrations=MESSAGES)
+    db = await open_database(tmp_path / "messages.db", migrations=MESSAGES)
     store, clock = HookStore(db), FakeClock()
     hooks = Hooks(store, Sealer(b"k" * 32), clock, region="us-home-1")
     yield Door(hooks, Receiver(hooks, store, outbox, clock), clock)

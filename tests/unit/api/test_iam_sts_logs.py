@@ -6,6 +6,7 @@ import time
 import msgspec
 import pytest
 from botocore.exceptions import ClientError
+from tests.databases import open_database
 from tests.fakes.aws_door import Door
 
 from forerun.aio import SystemClock
@@ -21,8 +22,10 @@ from forerun.control.log_reading import LogReader
 from forerun.control.logs import LogService
 from forerun.control.principals import Principals
 from forerun.control.sessions import SessionTokens
-from forerun.storage import LogGroupStore, LogStore, Sealer, open_sqlite
+from forerun.storage import LogGroupStore, LogStore, Sealer
 from forerun.storage.identity import IdentityStore
+
+pytestmark = pytest.mark.databases
 
 ROOT = f"arn:aws:iam::{DEFAULT_ACCOUNT}:root"
 BASIC = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
@@ -44,7 +47,7 @@ FOR_LAMBDA = json.dumps(trust({"Service": "lambda.amazonaws.com"}))
 @pytest.fixture
 async def aws(tmp_path):
     clock = SystemClock()
-    db = await open_sqlite(tmp_path / "state.db")
+    db = await open_database(tmp_path / "state.db")
     sealer = Sealer(bytes(32))
     directory = Directory(IdentityStore(db, sealer))
     identities = Identities(directory, SessionTokens(sealer, clock), clock)

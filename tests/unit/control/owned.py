@@ -9,6 +9,7 @@ import boto3
 import msgspec
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
+from tests.databases import open_database
 
 from forerun.api.caller import Caller
 from forerun.api.errors import api_error
@@ -28,7 +29,7 @@ from forerun.control.estate import Estate, Surroundings
 from forerun.errors import ForerunError
 from forerun.model import Egress
 from forerun.settings import LimitSettings
-from forerun.storage import Sealer, open_sqlite
+from forerun.storage import Sealer
 
 ACCOUNT = "000000000042"
 OTHER = "000000000043"
@@ -59,7 +60,7 @@ class Raw(io.BytesIO):
 
 
 async def open_estate(directory, clock, limits=None, **surroundings):
-    db = await open_sqlite(directory / "forerun.db")
+    db = await open_database(directory / "forerun.db")
     around = Surroundings(
         directory=directory,
         region=REGION,

@@ -5,6 +5,7 @@ import json
 from collections import Counter
 
 import pytest
+from tests.databases import open_database
 from tests.unit.control.asynchronously import (
     ACCOUNT,
     QUEUE,
@@ -21,12 +22,14 @@ from forerun.model import (
     DestinationConfig,
     EventInvokeConfig,
 )
-from forerun.storage import EventQueue, QueuedEvent, open_sqlite
+from forerun.storage import EventQueue, QueuedEvent
+
+pytestmark = pytest.mark.databases
 
 
 @pytest.fixture
 async def rig(tmp_path):
-    db = await open_sqlite(tmp_path / "db")
+    db = await open_database(tmp_path / "db")
     rigs = []
 
     async def make(*script, config=None, start=True):

@@ -14,6 +14,8 @@ from tests.unit.control.scaled import (
 from forerun.errors import NotFound
 from forerun.model import Expectation, Reason
 
+pytestmark = pytest.mark.databases
+
 
 @pytest.fixture
 async def estate(tmp_path, clock):

@@ -22,6 +22,8 @@ from forerun.control.capacity.scaling_policies import METRIC
 from forerun.control.capacity.scheduled_actions import ActionChange
 from forerun.errors import InvalidInput
 
+pytestmark = pytest.mark.databases
+
 
 @pytest.fixture
 async def estate(tmp_path, clock):

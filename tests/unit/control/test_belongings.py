@@ -7,6 +7,8 @@ from tests.unit.control.owned import ACCOUNT, OTHER, arn
 
 from forerun.errors import NotFound
 
+pytestmark = pytest.mark.databases
+
 QUEUE = f"arn:aws:sqs:us-home-1:{ACCOUNT}:queue"
 
 

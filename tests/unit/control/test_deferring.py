@@ -1,6 +1,7 @@
 """Deferrable events over a day: those submitted at peak run in the cheap hours, those that cannot wait for them earlier."""
 
 import pytest
+from tests.databases import open_database
 from tests.fakes.clock import FakeClock
 from tests.fakes.functions import ACCOUNT, make_function
 
@@ -9,7 +10,9 @@ from forerun.control.registry import Resolved
 from forerun.errors import InvalidInput
 from forerun.model import EventInvokeConfig
 from forerun.scheduling import Admission, Deferral, due_at
-from forerun.storage import EventQueue, QueuedEvent, open_sqlite
+from forerun.storage import EventQueue, QueuedEvent
+
+pytestmark = pytest.mark.databases
 
 DAY = 1_700_006_400.0  # a midnight
 HOUR = 3600.0
@@ -67,7 +70,7 @@ class Day:
 
 @pytest.fixture
 async def day(tmp_path):
-    db = await open_sqlite(tmp_path / "db")
+    db = await open_database(tmp_path / "db")
     yield Day(db)
     await db.close()
 

@@ -4,9 +4,12 @@ import io
 import os
 import zipfile
 
+import pytest
 from tests.unit.control.owned import ACCOUNT, Owned, make_zip, open_estate
 
 from forerun.settings import LimitSettings
+
+pytestmark = pytest.mark.databases
 
 
 async def test_environments_are_not_readable_on_the_disk(aws, tmp_path):

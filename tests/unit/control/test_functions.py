@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 import pytest
 from tests.unit.control.owned import ACCOUNT, OTHER, ROLE, arn, make_zip
 
+pytestmark = pytest.mark.databases
+
 
 async def test_a_function_is_shown_as_it_was_made(aws, estate, clock):
     package = make_zip()

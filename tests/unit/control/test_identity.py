@@ -2,6 +2,7 @@ import json
 import time
 
 import pytest
+from tests.databases import open_database
 from tests.fakes.clock import FakeClock
 
 from forerun.control.authorization import Authorizer
@@ -13,7 +14,8 @@ from forerun.control.sessions import ExpiredCredentials, SessionTokens
 from forerun.errors import AccessDenied, AlreadyExists, InUse, InvalidInput, NotFound
 from forerun.storage.identity import IdentityStore
 from forerun.storage.sealing import Sealer
-from forerun.storage.sqlite import open_sqlite
+
+pytestmark = pytest.mark.databases
 
 TRUST = json.dumps(
     {
@@ -50,7 +52,7 @@ def clock():
 
 @pytest.fixture
 async def db(tmp_path):
-    db = await open_sqlite(tmp_path / "state.db")
+    db = await open_database(tmp_path / "state.db")
     yield db
     await db.close()
 

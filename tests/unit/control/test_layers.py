@@ -8,6 +8,8 @@ from tests.unit.control.owned import ACCOUNT, OTHER, Owned, make_zip, open_estat
 
 from forerun.settings import LimitSettings
 
+pytestmark = pytest.mark.databases
+
 LAYER = f"arn:aws:lambda:us-home-1:{ACCOUNT}:layer:deps"
 
 

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.databases import open_database
 from tests.fakes.clock import FakeClock
 
 from forerun.control import log_reading
@@ -11,7 +12,8 @@ from forerun.errors import AlreadyExists, InvalidInput, NotFound
 from forerun.model import LogLine
 from forerun.storage.log_groups import LogGroupStore, StreamOrder
 from forerun.storage.logs import ROW_EVENTS, SPAN_MS, LogBatch, LogStore
-from forerun.storage.sqlite import open_sqlite
+
+pytestmark = pytest.mark.databases
 
 ACCOUNT, GROUP = "1" * 12, "/aws/lambda/f"
 DAY_MS = 86_400_000
@@ -51,7 +53,7 @@ def clock():
 
 @pytest.fixture
 async def db(tmp_path):
-    db = await open_sqlite(tmp_path / "state.db")
+    db = await open_database(tmp_path / "state.db")
     yield db
     await db.close()
 
@@ -93,7 +95,7 @@ EVENTS = st.lists(
     chunk=st.integers(1, 4),
 )
 async def test_pages_neither_skip_nor_repeat(tmp_path_factory, batches, limit, bounds, chunk):
-    db = await open_sqlite(tmp_path_factory.mktemp("logs") / "state.db")
+    db = await open_database(tmp_path_factory.mktemp("logs") / "state.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(log_reading, "_CHUNK", chunk)
         patch.setattr(log_reading, "MAX_ROWS", 2 * chunk)

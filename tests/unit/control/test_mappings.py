@@ -14,6 +14,8 @@ from forerun.errors import InvalidInput
 from forerun.scheduling import Admission
 from forerun.storage.mappings import Mapping, MappingStore
 
+pytestmark = pytest.mark.databases
+
 QUEUE = f"arn:aws:sqs:us-home-1:{ACCOUNT}:jobs"
 STREAM = f"arn:aws:kinesis:us-home-1:{ACCOUNT}:stream/s"
 INVALID = "InvalidParameterValueException"

@@ -10,6 +10,8 @@ from forerun.control.metaevents import detail
 from forerun.errors import Conflict, NotFound, StorageFailed
 from forerun.events import HostChanged
 
+pytestmark = pytest.mark.databases
+
 
 async def test_an_absence_fires_once_and_again_after_the_event(place):
     await place.put("dead", ABSENT)

@@ -7,6 +7,8 @@ from forerun.control.metaevents import detail, summary
 from forerun.errors import InvalidInput, NotFound
 from forerun.events import Watch
 
+pytestmark = pytest.mark.databases
+
 
 async def test_a_rule_goes_on_while_its_criteria_stay(place):
     await place.put("dead", ABSENT)

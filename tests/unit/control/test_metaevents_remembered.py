@@ -13,6 +13,8 @@ from tests.unit.control.watching import (
 from forerun.errors import StorageFailed
 from forerun.storage.db import Statement
 
+pytestmark = pytest.mark.databases
+
 
 async def test_an_absence_that_fell_due_meanwhile_fires_once_at_the_start(place):
     await place.put("dead", ABSENT)

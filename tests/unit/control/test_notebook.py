@@ -4,6 +4,7 @@ import logging
 from itertools import pairwise
 
 import pytest
+from tests.databases import open_database
 from tests.unit.control.looking_ahead import ACCOUNT, FakePolicy, qualified, resolved
 
 from forerun.control.ahead.notebook import KEPT_DAYS, Notebook
@@ -22,14 +23,16 @@ from forerun.errors import StorageFailed
 from forerun.model import Qualified
 from forerun.prediction import Cost, Predictor
 from forerun.storage.foresight import ForesightRow, ForesightStore
-from forerun.storage.sqlite import TRACES, open_sqlite
+from forerun.storage.sqlite import TRACES
+
+pytestmark = pytest.mark.databases
 
 NOW = 1_700_000_000.0
 
 
 @pytest.fixture
 async def db(tmp_path):
-    database = await open_sqlite(tmp_path / "traces.db", migrations=TRACES)
+    database = await open_database(tmp_path / "traces.db", migrations=TRACES)
     yield database
     await database.close()
 

@@ -11,6 +11,8 @@ from forerun.control.packaging.code import CodeStore
 from forerun.errors import NotFound, StorageFailed
 from forerun.settings import PackagingSettings
 
+pytestmark = pytest.mark.databases
+
 LIMIT = 64 << 20
 LARGE = 3 << 20
 

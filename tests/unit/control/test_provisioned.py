@@ -8,6 +8,8 @@ from tests.unit.control.owned import arn, open_estate
 
 from forerun.host import Standing
 
+pytestmark = pytest.mark.databases
+
 
 class Host:
     """Holds at once whatever it is told, unless it is to fail."""

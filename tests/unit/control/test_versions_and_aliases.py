@@ -9,6 +9,8 @@ from tests.unit.control.owned import ACCOUNT, OTHER, arn, make_zip
 
 from forerun.control.registry import bounds_of, pick_version
 
+pytestmark = pytest.mark.databases
+
 CODE_1 = make_zip({"app.py": "one = 1"})
 CODE_2 = make_zip({"app.py": "two = 2"})
 

@@ -3,6 +3,7 @@
 import asyncio
 from types import SimpleNamespace
 
+from tests.databases import open_database
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.outbox import FakeOutbox
 
@@ -13,7 +14,7 @@ from forerun.events import Bus, ExecutionEnded, ExecutionSeen, ExecutionStarted
 from forerun.metaevents import Limits
 from forerun.model import InvocationRecord, Origin, Timings, TraceContext
 from forerun.settings import MetaeventSettings, MonitoringSettings
-from forerun.storage import InvocationStore, open_sqlite
+from forerun.storage import InvocationStore
 from forerun.storage.db import Statement
 from forerun.storage.metaevents import MetaeventStore
 from forerun.storage.sqlite import MESSAGES
@@ -49,8 +50,8 @@ class Place:
         self.sends = True
 
     async def open(self):
-        self.db = await open_sqlite(self.directory / "messages.db", migrations=MESSAGES)
-        self.main = await open_sqlite(self.directory / "forerun.db")
+        self.db = await open_database(self.directory / "messages.db", migrations=MESSAGES)
+        self.main = await open_database(self.directory / "forerun.db")
         self.invocations = InvocationStore(self.main, self.clock)
 
     async def begin(self, **settings):

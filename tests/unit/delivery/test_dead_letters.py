@@ -1,6 +1,7 @@
 """Dead letters of all shelves: found, sent again before they are removed, bounded; and what requests about them may say."""
 
 import pytest
+from tests.databases import open_database
 from tests.fakes.clock import FakeClock
 
 from forerun.api.caller import Caller
@@ -11,7 +12,9 @@ from forerun.control.paging import to_marker
 from forerun.errors import AccessDenied, InvalidInput, NotFound, StorageFailed
 from forerun.model import DeadLetter, Message, Origin
 from forerun.storage.dead_letters import DeadLetterStore
-from forerun.storage.sqlite import MESSAGES, open_sqlite
+from forerun.storage.sqlite import MESSAGES
+
+pytestmark = pytest.mark.databases
 
 HOME, OTHER = "1" * 12, "2" * 12
 FUNCTION = f"arn:aws:lambda:us-home-1:{HOME}:function:work"
@@ -91,7 +94,7 @@ class Rig:
 
 @pytest.fixture
 async def rig(tmp_path):
-    db = await open_sqlite(tmp_path / "messages.db", migrations=MESSAGES)
+    db = await open_database(tmp_path / "messages.db", migrations=MESSAGES)
     made = Rig(db)
     await made.store.put(
         letter("a"),

@@ -6,6 +6,7 @@ import json
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.databases import open_database
 from tests.unit.delivery.outboxed import (
     ACCOUNT,
     ADDRESS,
@@ -29,12 +30,14 @@ from forerun.errors import (
     Throttled,
 )
 from forerun.model import RetryPolicy
-from forerun.storage.sqlite import MESSAGES, open_sqlite
+from forerun.storage.sqlite import MESSAGES
+
+pytestmark = pytest.mark.databases
 
 
 @pytest.fixture
 async def rig(tmp_path):
-    db = await open_sqlite(tmp_path / "messages.db", migrations=MESSAGES)
+    db = await open_database(tmp_path / "messages.db", migrations=MESSAGES)
     rigs = []
 
     async def make(*, start=True, **given):
@@ -311,7 +314,7 @@ ANSWERS = st.sampled_from(
 )
 async def test_no_message_is_lost_whatever_targets_answer(tmp_path_factory, script, targets, dead):
     folder = tmp_path_factory.mktemp("outbox")
-    db = await open_sqlite(folder / "messages.db", migrations=MESSAGES)
+    db = await open_database(folder / "messages.db", migrations=MESSAGES)
     made = Rig(db)
     for target in (made.queues, made.topics, made.urls):
         target.script = list(script)

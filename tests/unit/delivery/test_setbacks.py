@@ -3,14 +3,17 @@
 import asyncio
 
 import pytest
+from tests.databases import open_database
 from tests.fakes.clock import FakeClock
 from tests.unit.delivery.outboxed import Rig, message
 
 from forerun.aio import SystemClock
 from forerun.control.delivery.setbacks import Setbacks
 from forerun.errors import StorageFailed, Throttled
-from forerun.storage import EventQueue, QueuedEvent, open_sqlite
+from forerun.storage import EventQueue, QueuedEvent
 from forerun.storage.sqlite import MESSAGES
+
+pytestmark = pytest.mark.databases
 
 HOUR = 3600.0
 
@@ -27,7 +30,7 @@ class Wall(SystemClock):
 
 @pytest.fixture
 async def db(tmp_path):
-    db = await open_sqlite(tmp_path / "messages.db", migrations=MESSAGES)
+    db = await open_database(tmp_path / "messages.db", migrations=MESSAGES)
     yield db
     await db.close()
 
@@ -82,7 +85,7 @@ async def test_what_an_earlier_server_left_by_a_later_clock_is_not_forgotten(rig
 
 
 async def test_queued_events_are_due_as_before_but_those_that_may_wait_keep_their_time(tmp_path):
-    db = await open_sqlite(tmp_path / "forerun.db")
+    db = await open_database(tmp_path / "forerun.db")
     queue = EventQueue(db)
     await queue.recover(0.0)
 

@@ -4,6 +4,7 @@ import asyncio
 
 import msgspec
 import pytest
+from tests.databases import open_database
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.functions import make_function
 
@@ -13,7 +14,9 @@ from forerun.control.registry import Resolved
 from forerun.errors import SetupFailed, StorageFailed, Throttled
 from forerun.model import Origin, TraceContext
 from forerun.storage.once import DependencySpec, OnceConfig, OnceStore
-from forerun.storage.sqlite import MESSAGES, open_sqlite
+from forerun.storage.sqlite import MESSAGES
+
+pytestmark = pytest.mark.databases
 
 CONTEXT = TraceContext(trace_id="", span_id="", origin=Origin(), header="")
 THING = DependencySpec(kind="queue", where={"Queue": "q"})
@@ -119,7 +122,7 @@ class Rig:
 
 @pytest.fixture
 async def rig(tmp_path):
-    db = await open_sqlite(tmp_path / "messages.db", migrations=MESSAGES)
+    db = await open_database(tmp_path / "messages.db", migrations=MESSAGES)
     made = Rig(db)
     yield made
     await made.once.close()

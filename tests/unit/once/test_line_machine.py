@@ -7,12 +7,13 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.databases import open_database
 from tests.fakes.clock import FakeClock, settle
 
 from forerun.control.once import Line
 from forerun.errors import StorageFailed
 from forerun.storage.once import IdName, OnceStore, Result
-from forerun.storage.sqlite import MESSAGES, open_sqlite
+from forerun.storage.sqlite import MESSAGES
 
 EXPIRES_S = 100.0
 IDS = [IdName("1" * 12, "f", each) for each in ("a", "b")]
@@ -52,7 +53,7 @@ class LineMachine(RuleBasedStateMachine):
         return self.loop.run_until_complete(work)
 
     async def open(self):
-        self.db = await open_sqlite(Path(self.folder.name) / "messages.db", migrations=MESSAGES)
+        self.db = await open_database(Path(self.folder.name) / "messages.db", migrations=MESSAGES)
         self.store = Disk(self.db)
         self.line = Line(self.store, self.clock)
 

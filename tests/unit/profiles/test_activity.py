@@ -3,6 +3,7 @@
 import sqlite3
 
 import pytest
+from tests.databases import open_database
 from tests.fakes.clock import FakeClock, settle
 
 from forerun.errors import InvalidInput, StorageFailed
@@ -11,7 +12,9 @@ from forerun.model import InvocationRecord, Origin, Timings, TraceContext
 from forerun.profiles import Activity
 from forerun.profiles.activity import MINUTES_KEPT_S, MOST_STEPS, STEPS_S
 from forerun.storage.activity import HOUR_S, MINUTE_S, ActivityStore
-from forerun.storage.sqlite import TRACES, open_sqlite
+from forerun.storage.sqlite import TRACES
+
+pytestmark = pytest.mark.databases
 
 ACCOUNT = "1" * 12
 DAY_S = 86_400
@@ -38,7 +41,7 @@ def ended(at: float, *, name: str = "f", status: str = "success", ms: float = 10
 
 @pytest.fixture
 async def db(tmp_path):
-    opened = await open_sqlite(tmp_path / "traces.db", migrations=TRACES)
+    opened = await open_database(tmp_path / "traces.db", migrations=TRACES)
     yield opened
     await opened.close()
 

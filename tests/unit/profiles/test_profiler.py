@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from tests.databases import open_database
 from tests.fakes.clock import FakeClock
 from tests.unit.profiles.events import ACCOUNT, OTHER, PLATFORM, T0, Ran, call
 
@@ -16,7 +17,9 @@ from forerun.profiles import Profile, Profiler
 from forerun.profiles import profiler as module
 from forerun.storage.db import Db
 from forerun.storage.profiles import OutlineRow, ProfileRow, ProfileStore
-from forerun.storage.sqlite import TRACES, open_sqlite
+from forerun.storage.sqlite import TRACES
+
+pytestmark = pytest.mark.databases
 
 HOUR = 3600
 
@@ -28,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def db(path: Path) -> AsyncIterator[Db]:
-    opened = await open_sqlite(path, migrations=TRACES)
+    opened = await open_database(path, migrations=TRACES)
     yield opened
     await opened.close()
 
@@ -321,7 +324,7 @@ async def test_outlines_are_made_once_of_what_a_version_before_them_wrote(profil
         before.executescript(
             "DROP TABLE outlines; DELETE FROM schema_version WHERE name = 'outlines'"
         )
-    db = await open_sqlite(path, migrations=TRACES)
+    db = await open_database(path, migrations=TRACES)
     kept = Refusing(db)
     for reads in (3, 0):
         kept.read = 0

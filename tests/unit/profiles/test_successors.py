@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.databases import open_database
 from tests.fakes.clock import FakeClock
 from tests.unit.profiles.events import ACCOUNT, OTHER, PLATFORM, T0, Ran, call, invoke
 
@@ -14,7 +15,9 @@ from forerun.profiles.fold import fold, name_calls
 from forerun.profiles.successors import successors_of
 from forerun.profiles.tally import Tally
 from forerun.storage.profiles import ProfileStore
-from forerun.storage.sqlite import TRACES, open_sqlite
+from forerun.storage.sqlite import TRACES
+
+pytestmark = pytest.mark.databases
 
 A, B, C = (Qualified(ACCOUNT, name) for name in "ABC")
 
@@ -127,7 +130,7 @@ def test_branches_that_met_before_do_not_exclude_each_other():
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[ProfileStore]:
-    opened = await open_sqlite(tmp_path / "traces.db", migrations=TRACES)
+    opened = await open_database(tmp_path / "traces.db", migrations=TRACES)
     yield ProfileStore(opened)
     await opened.close()
 

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.databases import open_database
 from tests.fakes.clock import FakeClock
 from tests.fakes.outbox import FakeOutbox
 
@@ -19,7 +20,7 @@ from forerun.sources.buckets import (
     Objects,
     Uploads,
 )
-from forerun.storage import Db, open_sqlite
+from forerun.storage import Db
 from forerun.storage.blobs import BlobStore
 from forerun.storage.objects import ObjectStore
 from forerun.storage.sqlite import MESSAGES
@@ -79,7 +80,7 @@ class Rig:
 
 @asynccontextmanager
 async def rig(folder: Path, *, quota: int = 1 << 40) -> AsyncIterator[Rig]:
-    db = await open_sqlite(folder / "messages.db", migrations=MESSAGES)
+    db = await open_database(folder / "messages.db", migrations=MESSAGES)
     clock, outbox = FakeClock(), FakeOutbox()
     contents = Contents(folder / "objects")
     await contents.start()

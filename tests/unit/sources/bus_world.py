@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from tests.databases import open_database
 from tests.fakes.clock import FakeClock
 from tests.fakes.outbox import FakeOutbox
 
@@ -24,7 +25,7 @@ from forerun.sources.buses import (
     Sender,
 )
 from forerun.storage.buses import BusStore
-from forerun.storage.sqlite import MESSAGES, open_sqlite
+from forerun.storage.sqlite import MESSAGES
 
 OWN, OTHER, REGION = "1" * 12, "2" * 12, "us-home-1"
 FUNCTION = f"arn:aws:lambda:{REGION}:{OWN}:function:f"
@@ -75,7 +76,7 @@ class World:
 @asynccontextmanager
 async def world(path: Path, clock: FakeClock | None = None) -> AsyncIterator[World]:
     """The same path gives what an earlier world left."""
-    db = await open_sqlite(path, migrations=MESSAGES)
+    db = await open_database(path, migrations=MESSAGES)
     clock = clock or FakeClock(START)
     store, outbox = BusStore(db), FakeOutbox()
     books = Books(store, region=REGION)

@@ -4,6 +4,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+from tests.databases import open_database
 from tests.fakes.clock import FakeClock
 
 from forerun.sources.queues import (
@@ -17,7 +18,6 @@ from forerun.sources.queues import (
     Traffic,
     prepare,
 )
-from forerun.storage import open_sqlite
 from forerun.storage.db import Db
 from forerun.storage.queue_messages import QueueMessages, StoredMessage
 from forerun.storage.queues import QueueStore
@@ -37,7 +37,7 @@ class QueueRig:
 
     @classmethod
     async def open(cls, directory: Path, clock: Any = None) -> "QueueRig":
-        db = await open_sqlite(directory / "messages.db", migrations=MESSAGES)
+        db = await open_database(directory / "messages.db", migrations=MESSAGES)
         rig = cls(db, clock or FakeClock())
         await rig.begin()
         return rig

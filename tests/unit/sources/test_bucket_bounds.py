@@ -12,6 +12,8 @@ from tests.unit.sources.test_bucket_objects import FREE, collect, put
 from forerun.errors import InvalidInput
 from forerun.sources.buckets import About, Wanted, errors
 
+pytestmark = pytest.mark.databases
+
 
 async def test_an_account_has_a_quota(tmp_path: Path):
     async with rig(tmp_path, quota=100) as made:

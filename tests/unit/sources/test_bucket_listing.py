@@ -19,6 +19,8 @@ from forerun.sources.buckets.listing import successor
 from forerun.sources.buckets.naming import check_key, check_name, check_tags
 from forerun.sources.buckets.notifying import check_configuration, targets_of
 
+pytestmark = pytest.mark.databases
+
 TEXT = st.text(st.sampled_from("ab/é\U0001f600\x00 "), min_size=1, max_size=6)
 
 

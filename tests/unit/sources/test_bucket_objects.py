@@ -16,6 +16,8 @@ from forerun.errors import PreconditionFailed, StorageFailed, Throttled
 from forerun.sources.buckets import About, Chosen, Guard, Wanted, errors
 from forerun.storage.objects import Piece
 
+pytestmark = pytest.mark.databases
+
 FREE = Guard()
 FUNCTION = "arn:aws:lambda:us-home-1:111111111111:function:f"
 

@@ -22,6 +22,8 @@ from forerun.sources.buses import (
     RuleWish,
 )
 
+pytestmark = pytest.mark.databases
+
 SHOP = {"source": ["shop"]}
 
 

@@ -12,6 +12,8 @@ from tests.unit.sources.bus_world import FUNCTION, OWN, QUEUE, REGION, START, Wo
 from forerun.errors import StorageFailed
 from forerun.sources.buses import RuleWish
 
+pytestmark = pytest.mark.databases
+
 RULE = f"arn:aws:events:{REGION}:{OWN}:rule/tick"
 
 

@@ -29,6 +29,8 @@ from forerun.sources.buses import (
 )
 from forerun.storage.buses import RuleConfig, StoredRule
 
+pytestmark = pytest.mark.databases
+
 SHOP = {"source": ["shop"]}
 
 

@@ -7,22 +7,25 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from tests.databases import open_database
 from tests.fakes.outbox import FakeOutbox
 
 from forerun.aio import SystemClock
 from forerun.errors import Throttled
 from forerun.sources.folders import Folders, FolderWish
 from forerun.sources.folders import keeper as keeping
-from forerun.storage import Db, open_sqlite
+from forerun.storage import Db
 from forerun.storage.folders import FolderStore
 from forerun.storage.sqlite import MESSAGES
+
+pytestmark = pytest.mark.databases
 
 ACCOUNT, REGION = "000000000042", "us-home-1"
 
 
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Db]:
-    db = await open_sqlite(tmp_path / "messages.db", migrations=MESSAGES)
+    db = await open_database(tmp_path / "messages.db", migrations=MESSAGES)
     yield db
     await db.close()
 

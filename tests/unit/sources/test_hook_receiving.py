@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.databases import open_database
 from tests.fakes.clock import FakeClock
 from tests.fakes.outbox import FakeOutbox
 
@@ -24,9 +25,11 @@ from forerun.errors import (
 from forerun.model import Origin
 from forerun.sources.hooks import STRUCTURED, Arrival, Hooks, HookSettings, Receipt, Receiver
 from forerun.sources.hooks.rates import Bucket
-from forerun.storage import Sealer, open_sqlite
+from forerun.storage import Sealer
 from forerun.storage.hooks import HookStore, Scheme, TargetFormat
 from forerun.storage.sqlite import MESSAGES
+
+pytestmark = pytest.mark.databases
 
 ACCOUNT = "123456789012"
 QUEUE = f"arn:aws:sqs:us-home-1:{ACCOUNT}:work"
@@ -71,7 +74,7 @@ class Rig:
 
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    db = await open_sqlite(tmp_path / "messages.db", migrations=MESSAGES)
+    db = await open_database(tmp_path / "messages.db", migrations=MESSAGES)
     yield Rig(HookStore(db))
     await db.close()
 

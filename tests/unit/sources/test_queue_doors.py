@@ -11,6 +11,8 @@ from forerun.errors import InvalidInput, NotFound, StorageFailed
 from forerun.model import Message, Origin
 from forerun.sources.queues import Attribute, attributes_md5
 
+pytestmark = pytest.mark.databases
+
 SOURCE = f"arn:aws:events:us-home-1:{ACCOUNT}:rule/r"
 
 

@@ -12,6 +12,8 @@ from forerun.aio import SystemClock
 from forerun.errors import Throttled
 from forerun.sources.queues import NoSuchQueue, Queue
 
+pytestmark = pytest.mark.databases
+
 
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[QueueRig]:

@@ -9,15 +9,18 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.databases import open_database
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.outbox import FakeOutbox
 
 from forerun.errors import Conflict, InvalidInput, NotFound, StorageFailed, Unsupported
 from forerun.sources.schedules import Firer, Schedules, Wish
 from forerun.sources.schedules.targets import Place, check_target
-from forerun.storage import Db, Statement, open_sqlite
+from forerun.storage import Db, Statement
 from forerun.storage.schedules import Firing, ScheduleStore
 from forerun.storage.sqlite import MESSAGES
+
+pytestmark = pytest.mark.databases
 
 ACCOUNT, REGION = "000000000042", "us-home-1"
 START = 1_780_000_000.0  # 2026-05-28T20:26:40Z
@@ -72,7 +75,7 @@ class Server:
 
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Db]:
-    db = await open_sqlite(tmp_path / "messages.db", migrations=MESSAGES)
+    db = await open_database(tmp_path / "messages.db", migrations=MESSAGES)
     yield db
     await db.close()
 
@@ -200,7 +203,7 @@ async def test_schedules_of_a_group_that_is_deleted_fire_no_more(server, db):
 )
 def test_no_moment_is_fired_twice_whatever_clocks_and_servers_do(tmp_path_factory, steps):
     async def play() -> None:
-        db = await open_sqlite(
+        db = await open_database(
             tmp_path_factory.mktemp("firing") / "messages.db", migrations=MESSAGES
         )
         server = Server(db)

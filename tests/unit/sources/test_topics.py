@@ -33,6 +33,8 @@ from forerun.sources.topics import (
 from forerun.sources.topics.notifications import Notification, signed_text
 from forerun.storage.topics import Following
 
+pytestmark = pytest.mark.databases
+
 
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:

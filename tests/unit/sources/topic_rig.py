@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.databases import open_database
 from tests.fakes.clock import FakeClock
 from tests.fakes.outbox import FakeOutbox
 
@@ -22,7 +23,7 @@ from forerun.sources.topics import (
     TopicName,
     Topics,
 )
-from forerun.storage import Sealer, open_sqlite
+from forerun.storage import Sealer
 from forerun.storage.sqlite import MESSAGES
 from forerun.storage.topics import TopicStore
 
@@ -80,7 +81,7 @@ class Rig:
 
 @asynccontextmanager
 async def topics(folder: Path) -> AsyncIterator[Rig]:
-    db = await open_sqlite(folder / "messages.db", migrations=MESSAGES)
+    db = await open_database(folder / "messages.db", migrations=MESSAGES)
     try:
         yield Rig(TopicStore(db, Sealer(b"k" * 32)))
     finally:

@@ -1,17 +1,20 @@
 """The platform's dead letters: kept once, read in order, bounded for each account by itself."""
 
 import pytest
+from tests.databases import open_database
 from tests.unit.storage.test_outbox import ACCOUNT, letter, message
 
 from forerun.storage.dead_letters import DeadLetterStore
-from forerun.storage.sqlite import MESSAGES, open_sqlite
+from forerun.storage.sqlite import MESSAGES
+
+pytestmark = pytest.mark.databases
 
 OTHER = "2" * 12
 
 
 @pytest.fixture
 async def store(tmp_path):
-    db = await open_sqlite(tmp_path / "messages.db", migrations=MESSAGES)
+    db = await open_database(tmp_path / "messages.db", migrations=MESSAGES)
     yield DeadLetterStore(db)
     await db.close()
 

@@ -7,11 +7,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from tests.databases import open_database
 
 from forerun.errors import Throttled
 from forerun.model import Origin
 from forerun.storage.queue import EventQueue, QueuedEvent
-from forerun.storage.sqlite import open_sqlite
+
+pytestmark = pytest.mark.databases
 
 
 def event(name: str, **changes) -> QueuedEvent:
@@ -21,7 +23,7 @@ def event(name: str, **changes) -> QueuedEvent:
 
 @pytest.fixture
 async def db(tmp_path):
-    db = await open_sqlite(tmp_path / "state.db")
+    db = await open_database(tmp_path / "state.db")
     yield db
     await db.close()
 
@@ -225,7 +227,7 @@ class Crashes(RuleBasedStateMachine):
         return self.runner.run(coroutine)
 
     def open(self):
-        self.db = self.run(open_sqlite(Path(self.folder.name) / "state.db"))
+        self.db = self.run(open_database(Path(self.folder.name) / "state.db"))
         self.queue = EventQueue(self.db)
         self.run(self.queue.recover(self.now))
         self.held = set()

@@ -1,9 +1,11 @@
 import pytest
+from tests.databases import open_database
 
 from forerun.model import InvocationRecord, Timings
 from forerun.storage.invocations import InvocationFilter, InvocationStore
 from forerun.storage.sequence import Sequence, number_at
-from forerun.storage.sqlite import open_sqlite
+
+pytestmark = pytest.mark.databases
 
 ACCOUNT = "1" * 12
 
@@ -31,7 +33,7 @@ def clock():
 
 @pytest.fixture
 async def store(tmp_path, clock):
-    db = await open_sqlite(tmp_path / "state.db")
+    db = await open_database(tmp_path / "state.db")
     yield InvocationStore(db, clock)
     await db.close()
 

@@ -8,12 +8,15 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tests.databases import open_database
 
 from forerun.errors import Throttled
 from forerun.model import DeadLetter, Message, Origin, RetryPolicy
 from forerun.storage.dead_letters import DeadLetterStore
 from forerun.storage.outbox import LaneDepth, OutboxStore, Settlement, Waiting
-from forerun.storage.sqlite import MESSAGES, open_sqlite
+from forerun.storage.sqlite import MESSAGES
+
+pytestmark = pytest.mark.databases
 
 ACCOUNT = "1" * 12
 LANES = ["arn:aws:sqs:r:1:a", "arn:aws:sns:r:1:b", "https://example.org/c"]
@@ -42,7 +45,7 @@ def letter(name: str, **changes) -> DeadLetter:
 
 @pytest.fixture
 async def db(tmp_path):
-    db = await open_sqlite(tmp_path / "messages.db", migrations=MESSAGES)
+    db = await open_database(tmp_path / "messages.db", migrations=MESSAGES)
     yield db
     await db.close()
 
@@ -113,7 +116,9 @@ class Outbox(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.folder = tempfile.TemporaryDirectory()
-        self.db = self.run(open_sqlite(Path(self.folder.name) / "messages.db", migrations=MESSAGES))
+        self.db = self.run(
+            open_database(Path(self.folder.name) / "messages.db", migrations=MESSAGES)
+        )
         self.number = 0
         self.now = 100.0
         self.model: dict[str, tuple[str, int, float, int]] = {}

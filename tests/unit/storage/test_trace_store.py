@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.databases import open_database
 from tests.fakes.clock import FakeClock
 
 from forerun.errors import InvalidInput, StorageFailed
 from forerun.model import Segment, Span, SpanStatus
 from forerun.storage import segment_codec
 from forerun.storage.segment_codec import pack_segment, unpack_segment
-from forerun.storage.sqlite import TRACES, open_sqlite
+from forerun.storage.sqlite import TRACES
 from forerun.storage.traces import TraceFilter, TraceStore
+
+pytestmark = pytest.mark.databases
 
 ACCOUNT, OTHER = "1" * 12, "2" * 12
 T0 = 1_700_000_000.0
@@ -52,7 +55,7 @@ def clock():
 
 @pytest.fixture
 async def store(tmp_path, clock):
-    db = await open_sqlite(tmp_path / "traces.db", migrations=TRACES)
+    db = await open_database(tmp_path / "traces.db", migrations=TRACES)
     yield TraceStore(db, clock)
     await db.close()
 
@@ -349,7 +352,7 @@ def test_every_list_is_what_looking_at_each_would_give(given_heads, wanted, limi
 
     async def listed() -> list[str]:
         with tempfile.TemporaryDirectory() as folder:
-            db = await open_sqlite(Path(folder) / "traces.db", migrations=TRACES)
+            db = await open_database(Path(folder) / "traces.db", migrations=TRACES)
             store = TraceStore(db, FakeClock(T0))
             await store.append(segments)
             found, before = [], ""

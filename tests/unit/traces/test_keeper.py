@@ -3,14 +3,17 @@
 import asyncio
 
 import pytest
+from tests.databases import open_database
 from tests.fakes.clock import FakeClock
 
 from forerun.errors import StorageFailed, Throttled
 from forerun.events import Bus, ExecutionBegan, ExecutionEnded
 from forerun.model import InvocationRecord, Origin, Segment, Span, Timings, TraceContext
-from forerun.storage.sqlite import TRACES, open_sqlite
+from forerun.storage.sqlite import TRACES
 from forerun.storage.traces import TraceStore
 from forerun.traces import Keeper
+
+pytestmark = pytest.mark.databases
 
 ACCOUNT, OTHER = "1" * 12, "2" * 12
 A = "a" * 32
@@ -63,7 +66,7 @@ class Counted(TraceStore):
 
 @pytest.fixture
 async def store(tmp_path):
-    db = await open_sqlite(tmp_path / "traces.db", migrations=TRACES)
+    db = await open_database(tmp_path / "traces.db", migrations=TRACES)
     yield Counted(db, FakeClock(T0))
     await db.close()
 
