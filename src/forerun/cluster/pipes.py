@@ -92,9 +92,9 @@ class Pipes:
             knocked.transport.abort()
             return
         outer = _End()
-        outer.other, inner.other = inner, outer
+        outer.other = inner
         knocked.hand_over(outer)
-        inner.transport.resume_reading()
+        inner.join(outer)
 
 
 class _End(asyncio.Protocol):
@@ -136,13 +136,28 @@ class _Inner(_End):
         super().__init__()
         self._pipes = pipes
         self._mine = mine
+        self._early = bytearray()
         self.account = account
         self.access_key_id = access_key_id
 
+    def join(self, outer: _End) -> None:
+        """There is somewhere for what comes."""
+        self.other = outer
+        if self._early:
+            outer.transport.write(bytes(self._early))
+            self._early.clear()
+        self.transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        if self.other is None:
+            # The loop begins to read behind ``connection_made``, whatever was said there.
+            self._early += data
+            self.transport.pause_reading()
+        else:
+            self.other.transport.write(data)
+
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        # Nothing is read before it can go anywhere.
-        transport.pause_reading()
         if not self._pipes.enter(self, self._mine):
             transport.write(UNAVAILABLE)
             transport.close()
