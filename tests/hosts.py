@@ -129,7 +129,7 @@ class HostNetwork:
         self._prefix = f"{_PREFIX}{os.getpid()}-"
         self._claim, self._net = _claim_net()
         self._router = f"{self._prefix}router{self._net}"
-        self._hosts: list[Host] = []
+        self.hosts: list[Host] = []
         self._ways: dict[Host, Way] = {}
         self._carrier: Carrier | None = None
         self._seed = seed
@@ -161,12 +161,12 @@ class HostNetwork:
 
     def host(self, name: str) -> Host:
         """Another machine, at most 250."""
-        number = len(self._hosts) + 1
+        number = len(self.hosts) + 1
         namespace = f"{self._prefix}{self._net}-{name}"
         network = f"10.{self._net}.{number}"
         host = Host(name, namespace, f"{network}.2", f"{network}.1")
         _run(["ip", "netns", "add", namespace])
-        self._hosts.append(host)
+        self.hosts.append(host)
         _prepare(namespace)
         _ip(f"link add h{number} type veth peer name eth0 netns {namespace}", self._router)
         _ip(f"addr add {host.gateway}/30 dev h{number}\nlink set h{number} up", self._router)
@@ -188,7 +188,7 @@ class HostNetwork:
         way = self._ways.get(host)
         if way is not None:
             return way
-        name = f"slow{self._hosts.index(host) + 1}"
+        name = f"slow{self.hosts.index(host) + 1}"
         near = host.within(lambda: open_tun("slow0"))
         far = _within(self._router, lambda: open_tun(name))
         _ip(f"link set {name} up", self._router)
@@ -221,11 +221,11 @@ class HostNetwork:
 
     def close(self) -> None:
         """Kill what runs on the hosts, and remove them."""
-        for host in self._hosts:
+        for host in self.hosts:
             host.end()
         if self._carrier is not None:
             self._carrier.close()
-        for namespace in [*(host.namespace for host in self._hosts), self._router]:
+        for namespace in [*(host.namespace for host in self.hosts), self._router]:
             subprocess.run(["ip", "netns", "del", namespace], check=False, capture_output=True)
         self._claim.close()
 

@@ -12,6 +12,7 @@ from forerun.control.fleet.services import (
     FORGET_S,
     MOST_WATCHED,
     REFRESH_S,
+    TELL_S,
     LikelyServices,
     Version,
 )
@@ -115,6 +116,15 @@ async def test_paths_are_watched_that_count_and_that_functions_may_use_themselve
     rig.known.services(spec(name="closed", egress=Egress.PLATFORM))
     await rig.known.turn()
     assert rig.told == [["db:5432"]]
+    await rig.known.turn()
+    assert len(rig.told) == 1
+    rig.profiles["a", "g", "1"] = [Likely("log:1", 0.8, 1.0, 100)]
+    rig.known.services(spec(name="g"))
+    await rig.known.turn()
+    assert rig.told[1:] == [["db:5432", "log:1"]]
+    rig.clock.jump(TELL_S)
+    await rig.known.turn()
+    assert rig.told[2:] == [["db:5432", "log:1"]]
 
 
 async def test_no_account_takes_the_place_of_others():

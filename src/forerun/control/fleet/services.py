@@ -38,7 +38,7 @@ class LikelyServices:
     """Implements ``Services``. ``read`` has the services of account, function and version from its profile.
 
     A version that is asked for the first time has none until the next turn, a second later; as long as it is asked for, it is
-    read again each ``REFRESH_S``. ``tell`` hears now and then which services' paths are worth measuring.
+    read again each ``REFRESH_S``. ``tell`` hears which services' paths are worth measuring, when that changes and each ``TELL_S``.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class LikelyServices:
         self._likelihood = likelihood
         self._min_executions = min_executions
         self._tell = tell
+        self._told: list[str] = []
         self._told_at = -TELL_S
         self._known: OrderedDict[Version, _Known] = OrderedDict()
 
@@ -84,14 +85,17 @@ class LikelyServices:
     async def turn(self) -> None:
         """One turn. Raises what ``read`` raises; the next one goes on from there."""
         now = self._clock.monotonic()
-        for version in self._due(now):
+        due = self._due(now)
+        for version in due:
             likely = await self._read(*version)
             known = self._known.get(version)
             if known is not None:
                 known.likely, known.read_at = tuple(likely), now
-        if now - self._told_at >= TELL_S:
-            self._told_at = now
-            self._tell(self.watched())
+        if due or now - self._told_at >= TELL_S:
+            watched = self.watched()
+            if watched != self._told or now - self._told_at >= TELL_S:
+                self._told, self._told_at = watched, now
+                self._tell(watched)
 
     def _due(self, now: float) -> list[Version]:
         found: list[Version] = []
