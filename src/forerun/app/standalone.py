@@ -4,12 +4,14 @@ import socket
 from collections.abc import Callable, Mapping
 
 from forerun.aio import SystemClock
+from forerun.api.limits import LimitRoutes
 from forerun.app.closing import Closing
 from forerun.app.credentials import write_credentials
 from forerun.app.listening import Listening, endpoint_of
 from forerun.app.local_host import LocalHost, Upward
 from forerun.app.plane import Plane
 from forerun.app.state import open_state
+from forerun.control.limits import OneHost
 from forerun.model import SandboxSpec
 from forerun.settings import Settings
 
@@ -55,7 +57,8 @@ class Standalone:
             ),
         )
         await plane.open()
-        await plane.build(self._local.agent, self._local.routes())
+        limits = LimitRoutes(OneHost(plane.admission, self._local.agent.name))
+        await plane.build(self._local.agent, {**self._local.routes(), **limits.routes()})
         self._listening = Listening(plane.application, settings.server, closing)
         key = await plane.services.identities.start()
         write_credentials(settings.server, self.endpoint, key)

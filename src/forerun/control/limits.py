@@ -35,6 +35,8 @@ def reason(reserved: int | None) -> str:
 class OneHost:
     """The limits of a single machine: it counts by itself, so that the current limit always is the maximum."""
 
+    step = 0
+
     def __init__(self, admission: Admission, name: str) -> None:
         self._admission = admission
         self._name = name

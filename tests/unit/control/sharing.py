@@ -266,6 +266,7 @@ class Plane:
         self._offset = 1000.0 * number
         self.gates = []
         self.asked = []
+        self.cut_off = False
         self.connections = {}
         self.hosts = {name: Remote(self, name) for name in world.machines}
         self.tasks = {}
@@ -287,6 +288,8 @@ class Plane:
 
     async def wait(self, gate):
         self.asked.append(gate.name)
+        if self.cut_off and gate.act is not None:
+            raise StorageFailed("the database is gone")
         if self.world.at_once:
             await asyncio.sleep(0)
             return gate.act()

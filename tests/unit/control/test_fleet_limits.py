@@ -8,8 +8,6 @@ from tests.unit.control.sharing import ACCOUNT, World
 
 from forerun.errors import StorageFailed, Throttled
 
-OTHER = "000000000002"
-
 
 async def made(**given):
     world = World(**{"reserved": (), "planes": 1, "hosts": 6, **given})
@@ -185,6 +183,31 @@ async def test_a_host_that_only_another_control_plane_hears_is_not_taken_for_ove
     assert (await load(world, 10)).total() == 10
 
 
+async def test_a_control_plane_without_the_database_lets_its_calls_end_before_others_get_their_part():
+    world = await made(planes=2)
+    first, second = world.planes
+    await load(world, 40, plane=1)
+    await pass_time(world, 2)
+    [cut, *_] = steps(world)
+    first.disconnect(cut)
+    second.cut_off = True
+    with pytest.raises(Throttled):
+        await world.run(first)
+    await pass_time(world, second.limits.valid_s - 2)
+    assert world.running() == 40
+    for _ in range(60):
+        # Nobody ever runs more than counts, and what was cut off is used in the end.
+        await pass_time(world, 1)
+        try:
+            await world.run(first)
+        except Throttled:
+            continue
+        if sum(name != cut for name in steps(world)) == 4:
+            break
+    assert cut not in steps(world)
+    assert not world.machines[cut].calls
+
+
 async def test_a_host_that_was_told_less_refuses_what_somebody_remembers():
     world = await made(planes=2)
     first, second = world.planes
@@ -303,10 +326,7 @@ async def test_without_the_database_what_is_remembered_is_used_for_a_while():
     await load(world, 5)
     assert plane.limits.may_renew()
 
-    def gone():
-        raise StorageFailed("gone")
-
-    world.ledger.draining = plane.limits._draining._store.draining = gone
+    plane.cut_off = True
     world.advance(plane.limits.valid_s - 2)
     assert plane.limits.may_renew()
     assert plane.limits.hosts(ACCOUNT, "", None)

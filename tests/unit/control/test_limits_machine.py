@@ -138,6 +138,10 @@ class Sharing(RuleBasedStateMachine):
             self.world.calm(seconds, planes=[self.world.planes[each] for each in planes], every=2.0)
         )
 
+    @rule(number=PLANES, cut_off=st.booleans())
+    def lose_or_find_the_database(self, number, cut_off):
+        self.world.planes[number].cut_off = cut_off
+
     # -- what hosts do -------------------------------------------------------------------------------------------
 
     @rule(name=HOSTS)

@@ -54,7 +54,7 @@ class FleetLimits:
         self._store = store
         self._links = links
         self._clock = clock
-        self._step = settings.share
+        self.step = settings.share
         lease_s = settings.lease_s
         self._pause_s = lease_s / 6
         self.valid_s = 2 * lease_s
@@ -147,7 +147,7 @@ class FleetLimits:
             client = self._clients.put(key, book, starts, began)
             if _more(client.shares, seen, full):
                 return True
-            steps = grow(book, self._candidates(book.key, full), self._step)
+            steps = grow(book, self._candidates(book.key, full), self.step)
             if steps:
                 if await self._store.change(book, steps):
                     self._clients.grown(book, steps, starts)
@@ -168,7 +168,7 @@ class FleetLimits:
         }
         running = {host: calls for host, calls in runs.items() if calls is not None}
         dead = {held.host for held in book.held if not self._alive(held.host)}
-        amounts = take_back(book, self._step, running=running, dead=dead)
+        amounts = take_back(book, self.step, running=running, dead=dead)
         if not amounts:
             return False
         if not await self._store.change(book, amounts):
@@ -249,7 +249,7 @@ class FleetLimits:
         for name in ("", function):
             for _ in range(TRIES):
                 book = await self._store.book(account, name)
-                amounts = shrink(book, self.order(book), self._step, use=float("inf"))
+                amounts = shrink(book, self.order(book), self.step, use=float("inf"))
                 if not amounts or await self._store.change(book, amounts):
                     break
 
