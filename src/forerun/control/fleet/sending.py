@@ -16,9 +16,9 @@ from forerun.scheduling import Placed, Rule, could_ever, place
 
 log = logging.getLogger("forerun.fleet")
 
-# How long a call waits in the line of one host before it looks for room elsewhere again, and for a host where there is none.
+# How long a call waits in the line of one host before it looks for room elsewhere again, and at least how long it does not look again.
 PARKED_S = 1.0
-HOSTLESS_S = 0.25
+APART_S = 0.25
 
 
 class Sending:
@@ -168,8 +168,10 @@ class Sending:
             run = await self._try(trip, name, shares) if name else None
             if run is not None:
                 _explain(run, Placement(host=run.host or name, reason="waited there for room"))
-            elif not trip.full:
-                await self._clock.sleep(min(HOSTLESS_S, left))
+            else:
+                # A host whose line is full refuses at once.
+                waited = left - (trip.deadline - self._clock.monotonic())
+                await self._clock.sleep(max(0.0, min(APART_S, left) - waited))
         finally:
             self.parked -= 1
         return run

@@ -41,7 +41,7 @@ async def test_what_calls_a_service_runs_near_to_it_and_moves_when_the_ways_chan
     await fleet.pass_s(1.0)
     moved = await fleet.where(20)
     # Some stay with the warm sandbox, until that has cost as much as the start elsewhere.
-    assert 2 <= moved["other"] <= 9
+    assert 2 <= moved["other"] <= 11
     assert await fleet.where(20) == {"one": 20}
 
 
