@@ -69,7 +69,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 class Candidate:
     """A host as it is believed to be. Counts are those that it told, corrected by what was sent there since.
 
-    ``open``: it is alive and nobody wishes it to be left. ``yielding`` sandboxes would make room; ``waiting`` calls wait for memory.
+    ``open``: it is alive and nobody wishes it to be left. ``room_mb`` is what is free and what idle sandboxes would
+    give; ``waiting`` calls wait for memory.
     ``load`` is how many calls run for each processor. ``idle`` and ``preparing`` count by version key, ``pools`` by name (a pool
     without waiting sandboxes has a zygote at least), ``channels`` are by service.
     """
@@ -85,10 +86,10 @@ class Candidate:
         "open",
         "pools",
         "preparing",
+        "room_mb",
         "runtimes",
         "trees",
         "waiting",
-        "yielding",
         "zone",
     )
 
@@ -100,7 +101,7 @@ class Candidate:
         self.zone = ""
         self.memory_mb = 0
         self.free_mb = 0
-        self.yielding = 0
+        self.room_mb = 0
         self.waiting = 0
         self.load = 0.0
         self.idle: dict[str, int] = {}
@@ -233,7 +234,7 @@ def _suits(each: Candidate, ask: Ask) -> bool:
         return False
     if (ask.isolation and each.isolation != ask.isolation) or (ask.zone and each.zone != ask.zone):
         return False
-    return each.free_mb >= ask.memory_mb or each.yielding > 0 or each.idle.get(ask.key, 0) > 0
+    return each.room_mb >= ask.memory_mb or each.idle.get(ask.key, 0) > 0
 
 
 def _start_ms(each: Candidate, ask: Ask, rule: Rule) -> float:
