@@ -29,7 +29,7 @@ from forerun.cluster import (
 )
 from forerun.errors import SetupFailed
 from forerun.host import Paths
-from forerun.model import HostInfo, Phase, SandboxSpec
+from forerun.model import HostInfo, SandboxSpec
 from forerun.settings import Settings
 
 log = logging.getLogger("forerun")
@@ -180,7 +180,7 @@ class Agent:
         self._listener.close()
 
     async def _drain(self) -> None:
-        self._serving.set_phase(Phase.DRAINING)
+        self._serving.drain()
         if not await until_quiet(self._serving, self._clock, self._closing.left()):
             log.warning("%d calls are ended: they had their time", self._serving.working)
 

@@ -167,8 +167,7 @@ class AgentLinks:
             on_beat=on_beat,
             on_end=on_end,
         )
-        # The name is what its certificate says.
-        agent.attach(session, msgspec.structs.replace(info, name=agent.name))
+        agent.attach(session, info)
         knocked.hand_over(session.link)
         return ended
 

@@ -65,7 +65,8 @@ class RemoteAgent:
         self._levels = Levels()
         self._shown: list[SandboxInfo] = []
         self._shown_at = -SHOWN_S
-        self._asking: asyncio.Future[AnswerHead] | None = None
+        if info.phase is not Phase.ACTIVE:
+            self.set_phase(info.phase)
 
     # -- the connection ------------------------------------------------------------------------------------------
 
@@ -100,13 +101,22 @@ class RemoteAgent:
         return self._known.stats is not None
 
     def moved(self, info: HostInfo) -> None:
-        """It is to be found there from now on; one that is connected says itself who it is."""
+        """It is to be found there from now on, and that is wished of it; all else one that is connected says itself."""
+        if info.phase is not self._info.phase:
+            self.set_phase(info.phase)
         if self._session is None:
             self._info = info
+        else:
+            self._info = msgspec.structs.replace(self._info, address=info.address, phase=info.phase)
 
     def attach(self, session: Session, info: HostInfo) -> None:
         """It is connected; what it was told before to hold it is told again."""
-        self._info, self._session, self._known = info, session, Known()
+        known = self._info
+        # Where it was found, and what is wished of it, it need not know.
+        self._info = msgspec.structs.replace(
+            info, name=known.name, address=known.address, phase=known.phase
+        )
+        self._session, self._known = session, Known()
 
     def beaten(self, session: Session, beat: Beat) -> None:
         """A beat came. Raises ``Unbelievable``."""

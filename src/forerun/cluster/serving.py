@@ -55,6 +55,7 @@ class Serving:
     ) -> None:
         self.info = info
         self.phase = Phase.ACTIVE
+        self._ending = False
         self._host = host
         self._clock = clock
         self._settings = settings
@@ -96,9 +97,16 @@ class Serving:
 
     def set_phase(self, phase: Phase) -> None:
         """Take calls or not, from now on; every control plane sees it by the next beat."""
+        if self._ending:
+            return
         if phase is not self.phase:
             log.info("%s is %s", self.info.name, phase.value)
         self.phase = phase
+
+    def drain(self) -> None:
+        """Take no more calls, whatever control planes wish: this process is about to end."""
+        self.set_phase(Phase.DRAINING)
+        self._ending = True
 
     async def handle(self, guest: Guest) -> None:
         """A control plane has come."""
