@@ -2,6 +2,7 @@
 
 from forerun.app.agent_process import serve_agent
 from forerun.app.joining import Joining, join
+from forerun.app.moving import move
 from forerun.app.process import serve
 
-__all__ = ["Joining", "join", "serve", "serve_agent"]
+__all__ = ["Joining", "join", "move", "serve", "serve_agent"]

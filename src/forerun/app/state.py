@@ -20,7 +20,7 @@ from forerun.storage import (
 )
 from forerun.storage.files import FileStore
 from forerun.storage.identity import IdentityStore
-from forerun.storage.key_hash import KeyHashStore
+from forerun.storage.key_hash import MOVING, KeyHashStore
 from forerun.storage.sqlite import MESSAGES, TRACES
 from forerun.storage.traces import TraceStore
 from forerun.storage.vault import NO_VAULT, DatabaseVault, Vault
@@ -34,6 +34,9 @@ SCHEMAS = ("forerun", "traces", "messages")
 """What of PostgreSQL the three databases are."""
 
 WHICH_KEY = b"which-key"
+
+MOVED = "moved.json"
+"""The file that says that a data directory's state is in a database since it was moved there."""
 
 _DAMAGED = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
 
@@ -83,6 +86,7 @@ async def open_state(settings: Settings, clock: Clock) -> State:
     if settings.cluster.database:
         return await _open_shared(settings, clock)
     database, key = settings.server.database_path, settings.server.sealing_key_path
+    await asyncio.to_thread(_require_unmoved, settings.server.data_dir)
     if database.exists() and not key.exists():
         raise StorageFailed(
             f"The key file {key} is missing, and {database} cannot be read without it; restore it from its backup"
@@ -120,8 +124,12 @@ async def _open_shared(settings: Settings, clock: Clock) -> State:
 async def _shared_sealer(db: Db, path: Path) -> Sealer:
     """Over the key that the database is sealed with; the first one makes it. Raises ``StorageFailed`` for another one."""
     hashes = KeyHashStore(db)
-    sealed = bool(await hashes.get())
-    key, is_new = await asyncio.to_thread(_load_key, path, sealed)
+    sealed = await hashes.get()
+    if sealed.startswith(MOVING):
+        raise StorageFailed(
+            "An installation is being moved into the database; run forerun migrate again until it is done"
+        )
+    key, is_new = await asyncio.to_thread(_load_key, path, bool(sealed))
     sealer = Sealer(key)
     if await hashes.claim(sealer.derive(WHICH_KEY).hex()):
         return sealer
@@ -162,6 +170,15 @@ async def open_traces(path: Path) -> Db:
         except OSError:
             raise error from None
         return await open_sqlite(path, migrations=TRACES)
+
+
+def _require_unmoved(directory: Path) -> None:
+    """What went on elsewhere since would run a second time here."""
+    if (directory / MOVED).exists():
+        raise StorageFailed(
+            f"What was in {directory} has been moved to a database: start with --cluster --database, or remove {directory / MOVED} "
+            "to go on with the state as it was then"
+        )
 
 
 def _require_messages(path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from forerun.storage.db import Db, Statement
 
+MOVING = "moving:"
+
 
 class KeyHashStore:
     """One hash, over ``Db``."""
@@ -23,3 +25,21 @@ class KeyHashStore:
             )
         )
         return await self.get() == hash_
+
+    async def begin_move(self, hash_: str) -> bool:
+        """An installation that is sealed with this key is on its way here: nobody else seals meanwhile. False when one does."""
+        return await self.claim(MOVING + hash_)
+
+    async def is_moving(self, hash_: str) -> bool:
+        """Whether such an installation is on its way here."""
+        return await self.get() == MOVING + hash_
+
+    async def end_move(self, hash_: str) -> None:
+        """It has come."""
+        await self._db.write(
+            Statement(
+                "UPDATE sealing_key SET hash = $1 WHERE id = 1 AND hash = $2",
+                (hash_, MOVING + hash_),
+                expect=1,
+            )
+        )
