@@ -4,6 +4,9 @@ Times are seconds of a monotonic clock. The newest samples count most: what is `
 past weighs more than a few samples. So a path that changes for good is seen after two samples, and all but a tenth of the old value is gone
 after about half a minute of probes five seconds apart, sooner where functions call the service often. A single latency far above
 the others changes nothing: the next one must say the same.
+
+What code in a sandbox says of its calls may be invented, and other accounts call the same services. So it counts only where the host has not
+measured the path itself for ``OWN_S``, and takes no place from what it has.
 """
 
 import math
@@ -16,6 +19,7 @@ from forerun.model import ChannelQuality
 
 MOST_SERVICES = 200
 FORGET_S = 600.0
+OWN_S = 30.0
 LATENCY_S, FAILURES_S, SLOW_S = 10.0, 30.0, 60.0
 
 _MOST_LATENCY_MS = 600_000.0
@@ -33,7 +37,7 @@ class Sample(NamedTuple):
     """Something that was measured of the path to a service (``HOST:PORT``).
 
     ``latency_ms`` of a round trip, ``None`` where it was not seen; ``failed``: nothing came back; ``bytes_per_s`` of something
-    large that was carried; ``sent`` and ``resent`` segments, of which the latter were sent again.
+    large that was carried; ``sent`` and ``resent`` segments, of which the latter were sent again. ``reported``: by code in a sandbox.
     """
 
     service: str
@@ -42,6 +46,7 @@ class Sample(NamedTuple):
     bytes_per_s: float = 0.0
     sent: int = 0
     resent: int = 0
+    reported: bool = False
 
 
 class _Average:
@@ -139,44 +144,79 @@ class _Channel:
         )
 
 
+class _Kept:
+    """Paths to at most ``most`` services; the one without a sample for longest gives way."""
+
+    def __init__(self, most: int) -> None:
+        self.channels: OrderedDict[str, _Channel] = OrderedDict()
+        self._most = most
+
+    def add(self, sample: Sample, now: float) -> None:
+        channel = self.channels.get(sample.service)
+        if channel is None:
+            while len(self.channels) >= self._most:
+                self.channels.popitem(last=False)
+            channel = self.channels[sample.service] = _Channel()
+        channel.add(sample, now)
+        self.channels.move_to_end(sample.service)
+
+    def forget(self, now: float) -> None:
+        while self.channels:
+            service, channel = next(iter(self.channels.items()))
+            if now - channel.at <= FORGET_S:
+                return
+            del self.channels[service]
+
+
 class Channels:
-    """The paths to at most ``most`` services; the one without a sample for longest gives way, or goes after ``FORGET_S``.
+    """The paths to at most ``most`` services that were measured, and as many again that were only reported; each goes after ``FORGET_S``.
 
     Samples that are no numbers, or out of any range, are ignored; a clock that goes back does no harm.
     """
 
     def __init__(self, most: int = MOST_SERVICES) -> None:
-        self._most = most
-        self._channels: OrderedDict[str, _Channel] = OrderedDict()
+        self._measured = _Kept(most)
+        self._reported = _Kept(most)
 
     def __len__(self) -> int:
-        return len(self._channels)
+        return len(self._measured.channels) + len(self._reported.channels)
 
     def add(self, sample: Sample, now: float) -> None:
-        """Something was measured."""
+        """Something was measured, or reported."""
         if not (math.isfinite(now) and _is_sound(sample)):
             return
-        channel = self._channels.get(sample.service)
-        if channel is None:
-            while len(self._channels) >= self._most:
-                self._channels.popitem(last=False)
-            channel = self._channels[sample.service] = _Channel()
-        channel.add(sample, now)
-        self._channels.move_to_end(sample.service)
+        if not sample.reported:
+            self._measured.add(sample, now)
+        elif not self._is_measured(sample.service, now):
+            self._reported.add(sample, now)
+
+    def _is_measured(self, service: str, now: float) -> bool:
+        channel = self._measured.channels.get(service)
+        return channel is not None and now - channel.at <= OWN_S
 
     def quality(self, service: str, now: float) -> ChannelQuality | None:
-        """What its path is like; ``None`` where nothing was measured. A ``latency_ms`` of 0 with failures: nothing ever came back."""
-        channel = self._channels.get(service)
+        """What its path is like; ``None`` where nothing is known. A ``latency_ms`` of 0 with failures: nothing ever came back."""
+        kept = self._measured if self._is_measured(service, now) else self._latest(service)
+        channel = kept.channels.get(service)
         return channel.quality(now) if channel is not None else None
+
+    def _latest(self, service: str) -> _Kept:
+        """Where the newest sample of a service is."""
+        measured = self._measured.channels.get(service)
+        reported = self._reported.channels.get(service)
+        if reported is None or (measured is not None and measured.at >= reported.at):
+            return self._measured
+        return self._reported
 
     def told(self, now: float) -> dict[str, ChannelQuality]:
         """Of all services, as others shall hear of it: what differs little from what was told before is told as before."""
-        while self._channels:
-            service, channel = next(iter(self._channels.items()))
-            if now - channel.at <= FORGET_S:
-                break
-            del self._channels[service]
-        return {service: channel.told(now) for service, channel in self._channels.items()}
+        self._measured.forget(now)
+        self._reported.forget(now)
+        found = {each: channel.told(now) for each, channel in self._reported.channels.items()}
+        for service, channel in self._measured.channels.items():
+            if service not in found or self._latest(service) is self._measured:
+                found[service] = channel.told(now)
+        return found
 
 
 def add_all(channels: Channels, samples: Iterable[Sample], now: float) -> None:

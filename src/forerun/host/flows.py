@@ -35,7 +35,7 @@ def samples_of_calls(calls: Iterable[OutgoingCall]) -> Iterator[Sample]:
         if service_address(call.host) is None:
             continue
         if call.status == 0 and (call.error not in _NOT_OF_THE_PATH or _never_opened(call)):
-            yield Sample(call.host, failed=True)
+            yield Sample(call.host, failed=True, reported=True)
         elif call.ended and (call.status or call.rtt_ms):
             seconds = call.ended - call.started
             carried = call.sent_bytes + call.received_bytes
@@ -43,6 +43,7 @@ def samples_of_calls(calls: Iterable[OutgoingCall]) -> Iterator[Sample]:
                 call.host,
                 latency_ms=call.rtt_ms or None,
                 bytes_per_s=carried / seconds if carried >= LARGE and seconds > 0 else 0.0,
+                reported=True,
             )
 
 

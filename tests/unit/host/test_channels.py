@@ -83,6 +83,7 @@ samples = st.builds(
     bytes_per_s=any_number,
     sent=st.integers(),
     resent=st.integers(),
+    reported=st.booleans(),
 )
 
 
@@ -110,6 +111,27 @@ def test_the_services_that_were_used_last_are_kept(used: list[int]) -> None:
         channels.add(Sample(f"s{number}:1", latency_ms=1.0), at)
     last = list(dict.fromkeys(reversed(used)))[:7]
     assert set(channels.told(len(used))) == {f"s{number}:1" for number in last}
+
+
+def test_what_functions_say_counts_where_the_host_does_not_know_better() -> None:
+    channels = Channels(most=5)
+    invented = Sample(SERVICE, latency_ms=0.01, reported=True)
+    channels.add(invented, 0)
+    assert latency(channels, 0) == 0.01
+    at = probed(channels, 40.0, 1, 21)
+    for _ in range(1000):
+        channels.add(invented, at)
+        channels.add(Sample(SERVICE, failed=True, reported=True), at)
+    for number in range(1000):
+        channels.add(Sample(f"invented{number}:1", latency_ms=1.0, reported=True), at)
+    assert channels.told(at)[SERVICE].latency_ms == 40.0
+    assert channels.told(at)[SERVICE].failures == 0
+    assert len(channels) == 6
+    channels.add(Sample(SERVICE, latency_ms=50.0, reported=True), at + 31)
+    assert latency(channels, at + 31) == 50.0
+    assert channels.told(at + 31)[SERVICE].latency_ms == 50.0
+    channels.add(Sample(SERVICE, latency_ms=40.0), at + 32)
+    assert channels.told(at + 32)[SERVICE].latency_ms == 40.0
 
 
 def test_what_is_told_changes_when_it_is_worth_it_and_ends() -> None:
@@ -154,12 +176,12 @@ def test_calls_tell_of_paths_not_of_what_services_answer() -> None:
         ]
     )
     assert list(told) == [
-        Sample(SERVICE, latency_ms=3.0),
-        Sample(SERVICE, latency_ms=4.0),
-        Sample(SERVICE, bytes_per_s=1_000_000),
-        Sample(SERVICE, failed=True),
-        Sample(SERVICE, failed=True),
-        Sample(SERVICE, latency_ms=2.0),
+        Sample(SERVICE, latency_ms=3.0, reported=True),
+        Sample(SERVICE, latency_ms=4.0, reported=True),
+        Sample(SERVICE, bytes_per_s=1_000_000, reported=True),
+        Sample(SERVICE, failed=True, reported=True),
+        Sample(SERVICE, failed=True, reported=True),
+        Sample(SERVICE, latency_ms=2.0, reported=True),
     ]
 
 
