@@ -292,7 +292,13 @@ class FakeLimits:
         return self._shares[_limited(account, function, reserved)]
 
     async def grow(
-        self, account: str, function: str, reserved: int | None, *, full: Sequence[str] = ()
+        self,
+        account: str,
+        function: str,
+        reserved: int | None,
+        *,
+        full: Sequence[str] = (),
+        tried: Mapping[str, Share] | None = None,
     ) -> bool:
         await asyncio.sleep(0)
         key = _limited(account, function, reserved)

@@ -326,7 +326,13 @@ class Plane:
         if task is not None and not task.done():
             coroutine.close()
             return
-        self.tasks[what] = asyncio.get_running_loop().create_task(coroutine)
+        task = self.tasks[what] = asyncio.get_running_loop().create_task(coroutine)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task):
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, StorageFailed):
+            self.world.errors.append(error)
 
     def fail(self, gate, error):
         if gate in self.gates:
@@ -369,6 +375,7 @@ class World:
     def __init__(self, *, limit=40, reserved=(("f", 15),), planes=2, hosts=3):
         self.now = 0.0
         self.at_once = False
+        self.errors = []
         self.ledger = Ledger(limit, reserved)
         self.machines = {name: Machine(self, name) for name in "abcdefgh"[:hosts]}
         rates = itertools.cycle((1.0, 1.01, 0.99))
@@ -405,6 +412,8 @@ class World:
         return sum(machine.running().get(key, 0) for machine in self.machines.values())
 
     def check(self):
+        if self.errors:
+            raise self.errors[0]
         assert sum(row.counted for row in self.ledger.rows.values()) <= self.ledger.limit
         for name, machine in self.machines.items():
             for key, calls in machine.running().items():
@@ -477,9 +486,7 @@ class World:
         tasks = [task for plane in self.planes for task in plane.tasks.values()]
         for task in tasks:
             task.cancel()
-        for result in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(result, Exception) and not isinstance(result, StorageFailed):
-                raise result
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def run(self, plane, function="", *, full=()):
         """One call as the way to the hosts has it: the host that runs it now. Raises ``Throttled``."""

@@ -23,11 +23,18 @@ class Limits(Protocol):
         ...
 
     async def grow(
-        self, account: str, function: str, reserved: int | None, *, full: Collection[str] = ()
+        self,
+        account: str,
+        function: str,
+        reserved: int | None,
+        *,
+        full: Collection[str] = (),
+        tried: Mapping[str, Share] | None = None,
     ) -> bool:
         """Let one host more run it, or one of them run more; ``full`` are hosts that have no room now.
 
-        False when the maximum is reached, or no host is left. Raises ``StorageFailed``.
+        ``tried`` is what ``hosts`` said when they refused: what has grown since then is enough. False when the maximum is reached, or
+        no host is left. Raises ``StorageFailed``.
         """
         ...
 
@@ -58,6 +65,7 @@ class Unlimited:
         reserved: int | None,
         *,
         full: Collection[str] = (),
+        tried: Mapping[str, Share] | None = None,
     ) -> bool:
         """There is nothing to grow."""
         return False

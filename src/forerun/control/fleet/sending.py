@@ -69,6 +69,7 @@ class Sending:
             shares = self._shares(trip)
             placed = self._place(trip, shares)
             if placed is None:
+                trip.allowed = shares
                 return None
             trip.call.wait_s = 0.0
             for name in placed.hosts:
@@ -144,7 +145,9 @@ class Sending:
             return False
         spec, reserved = trip.spec, trip.call.reserved
         full = trip.full | trip.away
-        if await self._limits.grow(spec.account, spec.name, reserved, full=full):
+        if await self._limits.grow(
+            spec.account, spec.name, reserved, full=full, tried=trip.allowed
+        ):
             trip.shared.clear()
             return True
         if trip.shared or not self._shares(trip):

@@ -1,9 +1,9 @@
 """One call on its way to a host: what it asks, whom it tried, and what it is told when nobody takes it. Pure."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from forerun.errors import ForerunError, HostUnreachable, NoSuchRuntime, SetupFailed, Throttled
-from forerun.model import Call, Likely, SandboxSpec, Timings
+from forerun.model import Call, Likely, SandboxSpec, Share, Timings
 from forerun.scheduling import Ask
 
 # AWS's reason for a call that is refused because there is no room for it.
@@ -12,10 +12,11 @@ REASON = "ConcurrentInvocationLimitExceeded"
 
 class Trip:
     """``deadline`` is in seconds of the monotonic clock. A host that refused is in one of ``shared`` (it runs as much of the share as it
-    may), ``full`` (it has no memory) and ``away`` (it cannot be reached, or takes no calls).
+    may), ``full`` (it has no memory) and ``away`` (it cannot be reached, or takes no calls). ``allowed`` is what hosts might run of it when all of them had refused.
     """
 
     __slots__ = (
+        "allowed",
         "ask",
         "away",
         "call",
@@ -42,6 +43,7 @@ class Trip:
         self.ask = ask
         self.services = services
         self.deadline = deadline
+        self.allowed: Mapping[str, Share] | None = None
         self.shared: set[str] = set()
         self.full: set[str] = set()
         self.away: set[str] = set()
