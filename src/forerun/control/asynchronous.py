@@ -32,6 +32,7 @@ from forerun.control.overrides import as_asked, other_than_usual
 from forerun.control.registry import Registry, Resolved
 from forerun.errors import (
     ForerunError,
+    HostLost,
     NotFound,
     RecursionDetected,
     SandboxError,
@@ -82,7 +83,7 @@ class EventInvoker:
         self._deferring = deferring
         self._clock = clock
         self._region = region
-        self._claiming = claiming
+        self.claiming = claiming
         self._lease_s = LEASE_S if claiming is None else claiming.lease_s
         self._width = Width(in_flight)
         self._running: set[str] = set()
@@ -104,8 +105,8 @@ class EventInvoker:
         """Begin to run what is queued, what an earlier server left included (after ``EventQueue.recover``)."""
         self._owner.spawn(self._run(), name="poller")
         self._owner.spawn(self._run_deferred(), name="deferred")
-        if self._claiming is not None:
-            self._claiming.start(self._owner)
+        if self.claiming is not None:
+            self.claiming.start(self._owner)
         self._wake.set()
 
     async def accept(
@@ -183,7 +184,7 @@ class EventInvoker:
 
     def _begin(self, events: list[QueuedEvent]) -> None:
         dequeued = self._clock.now()
-        claiming = self._claiming
+        claiming = self.claiming
         for event in events:
             if claiming is not None and not claiming.take(event):
                 self._deferring.ended(event.id)
@@ -218,8 +219,8 @@ class EventInvoker:
             except StorageFailed:
                 self._finished += finished
                 raise
-            if self._claiming is not None:
-                self._claiming.settled(finished)
+            if self.claiming is not None:
+                self.claiming.settled(finished)
 
     def _finish(self, event: QueuedEvent) -> None:
         self._finished.append(event.id)
@@ -229,12 +230,12 @@ class EventInvoker:
         """Its run is over: another event may run; it is finished once its record is stored."""
         self._running.discard(event.id)
         self._deferring.ended(event.id)
-        if self._claiming is not None:
-            self._claiming.over(event.id)
+        if self.claiming is not None:
+            self.claiming.over(event.id)
         self._wake.set()
 
     async def _again(self, event: QueuedEvent, delay_s: float, attempt: int) -> None:
-        if self._claiming is not None:
+        if self.claiming is not None:
             delay_s = max(delay_s, GIVEN_BACK_S)
         while True:
             try:
@@ -245,8 +246,8 @@ class EventInvoker:
             else:
                 break
         self._release(event)
-        if self._claiming is not None:
-            self._claiming.settled([event.id])
+        if self.claiming is not None:
+            self.claiming.settled([event.id])
 
     async def _attempt(self, event: QueuedEvent, dequeued: float) -> None:
         try:
@@ -308,8 +309,11 @@ class EventInvoker:
                 ),
                 settlement.stored,
             )
-        except (Throttled, SandboxError):
-            await self._again(event, self._refused(event, config), event.attempt)
+        except (Throttled, SandboxError) as error:
+            # Where its host was lost it may run on there for a while.
+            lost_s = error.over_in_s if isinstance(error, HostLost) else 0.0
+            delay_s = max(lost_s, self._refused(event, config))
+            await self._again(event, delay_s, event.attempt)
             return
         except RecursionDetected as error:
             await self._report(event, resolved, None, "RecursionDetected", error.message)

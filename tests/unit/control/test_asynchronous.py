@@ -17,7 +17,7 @@ from tests.unit.control.asynchronously import (
 
 from forerun.aio import SystemClock
 from forerun.control import asynchronous
-from forerun.errors import RecursionDetected, StorageFailed, Throttled
+from forerun.errors import HostLost, RecursionDetected, StorageFailed, Throttled
 from forerun.model import (
     DestinationConfig,
     EventInvokeConfig,
@@ -95,6 +95,15 @@ async def test_refusals_do_not_count_as_attempts(rig):
     await made.accept()
     await made.emptied()
     assert [call.attempt for _, call in made.invoker.calls] == [1] * 5
+
+
+async def test_an_event_whose_host_was_lost_runs_again_when_it_surely_runs_there_no_more(rig):
+    made = await rig(HostLost(over_in_s=1.5))
+    began = SystemClock().monotonic()
+    await made.accept()
+    await made.emptied()
+    assert SystemClock().monotonic() - began >= 1.5
+    assert [call.attempt for _, call in made.invoker.calls] == [1, 1]
 
 
 async def test_an_old_event_is_not_run_but_recorded_and_reported(rig):
