@@ -28,7 +28,7 @@ def fenced(
         settings,
     )
     made.told_messages = SettledDb(messages, settle)
-    made.vault = state.vault
+    made.keep_files(guarded(state.db), clock, settings)
     made.queue = state.queue
     made.invocations = state.invocations
     made.logs = state.logs

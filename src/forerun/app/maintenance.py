@@ -55,4 +55,6 @@ class Maintenance:
         )
         await self._services.logs.expire(now)
         await self._services.estate.sweep()
+        if self._state.files is not None:
+            await self._state.files.sweep()
         await self._also_sweep()

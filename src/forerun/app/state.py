@@ -59,6 +59,7 @@ class State:
         settings: Settings,
     ) -> None:
         self.vault: Vault = NO_VAULT
+        self.files: FileStore | None = None
         self.db = db
         self.messages = self.told_messages = messages
         self.traces_db = traces_db
@@ -73,6 +74,11 @@ class State:
             max_bytes=settings.limits.queued_bytes,
         )
         self.traces = TraceStore(traces_db, clock)
+
+    def keep_files(self, db: Db, clock: Clock, settings: Settings) -> None:
+        """Have files in this database, too; the data directory is a cache of them."""
+        self.files = FileStore(db, clock)
+        self.vault = DatabaseVault(self.files, settings.server.data_dir, clock)
 
     async def close(self) -> None:
         """Write what is queued, and close."""
@@ -117,7 +123,7 @@ async def _open_shared(settings: Settings, clock: Clock) -> State:
         sealer = await _shared_sealer(db, settings.server.sealing_key_path)
         opened.pop_all()
     state = State(db, traces_db, messages, sealer, clock, settings)
-    state.vault = DatabaseVault(FileStore(db, clock), settings.server.data_dir, clock)
+    state.keep_files(db, clock, settings)
     return state
 
 
