@@ -14,7 +14,7 @@ from forerun.control.delivery.settling import Batch, FailureRules, Verdict, fail
 from forerun.control.delivery.undeliverable import Refusal, letter_of
 from forerun.control.invoke import Invocation, Invoker, Reply
 from forerun.control.registry import Registry, Resolved
-from forerun.errors import ForerunError, NotFound, RecursionDetected, Throttled
+from forerun.errors import ForerunError, HostLost, NotFound, RecursionDetected, Throttled
 from forerun.model import RECURSION_LIMIT, DeadLetter, FunctionVersion, Message, occurrences
 from forerun.scheduling import Admission
 from forerun.sources import Pulled
@@ -108,6 +108,10 @@ class BatchRuns:
             return refused(batch, THROTTLED)
         except RecursionDetected as error:
             return await self._without_loops(resolved, batch, error)
+        except HostLost as error:
+            # It may run there for so long; nobody else gets the messages meanwhile.
+            await self._around.clock.sleep(error.over_in_s)
+            return refused(batch, f"PROBLEM: {error.message}")
         except ForerunError as error:
             return refused(batch, f"PROBLEM: {error.message}")
         return self._ended(batch, reply)

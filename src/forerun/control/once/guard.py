@@ -13,7 +13,7 @@ from forerun.control.once.dependencies import Dependencies, Snapshot, input_dige
 from forerun.control.once.key import derived_id, shown_id
 from forerun.control.once.line import Line
 from forerun.control.registry import Resolved
-from forerun.errors import ForerunError, StorageFailed
+from forerun.errors import ForerunError, HostLost, StorageFailed
 from forerun.model import InvocationRecord, TraceContext
 from forerun.storage.once import IdName, InputName, OnceConfig, OnceStore, Record, Result
 from forerun.traces import xray_header
@@ -115,6 +115,11 @@ class Once:
     ) -> Reply | ForerunError:
         try:
             reply = await self._unless_unchanged(resolved, invocation, on_stored)
+        except HostLost as error:
+            # It may run there for so long: that counts as running.
+            await self._clock.sleep(error.over_in_s)
+            self._line.ended(which)
+            return error
         except ForerunError as error:
             self._line.ended(which)
             return error
