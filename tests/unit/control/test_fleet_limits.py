@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 
 import pytest
+from tests.fakes.clock import settle
 from tests.unit.control.sharing import ACCOUNT, World
 
 from forerun.errors import StorageFailed, Throttled
@@ -255,7 +256,8 @@ async def test_a_new_reservation_takes_from_the_account_and_gets_it_when_it_is_f
     plane = world.planes[0]
     await load(world, 40)
     world.reserve("f", 15)
-    await plane.limits.changed(ACCOUNT, "f")
+    plane.shrinking.changed(ACCOUNT, "f")
+    await settle()
     assert sum(steps(world).values()) == 25
     with pytest.raises(Throttled, match="maximum 15"):
         await world.run(plane, "f")

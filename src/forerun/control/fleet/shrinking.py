@@ -1,6 +1,7 @@
 """Limits that are little used are made smaller: one control plane at a time looks at how many calls ran on average."""
 
 import logging
+from collections.abc import Sequence
 
 from forerun.aio import Clock, TaskOwner
 from forerun.control.fleet.limits import FleetLimits
@@ -51,6 +52,17 @@ class Shrinking:
                 await self.shrink()
             except StorageFailed as error:
                 log.warning("limits were not made smaller: %s", error.message)
+
+    def changed(self, account: str, function: str, _retired: Sequence[str] = ()) -> None:
+        """A reservation may be another: see to it soon. A listener of ``Changes``."""
+        self._owner.spawn(self._take_above(account, function), name="changed")
+
+    async def _take_above(self, account: str, function: str) -> None:
+        try:
+            await self._limits.changed(account, function)
+        except StorageFailed as error:
+            # The next look at all clients finds it.
+            log.warning("limits were not made smaller: %s", error.message)
 
     def sample(self) -> None:
         """Look at what runs now."""
