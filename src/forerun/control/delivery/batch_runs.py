@@ -108,11 +108,10 @@ class BatchRuns:
             return refused(batch, THROTTLED)
         except RecursionDetected as error:
             return await self._without_loops(resolved, batch, error)
-        except HostLost as error:
-            # It may run there for so long; nobody else gets the messages meanwhile.
-            await self._around.clock.sleep(error.over_in_s)
-            return refused(batch, f"PROBLEM: {error.message}")
         except ForerunError as error:
+            if isinstance(error, HostLost):
+                # It may run there for so long; nobody else gets the messages meanwhile.
+                await self._around.clock.sleep(error.over_in_s)
             return refused(batch, f"PROBLEM: {error.message}")
         return self._ended(batch, reply)
 
