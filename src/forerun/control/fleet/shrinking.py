@@ -34,6 +34,7 @@ class Shrinking:
         self._quiet: dict[str, int] = {}
         self._empty = Waits[tuple[str, str, str]](limits.over_s)
         self._owner = TaskOwner("shrinking")
+        self._closed = False
 
     def start(self) -> None:
         """Begin to look."""
@@ -41,6 +42,7 @@ class Shrinking:
 
     async def close(self) -> None:
         """Stop looking."""
+        self._closed = True
         await self._owner.close()
 
     async def _run(self) -> None:
@@ -55,7 +57,8 @@ class Shrinking:
 
     def changed(self, account: str, function: str, _retired: Sequence[str] = ()) -> None:
         """A reservation may be another: see to it soon. A listener of ``Changes``."""
-        self._owner.spawn(self._take_above(account, function), name="changed")
+        if not self._closed:
+            self._owner.spawn(self._take_above(account, function), name="changed")
 
     async def _take_above(self, account: str, function: str) -> None:
         try:
