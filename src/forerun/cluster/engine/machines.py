@@ -13,7 +13,7 @@ from typing import Any
 
 from ray.autoscaler.node_provider import NodeProvider
 
-from forerun.cluster.engine.provider import KIND
+from forerun.cluster.engine.provider import KIND, machines_directory, read_joined
 
 log = logging.getLogger("forerun.engine")
 
@@ -27,17 +27,19 @@ class CommandProvider(NodeProvider):
     def __init__(self, provider_config: dict[str, Any], cluster_name: str) -> None:
         super().__init__(provider_config, cluster_name)
         self._command = shlex.split(provider_config["command"])
-        self._directory = Path(provider_config["directory"])
+        self._limit = int(provider_config["limit"])
+        self._engine = Path(provider_config["directory"])
+        self._directory = machines_directory(self._engine)
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def non_terminated_nodes(self, tag_filters: dict[str, str]) -> list[str]:
-        """The head, and the machines that were started and not ended."""
-        names = [HEAD, *sorted(each.name for each in self._directory.iterdir())]
+        """The head, the machines that were started and not ended, and those that joined by themselves."""
+        names = [HEAD, *dict.fromkeys([*self._started(), *read_joined(self._engine)])]
         return [name for name in names if tag_filters.items() <= self.node_tags(name).items()]
 
     def is_running(self, node_id: str) -> bool:
         """Whether it was started and not ended."""
-        return node_id == HEAD or (self._directory / node_id).exists()
+        return node_id == HEAD or node_id in self._started() or node_id in read_joined(self._engine)
 
     def is_terminated(self, node_id: str) -> bool:
         """The contrary."""
@@ -67,7 +69,7 @@ class CommandProvider(NodeProvider):
     def create_node(self, node_config: dict[str, Any], tags: dict[str, str], count: int) -> Any:
         """Start so many machines; one that cannot be started is tried again by the autoscaler."""
         del node_config, tags
-        for _ in range(count):
+        for _ in range(min(count, self._limit - len(self._started()))):
             name = f"auto-{secrets.token_hex(4)}"
             self._run("start", name)
             (self._directory / name).touch()
@@ -86,7 +88,9 @@ class CommandProvider(NodeProvider):
         return self.create_node(node_config, tags, count)
 
     def terminate_node(self, node_id: str) -> Any:
-        """End one."""
+        """End one, if it was started here; one that joined by itself is left to its owner."""
+        if node_id not in self._started():
+            return {}
         self._run("end", node_id)
         (self._directory / node_id).unlink(missing_ok=True)
         return {}
@@ -96,6 +100,9 @@ class CommandProvider(NodeProvider):
         for each in node_ids:
             self.terminate_node(each)
         return {}
+
+    def _started(self) -> list[str]:
+        return sorted(each.name for each in self._directory.iterdir())
 
     def _run(self, what: str, name: str) -> None:
         subprocess.run(  # noqa: S603 the operator's own command

@@ -6,6 +6,7 @@ import hashlib
 import ipaddress
 import json
 import os
+import shutil
 import stat
 import sys
 import tempfile
@@ -158,7 +159,10 @@ def _short_directory(directory: Path) -> Path:
         raise SetupFailed(f"{path} cannot be used: {error}") from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise SetupFailed(f"{path} is not a directory of this user alone; remove it")
-    return path
+    # One below it: the engine opens its own to everybody. What an earlier start left there goes.
+    inner = path / "r"
+    shutil.rmtree(inner, ignore_errors=True)
+    return inner
 
 
 def _write(path: Path, text: str) -> None:

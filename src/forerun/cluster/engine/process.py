@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING
 import msgspec
 
 from forerun.cluster.engine.node import GRACE_S, EngineNode
-from forerun.cluster.engine.provider import write_config
+from forerun.cluster.engine.provider import write_config, write_joined
 from forerun.cluster.engine.wire import (
     Dismiss,
     Failed,
@@ -90,6 +90,8 @@ def _work(order: Order, reports: IO[bytes]) -> None:
     while True:
         began = time.monotonic()  # noqa: TID251 a process of its own, which nobody tests by a clock
         members = driver.look(LOOK_S / 2)
+        if order.scale_command:
+            write_joined(Path(order.directory), members, order.name)
         body = encode(Members(members=members))
         if body != told:
             told = body

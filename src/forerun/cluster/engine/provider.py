@@ -1,12 +1,40 @@
 """What the engine's autoscaler is told, so that it starts and ends machines by the operator's own command."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
+from forerun.cluster.contract import Member
 from forerun.cluster.engine.wire import RESOURCE, Order
 
 IDLE_MINUTES = 1.0
 KIND = "host"
+# Machines that joined by themselves count, too: how many may be started is kept by the provider.
+_MANY = 10_000
+_JOINED = "joined.json"
+
+
+def machines_directory(directory: Path) -> Path:
+    """Where it is written which machines were started, a file each; ``directory`` is the engine's."""
+    return directory / "machines"
+
+
+def write_joined(directory: Path, members: Iterable[Member], own: str) -> None:
+    """Tell the provider which machines are there, ``own`` aside, so that they are counted, whoever started them."""
+    path = directory / _JOINED
+    text = json.dumps([each.name for each in members if each.alive and each.name != own])
+    if not path.exists() or path.read_text() != text:
+        half = path.with_suffix(".half")
+        half.write_text(text)
+        half.replace(path)
+
+
+def read_joined(directory: Path) -> list[str]:
+    """What was told last."""
+    try:
+        return [str(name) for name in json.loads((directory / _JOINED).read_text())]
+    except (OSError, ValueError):
+        return []
 
 
 def write_config(directory: Path, order: Order) -> Path | None:
@@ -15,14 +43,15 @@ def write_config(directory: Path, order: Order) -> Path | None:
         return None
     config = {
         "cluster_name": "forerun",
-        "max_workers": order.scale_max,
+        "max_workers": _MANY,
         "idle_timeout_minutes": IDLE_MINUTES,
         "upscaling_speed": 10,
         "provider": {
             "type": "external",
             "module": "forerun.cluster.engine.machines.CommandProvider",
             "command": order.scale_command,
-            "directory": str(directory / "machines"),
+            "directory": str(directory),
+            "limit": order.scale_max,
             # Machines join by themselves: nothing is to be installed there, by nobody.
             "disable_node_updaters": True,
             "disable_launch_config_check": True,
@@ -41,7 +70,7 @@ def write_config(directory: Path, order: Order) -> Path | None:
                 "resources": {RESOURCE: 1},
                 "node_config": {},
                 "min_workers": 0,
-                "max_workers": order.scale_max,
+                "max_workers": _MANY,
             },
         },
         "head_node_type": "head",
