@@ -112,6 +112,11 @@ class Core:
         """For the duties, while they are here."""
         return Shared(self.events, self.recorder, self.admission)
 
+    def claims_outlive(self) -> bool:
+        """Whether hosts may be told to go on with events that this control plane has them run."""
+        claiming = self.events.claiming
+        return claiming is None or claiming.outlive()
+
     def stand_alone(self) -> None:
         """The duties are not here, or not any more: what they are needed for is asked of their holder."""
         outlet, guard = self._elsewhere

@@ -9,7 +9,7 @@ from forerun.api.caller import Caller
 from forerun.api.function_urls import UrlRoutes
 from forerun.api.keys import IdentityKeys
 from forerun.api.lambda_.invoke import Invocations
-from forerun.api.platform import PlatformRoutes, Route
+from forerun.api.platform import Command, PlatformRoutes, Route
 from forerun.api.sigv4 import Verifier
 from forerun.app.console import Sources, make_console
 from forerun.app.ground import Ground
@@ -24,12 +24,13 @@ BODY_GAPS = 10
 
 
 class Own(NamedTuple):
-    """What the platform tells of itself: this host's name, its status, an account's sandboxes, and what else by name."""
+    """What the platform tells of itself: this host's name, its status, an account's sandboxes, and what else can be asked and done by name."""
 
     host: str
     status: Callable[[], dict[str, Any]]
     sandboxes: Callable[[str], list[dict[str, Any]]]
     routes: Mapping[str, Route]
+    commands: Mapping[str, Command]
 
 
 class Front(NamedTuple):
@@ -62,7 +63,7 @@ def make_front(
         invocations=ground.state.invocations,
         authorizer=services.authorizer,
         more={**own.routes, **sourcing.routes, "console-link": console.link},
-        commands=sourcing.commands,
+        commands={**own.commands, **sourcing.commands},
     )
 
     def origin_of(caller: Caller, headers: Mapping[bytes, bytes]) -> Origin:

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from forerun.aio import Clock, TaskOwner
 from forerun.api.application import Application
-from forerun.api.platform import Route
 from forerun.app.closing import Closing
 from forerun.app.core import Core
 from forerun.app.eventing import Load
 from forerun.app.fenced import fenced
+from forerun.app.ground import Part
 from forerun.app.plane import Plane
 from forerun.app.state import State
 from forerun.control.elsewhere import Desk
@@ -33,7 +33,7 @@ AFTERWARDS_S = 60.0
 class Stage(NamedTuple):
     """What the duties stand on. ``settle`` returns when all control planes know what was changed.
 
-    ``more`` are further routes and ``beside`` what else runs while the duties are here: it begins it, and adds to the closing
+    ``more`` has further routes and commands, and ``beside`` what else runs while the duties are here: it begins it, and adds to the closing
     how to end it.
     """
 
@@ -45,7 +45,7 @@ class Stage(NamedTuple):
     base_url: str
     runtimes: Callable[[], Mapping[str, str]]
     settle: Settle
-    more: Callable[[Plane], Mapping[str, Route]]
+    more: Callable[[Plane], Part]
     beside: Callable[["Plane", Closing], Awaitable[None]]
 
 
@@ -86,7 +86,8 @@ class Holding:
         plane, core = self._plane, self._stage.core
         await plane.open()
         await plane.services.identities.start()
-        await plane.build(self._stage.host, self._stage.more(plane))
+        more = self._stage.more(plane)
+        await plane.build(self._stage.host, more.routes, more.commands)
         self._built = True
         await plane.prepare()
         await plane.begin()
@@ -118,14 +119,15 @@ class Holding:
         core.stand_alone()
         core.relay.tell(None, None)
         if not lost:
-            self._leave()
+            self.leave()
             await self._closing.close()
             return
         self._gate.shut()
         closing = self._afterwards.spawn(self._close_lost(), name="close")
         await asyncio.wait({closing}, timeout=LOST_S)
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Send clients away who wait."""
         if self._built:
             self._plane.leave()
 
@@ -135,7 +137,7 @@ class Holding:
     async def _close_lost(self) -> None:
         try:
             async with asyncio.timeout(AFTERWARDS_S):
-                self._leave()
+                self.leave()
                 await self._closing.close(at_once=True)
         except TimeoutError:
             log.warning("some of the duties that were lost are still not closed")

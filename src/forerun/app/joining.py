@@ -14,6 +14,7 @@ from typing import NamedTuple
 import uvloop
 
 from forerun.aio import SystemClock, TaskOwner
+from forerun.app.agent_command import agent_command
 from forerun.app.process import EXIT_FAILED, claimed, set_up_log
 from forerun.cluster import (
     AgentPlan,
@@ -245,21 +246,6 @@ class JoinedHost:
                 self._here.renew(self._identity)
                 await self._node.restart()
             return
-
-
-def agent_command(
-    data_dir: Path, listen: str, zone: str = "", labels: Mapping[str, str] | None = None
-) -> list[str]:
-    """What runs the agent of a machine."""
-    command = [
-        *(sys.executable, "-c", "from forerun.cli import main; main()"),
-        *("agent", "--data", str(data_dir), "--listen", listen),
-    ]
-    if zone:
-        command += ["--zone", zone]
-    for name, value in (labels or {}).items():
-        command += ["--label", f"{name}={value}"]
-    return command
 
 
 def _listen_of(wanted: Joining) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from forerun.aio import Clock, TaskOwner
 from forerun.api.application import Application
 from forerun.api.history import HistoryRoutes
 from forerun.api.packaging import PackagingRoutes
-from forerun.api.platform import Route
+from forerun.api.platform import Command, Route
 from forerun.app.ahead import make_ahead
 from forerun.app.capacity import keep_ready
 from forerun.app.closing import Closing
@@ -67,7 +67,7 @@ class Plane:
     ) -> None:
         """``shared`` where other control planes serve the same platform; else it is made, and closed, here."""
         self._settings = settings
-        self._state = state
+        self.state = state
         self._clock = clock
         self._base_url = base_url
         self._runtimes = runtimes
@@ -104,8 +104,10 @@ class Plane:
         self._closing.add(self.watching.close)
         await self.services.estate.start()
 
-    async def build(self, host: Host, own: Mapping[str, Route]) -> None:
-        """Put all of it together over ``host``; ``own`` are further routes below ``/forerun/``."""
+    async def build(
+        self, host: Host, own: Mapping[str, Route], commands: Mapping[str, Command] | None = None
+    ) -> None:
+        """Put all of it together over ``host``; ``own`` and ``commands`` are further ones below ``/forerun/``."""
         self._host = host
         settings, clock, services = self._settings, self._clock, self.services
         estate = services.estate
@@ -116,7 +118,7 @@ class Plane:
             self.admission.reserve(account, name, amount)
         self._ahead = make_ahead(
             settings,
-            self._state,
+            self.state,
             clock,
             host=host,
             specs=self.specs,
@@ -140,7 +142,9 @@ class Plane:
         self._events = self._make_events(invoker) if self._shared is None else self._shared.events
         ground = self._ground(invoker)
         self._sourcing = make_sourcing(ground)
-        front = make_front(ground, self._sourcing, self.watching, self._recorder, self._own(own))
+        front = make_front(
+            ground, self._sourcing, self.watching, self._recorder, self._own(own, commands or {})
+        )
         self._console = front.console
         self.application = front.application
 
@@ -148,7 +152,7 @@ class Plane:
         activity = self.watching.activity
         return make_events(
             self._settings,
-            self._state,
+            self.state,
             self._clock,
             registry=self.services.estate.registry,
             invoker=invoker,
@@ -161,7 +165,7 @@ class Plane:
     async def prepare(self) -> None:
         """Take over what an earlier server left, and write down what happens from now on."""
         if self._shared is None:
-            if left := await self._state.queue.recover(self._clock.now()):
+            if left := await self.state.queue.recover(self._clock.now()):
                 log.info("%d events of an earlier run will be run again", left)
             self._recorder.start()
             self._closing.add(self._recorder.close)
@@ -180,7 +184,7 @@ class Plane:
             closing.add(lambda: self._events.close(grace_s=closing.left()))
         closing.add(self._sourcing.close)
         maintenance = Maintenance(
-            self._settings.retention, self._state, self.services, self._clock, sweep=self._sweep
+            self._settings.retention, self.state, self.services, self._clock, sweep=self._sweep
         )
         self._owner.spawn(maintenance.run(), name="maintenance")
 
@@ -204,7 +208,7 @@ class Plane:
     def _ground(self, invoker: Invoker) -> Ground:
         return Ground(
             settings=self._settings,
-            state=self._state,
+            state=self.state,
             clock=self._clock,
             base_url=self._base_url,
             services=self.services,
@@ -218,7 +222,7 @@ class Plane:
             left=self._closing.left,
         )
 
-    def _own(self, more: Mapping[str, Route]) -> Own:
+    def _own(self, more: Mapping[str, Route], commands: Mapping[str, Command]) -> Own:
         """What the platform tells of itself."""
         estate = self.services.estate
         routes = {
@@ -230,7 +234,7 @@ class Plane:
             **PackagingRoutes(estate.packager).routes(),
             **more,
         }
-        return Own(self._host.name, self._status, self._list_sandboxes, routes)
+        return Own(self._host.name, self._status, self._list_sandboxes, routes, commands)
 
     def _status(self) -> dict[str, Any]:
         return {

@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import uvloop
@@ -38,13 +39,35 @@ def serve(settings: Settings) -> int:
     return 0
 
 
+class Server(Protocol):
+    """What runs until it is told to stop; ``summary`` is for the ready line, once it has started."""
+
+    endpoint: str
+
+    @property
+    def summary(self) -> str: ...  # noqa: D102
+
+    async def start(self) -> None: ...  # noqa: D102
+
+    async def close(self) -> None: ...  # noqa: D102
+
+
+def _server(settings: Settings, listener: socket.socket) -> Server:
+    if settings.cluster.database:
+        # Who has one machine needs neither PostgreSQL's client nor the engine.
+        from forerun.app.control_plane import ControlPlane  # noqa: PLC0415
+
+        return ControlPlane(settings, listener)
+    return Standalone(settings, listener)
+
+
 async def _run(settings: Settings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     listener = listen(settings.server.host, settings.server.port)
-    server = Standalone(settings, listener)
+    server = _server(settings, listener)
     try:
         await server.start()
         gc.collect()

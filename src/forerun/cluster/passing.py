@@ -42,10 +42,14 @@ _decode = msgspec.json.Decoder(Passed).decode
 
 
 class Gone(HostUnreachable):
-    """The other process cannot be reached, or left in the middle; ``begun`` when some of its answer was sent already."""
+    """The other process cannot be reached, or left in the middle.
 
-    def __init__(self, message: str, *, begun: bool = False) -> None:
+    ``asked`` when it may have done what was asked, ``begun`` when some of its answer was sent already.
+    """
+
+    def __init__(self, message: str, *, asked: bool = False, begun: bool = False) -> None:
         super().__init__(message)
+        self.asked = asked
         self.begun = begun
 
 
@@ -67,7 +71,9 @@ class Passing:
         except (OSError, EOFError, TimeoutError, httptools.HttpParserError) as error:
             connection.close()
             reason = str(error) or type(error).__name__
-            raise Gone(f"{address} is gone: {reason}", begun=connection.begun) from error
+            raise Gone(
+                f"{address} is gone: {reason}", asked=True, begun=connection.begun
+            ) from error
         except BaseException:
             connection.close()
             raise
