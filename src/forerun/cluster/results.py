@@ -54,7 +54,7 @@ def _packed(init_lines: list[LogLine], lines: list[LogLine]) -> bytes:
     left = _LOGS_MAX
     for kept in (init_lines, lines):
         for number, line in enumerate(kept):
-            left -= len(line.text) * 4 + 16
+            left -= len(line.text) * (1 if line.text.isascii() else 4) + 16
             if left < 0:
                 kept[number:] = [LogLine(line.time_ms, "(the rest of the log is too long)")]
                 break

@@ -1,0 +1,320 @@
+"""What a control plane has of a host: streamed responses, errors, clocks that differ, and hosts that say what cannot be."""
+
+import asyncio
+import math
+
+import msgspec
+import pytest
+from tests.agents import TERMS, call, eventually, timings
+from tests.unit.cluster.near import lying, near
+
+from forerun.cluster import Terms, frames
+from forerun.cluster.flight import WINDOW
+from forerun.cluster.frames import FailedHead, Moments, ResultHead, encode, pack
+from forerun.errors import (
+    HostLost,
+    HostUnreachable,
+    InvalidInput,
+    NoSuchRuntime,
+    SandboxDead,
+    SandboxError,
+    SetupFailed,
+    StorageFailed,
+    Throttled,
+)
+from forerun.model import (
+    InitFailure,
+    InitReport,
+    LogLine,
+    Origin,
+    Outcome,
+    OutgoingCall,
+    Phase,
+    StartType,
+    TraceContext,
+)
+
+
+class Client:
+    """Takes a streamed response when it is let."""
+
+    def __init__(self) -> None:
+        self.content_type = ""
+        self.got = 0
+        self.let = asyncio.Event()
+        self.leaves = False
+
+    async def start(self, content_type: str) -> None:
+        self.content_type = content_type
+
+    async def write(self, chunk: bytes) -> None:
+        await self.let.wait()
+        if self.leaves:
+            raise ConnectionResetError
+        self.got += len(chunk)
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["stays", "leaves"])
+async def test_a_response_is_streamed_as_its_client_takes_it(tmp_path, leaves) -> None:
+    async with near(tmp_path) as (plane, remote, host):
+        sent, failed = 0, []
+
+        async def do(_spec, call, _timings) -> Outcome:
+            nonlocal sent
+            await call.sink.start("text/plain")
+            for _ in range(80):
+                try:
+                    await call.sink.write(bytes(100_000))
+                except ConnectionError as error:
+                    failed.append(error)
+                    break
+                sent += 100_000
+            return Outcome(payload=b"", streamed=True)
+
+        host.do, client = do, Client()
+        client.leaves = leaves
+        running = asyncio.ensure_future(remote.run(plane.deploy("1"), call(sink=client), timings()))
+        await eventually(lambda: client.content_type == "text/plain" and sent)
+        # No more than a window is on its way while nobody takes it.
+        before = -1
+        while sent != before:
+            before = sent
+            await asyncio.sleep(0.05)
+        assert sent <= WINDOW + 100_000
+        client.let.set()
+        run = await running
+        assert run.outcome.streamed
+        assert (client.got, len(failed)) == ((0, 1) if leaves else (8_000_000, 0))
+
+
+async def test_errors_come_as_what_they_are(tmp_path) -> None:
+    async with near(tmp_path) as (plane, remote, host):
+        raised: Exception = ValueError("secret")
+
+        async def do(_spec, call, _timings) -> Outcome:
+            raise raised
+
+        host.do, spec = do, plane.deploy("1")
+        for error, expected in [
+            (Throttled("full", reason="R", retry_after_s=3.0), Throttled),
+            (NoSuchRuntime("none"), NoSuchRuntime),
+            (SetupFailed("broken"), SetupFailed),
+            (SandboxDead("gone"), SandboxDead),
+            (InvalidInput("bad"), InvalidInput),
+            (HostUnreachable("not here"), HostUnreachable),
+            (StorageFailed("no disk"), HostUnreachable),
+            (HostLost("lost", over_in_s=1.0), HostLost),
+        ]:
+            raised = error
+            with pytest.raises(expected) as told:
+                await remote.run(spec, call(), timings())
+            assert type(told.value) is expected
+            assert error.message in told.value.message
+            if isinstance(told.value, Throttled):
+                assert (told.value.reason, told.value.retry_after_s) == ("R", 3.0)
+        raised = ValueError("secret")
+        with pytest.raises(SandboxError) as told:
+            await remote.run(spec, call(), timings())
+        assert "secret" not in told.value.message
+
+
+@pytest.mark.parametrize("shift_s", [-7200.0, 7200.0], ids=["behind", "ahead"])
+async def test_times_are_those_of_here_though_clocks_differ(tmp_path, shift_s) -> None:
+    async with near(tmp_path, shift_s=shift_s) as (plane, remote, host):
+
+        async def do(_spec, call, timings) -> Outcome:
+            timings.acquired = timings.loaded = host.clock.now()
+            timings.started = host.clock.now()
+            await asyncio.sleep(0.05)
+            timings.ended = host.clock.now()
+            line = LogLine(int(timings.ended * 1000), "line")
+            made = OutgoingCall(span_id="1" * 16, started=timings.started, ended=timings.ended)
+            return Outcome(payload=b"1", logs=[line], calls=[made])
+
+        host.do, moments = do, timings()
+        sent = plane.clock.now()
+        run = await remote.run(plane.deploy("1"), call(), moments)
+        received = plane.clock.now()
+        outcome = run.outcome
+        assert sent <= moments.acquired <= moments.started < moments.ended <= received
+        assert outcome.ended - outcome.started > 0.045
+        assert sent - 1 < outcome.logs[0].time_ms / 1000 < received + 1
+        assert sent - 1 < outcome.calls[0].started < outcome.calls[0].ended < received + 1
+
+
+async def test_a_deadline_is_kept_though_clocks_differ(tmp_path) -> None:
+    async with near(tmp_path, shift_s=7200.0) as (plane, remote, host):
+        await remote.run(
+            plane.deploy("1"), call(deadline_ms=int((plane.clock.now() + 5) * 1000)), timings()
+        )
+        left_s = host.calls[0].deadline_ms / 1000 - host.clock.now()
+        assert 2 < left_s <= 5
+
+
+async def test_running_is_known_by_credentials_of_watched_calls_while_they_run(tmp_path) -> None:
+    async with near(tmp_path) as (plane, remote, host):
+        go = asyncio.Event()
+
+        async def do(spec, call, timings) -> Outcome:
+            outcome = await host.echo(spec, call, timings)
+            await go.wait()
+            return outcome
+
+        host.do, began = do, []
+        context = TraceContext(trace_id="0" * 32, span_id="5" * 16, origin=Origin(), header="")
+        watched = call(
+            context=context, monitored=True, request_id="w", began=lambda: began.append(1)
+        )
+        running = asyncio.ensure_future(remote.run(plane.deploy("1"), watched, timings()))
+        assert await eventually(lambda: remote.running("KEYw")) == context
+        go.set()
+        await running
+        assert began == [1]
+        assert remote.running("KEYw") is None
+
+
+async def test_inits_and_their_failures_travel(tmp_path) -> None:
+    async with near(tmp_path) as (plane, remote, host):
+        lines = [LogLine(1, "x" * 1000)] * 20_000
+
+        async def do(spec, call, timings):
+            if call.payload == b"fails":
+                return InitFailure(payload=b"{}", error_type="E", duration_ms=2.5, logs=lines)
+            return Outcome(payload=call.payload, logs=lines)
+
+        host.do, spec = do, plane.deploy("1")
+        failed = (await remote.run(spec, call(b"fails"), timings())).outcome
+        assert isinstance(failed, InitFailure)
+        assert (failed.error_type, failed.duration_ms, failed.payload) == ("E", 2.5, b"{}")
+        # A log of any length, too.
+        assert len(failed.logs) == 20_000
+        ran = (await remote.run(spec, call(b"ran"), timings())).outcome
+        assert (ran.payload, [line.text for line in ran.logs]) == (b"ran", [lines[0].text] * 20_000)
+        lines[:] = [LogLine(1, "x" * 1_000_000)] * 60
+        ran = (await remote.run(spec, call(b"far too long"), timings())).outcome
+        assert (len(ran.logs), ran.logs[-1].text) == (51, "(the rest of the log is too long)")
+
+
+async def test_who_does_not_wait_ends_the_call(tmp_path) -> None:
+    async with near(tmp_path) as (plane, remote, host):
+
+        async def do(_spec, call, _timings) -> Outcome:
+            await asyncio.Event().wait()
+
+        host.do = do
+        waiting = asyncio.ensure_future(
+            remote.run(plane.deploy("1"), call(request_id="r"), timings())
+        )
+        await eventually(lambda: host.calls)
+        waiting.cancel()
+        await eventually(lambda: host.ended == ["r"])
+
+
+def result(number: int, payload: bytes = b"{}", **lies: object) -> bytes:
+    outcome = lies.pop("outcome", Outcome(payload=b""))
+    head = ResultHead(
+        len(payload),
+        Moments(1.0, 1.0, 1.0, 1.0, 1.0, 1.0),
+        StartType.WARM,
+        "s",
+        "fake",
+        "here",
+        "l",
+        "",
+        "",
+        0.0,
+        False,
+        None,
+        outcome,
+        None,
+        len(payload),
+    )
+    return pack(frames.RESULT, number, encode(msgspec.structs.replace(head, **lies)), payload)
+
+
+BROKEN = {
+    "no-outcome": {"outcome": None},
+    "body-too-long": {"body": 99},
+    "negative-body": {"body": -1},
+    "other-length": {"size": 3, "body": 2},
+    "log-of-noise": {"body": 1},
+    "types": {"start_type": "lukewarm"},
+}
+
+
+@pytest.mark.parametrize("lie", BROKEN.values(), ids=BROKEN)
+async def test_a_host_that_answers_what_is_no_run_is_dropped(tmp_path, lie) -> None:
+    async with lying(tmp_path) as (plane, remote, liar):
+        liar.answer = lambda kind, number: result(number, **lie) if kind == frames.CALL else b""
+        with pytest.raises(HostLost):
+            await remote.run(plane.deploy("1"), call(), timings())
+        assert plane.lost == ["host-1"]
+
+
+async def test_numbers_that_are_none_are_not_passed_on(tmp_path) -> None:
+    async with lying(tmp_path) as (plane, remote, liar):
+        odd = Outcome(
+            payload=b"",
+            cpu_ms=math.nan,
+            max_memory_mb=-5,
+            calls=[OutgoingCall(span_id="1", started=math.inf)],
+        )
+        moments = Moments(math.nan, math.inf, -1.0, math.nan, math.inf, math.nan)
+        liar.answer = lambda kind, number: (
+            result(
+                number,
+                outcome=odd,
+                moments=moments,
+                idle_mb_s=-math.inf,
+                init=InitReport(duration_ms=math.nan),
+            )
+            if kind == frames.CALL
+            else b""
+        )
+        told, sent = timings(), plane.clock.now()
+        run = await remote.run(plane.deploy("1"), call(), told)
+        received = plane.clock.now()
+        assert (run.idle_mb_s, run.init.duration_ms, run.outcome.cpu_ms) == (0.0, 0.0, 0.0)
+        assert (run.outcome.max_memory_mb, run.outcome.calls) == (0, [])
+        for moment in (told.acquired, told.loaded, told.started, told.ended):
+            assert sent <= moment <= received
+
+
+async def test_a_host_that_lies_in_its_beats_is_dropped_and_others_stay(tmp_path) -> None:
+    async with lying(tmp_path) as (plane, remote, liar):
+        honest = liar.beat
+        liar.beat = lambda sequence: honest(sequence, disk_free_mb=-1 if sequence > 3 else 1)
+        await eventually(lambda: plane.lost)
+        liar.beat = honest
+        await eventually(lambda: remote.alive, what="it is connected again, and honest")
+
+
+async def test_a_host_that_beats_and_never_answers_keeps_nobody_waiting(tmp_path) -> None:
+    terms = Terms(dead_s=TERMS.dead_s, lease_s=TERMS.lease_s, patience_s=0.2)
+    async with lying(tmp_path, terms) as (plane, remote, liar):
+        spec = plane.deploy("1", timeout_s=0)
+        with pytest.raises(HostLost, match="in time") as lost:
+            await remote.run(spec, call(), timings())
+        assert 0 < lost.value.over_in_s < 10
+        await eventually(lambda: frames.CANCEL in liar.heard)
+        assert remote.alive
+
+
+async def test_contradictions_count_as_begun(tmp_path) -> None:
+    async with lying(tmp_path) as (plane, remote, liar):
+        head = encode(FailedHead("HostUnreachable", "refused", begun=True))
+        liar.answer = lambda kind, number: (
+            pack(frames.FAILED, number, head) if kind == frames.CALL else b""
+        )
+        with pytest.raises(HostLost):
+            await remote.run(plane.deploy("1"), call(), timings())
+
+
+async def test_what_was_wished_is_told_again_to_a_host_that_comes_back(tmp_path) -> None:
+    async with lying(tmp_path) as (_, remote, liar):
+        remote.set_phase(Phase.CORDONED)
+        await eventually(lambda: liar.heard.count(frames.TELL) == 1)
+        remote.leave("for a moment")
+        with pytest.raises(HostUnreachable):
+            await remote.take_snapshot(None)
+        await eventually(lambda: liar.heard.count(frames.TELL) == 2)
