@@ -29,6 +29,11 @@ def test_a_host_more_or_less_changes_nothing_between_the_others(hosts, other, ke
     assert after == before
 
 
+@given(names, names, st.text(max_size=8))
+def test_a_ring_made_of_another_is_the_same(before, after, key):
+    assert list(Ring(before).of(after).walk(key)) == list(Ring(after).walk(key))
+
+
 def test_first_hosts_have_nearly_equal_parts():
     ring = Ring(HOSTS)
     parts = Counter(next(ring.walk(key)) for key in KEYS)

@@ -186,7 +186,7 @@ class FleetLimits:
     def _candidates(self, key: str, full: Collection[str]) -> Iterator[str]:
         names = self._links.hosts.keys()
         if names != self._ring.names:
-            self._ring = Ring(names)
+            self._ring = self._ring.of(names)
         return (host for host in self._ring.walk(key) if host not in full and self._takes(host))
 
     def _alive(self, host: str) -> bool:
