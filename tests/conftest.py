@@ -42,7 +42,7 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
     """A new database of its own, with all schemas and nothing in them."""
     url = postgres.fresh()
     yield url
-    postgres.drop(url)
+    postgres.give_back(url)
 
 
 @pytest.fixture(autouse=True)

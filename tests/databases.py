@@ -37,7 +37,7 @@ def on_postgresql(server: Postgres) -> Iterator[None]:
         yield
     finally:
         for url in _chosen.urls.values():
-            server.drop(url)
+            server.give_back(url)
         _chosen.server, _chosen.urls = None, {}
 
 

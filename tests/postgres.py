@@ -25,6 +25,7 @@ from tests.servers import eventually
 from forerun.storage.postgresql_schema import FOLDERS, bring_up_to_date
 
 START_S = 30.0
+_ENOUGH_BYTES = 4 << 30
 _FOLDER = re.compile(r"forerun-postgres-(\d+)-")
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
@@ -37,6 +38,38 @@ _OPTIONS = {
     "max_wal_size": "4GB",
     "log_min_messages": "fatal",
 }
+_SCHEMAS = ", ".join(f"'{schema}'" for schema in FOLDERS)
+# What the tables hold from the start, and what they are.
+_SEED = f"""
+DO $$ DECLARE one record; BEGIN
+    CREATE SCHEMA seed;
+    CREATE TABLE seed.known AS SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ({_SCHEMAS});
+    FOR one IN SELECT * FROM seed.known LOOP
+        EXECUTE format('CREATE TABLE seed.%I AS TABLE %I.%I',
+            one.schemaname || '_' || one.tablename, one.schemaname, one.tablename);
+    END LOOP;
+END $$
+"""
+_CLEAN = f"""
+CREATE FUNCTION seed.clean() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE one record; filled boolean; BEGIN
+    IF EXISTS (SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ({_SCHEMAS})
+            EXCEPT SELECT schemaname, tablename FROM seed.known) THEN
+        RAISE EXCEPTION 'there are further tables';
+    END IF;
+    SET LOCAL session_replication_role = replica;
+    FOR one IN SELECT * FROM seed.known LOOP
+        EXECUTE format('SELECT EXISTS (SELECT 1 FROM %I.%I)', one.schemaname, one.tablename) INTO filled;
+        IF filled THEN
+            EXECUTE format('DELETE FROM %I.%I', one.schemaname, one.tablename);
+            EXECUTE format('INSERT INTO %I.%I TABLE seed.%I',
+                one.schemaname, one.tablename, one.schemaname || '_' || one.tablename);
+        END IF;
+    END LOOP;
+    PERFORM setval(format('%I.%I', schemaname, sequencename)::regclass, 1, false)
+        FROM pg_sequences WHERE last_value IS NOT NULL AND schemaname IN ({_SCHEMAS});
+END $$
+"""
 
 
 def programs() -> Path:
@@ -70,6 +103,7 @@ class Postgres:
         self.port = port
         self._user = "postgres" if os.geteuid() == 0 else None
         self._server: subprocess.Popen[bytes] | None = None
+        self._clean: list[str] = []
 
     def make(self) -> None:
         """Make its files; those of a server that was made before are taken as they are."""
@@ -130,9 +164,11 @@ class Postgres:
             connection.terminate()
 
     def fresh(self) -> str:
-        """The address of a new database with all schemas, up to date and empty."""
+        """The address of a database with all schemas, up to date and empty, that nobody else has."""
+        if self._clean:
+            return self.url(self._clean.pop())
         name = f"test_{secrets.token_hex(6)}"
-        self.sql(f"CREATE DATABASE {name} TEMPLATE forerun STRATEGY FILE_COPY")
+        self.sql(f"CREATE DATABASE {name} TEMPLATE forerun")
         return self.url(name)
 
     def make_template(self) -> None:
@@ -140,12 +176,19 @@ class Postgres:
         self.sql("CREATE DATABASE forerun")
         for schema, folder in FOLDERS.items():
             at_once(bring_up_to_date(self.url("forerun"), schema, folder))
+        self.sql(_SEED, _CLEAN, database="forerun")
 
-    def drop(self, url: str) -> None:
-        """Remove a database, whoever is connected to it."""
+    def give_back(self, url: str) -> None:
+        """The test is over: what it left is removed, which takes less than a new database does."""
         name = re.search(r"/(\w+)(\?|\Z)", url)
         assert name is not None
-        self.sql(f"DROP DATABASE IF EXISTS {name[1]} WITH (FORCE)")
+        try:
+            self.sql("SET lock_timeout = '2s'", "SELECT seed.clean()", database=name[1])
+        except asyncpg.PostgresError:
+            # Somebody still holds it, or it was changed.
+            self.sql(f"DROP DATABASE IF EXISTS {name[1]} WITH (FORCE)")
+        else:
+            self._clean.append(name[1])
 
     def _answers(self) -> bool:
         server = self._server
@@ -174,7 +217,7 @@ class Postgres:
 def running_postgres(*, port: int = 0) -> Iterator[Postgres]:
     """A server of its own, with the template that ``fresh`` copies."""
     _sweep()
-    folder = Path(tempfile.mkdtemp(prefix=f"forerun-postgres-{os.getpid()}-"))
+    folder = Path(tempfile.mkdtemp(prefix=f"forerun-postgres-{os.getpid()}-", dir=_place()))
     server = Postgres(folder, port=port)
     try:
         server.make()
@@ -187,9 +230,17 @@ def running_postgres(*, port: int = 0) -> Iterator[Postgres]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _place() -> Path:
+    """Where the files are: in memory where there is enough of it."""
+    memory = Path("/dev/shm")
+    if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _ENOUGH_BYTES:
+        return memory
+    return Path(tempfile.gettempdir())
+
+
 def _sweep() -> None:
     """Remove the files of servers whose test run was killed."""
-    for folder in Path(tempfile.gettempdir()).glob("forerun-postgres-*"):
+    for folder in _place().glob("forerun-postgres-*"):
         match = _FOLDER.match(folder.name)
         if match and not Path(f"/proc/{match[1]}").exists():
             shutil.rmtree(folder, ignore_errors=True)
