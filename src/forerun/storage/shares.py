@@ -220,14 +220,36 @@ class ShareStore:
             held=tuple(_held(row[2:7]) for row in rows),
         )
 
-    async def functions(self, account: str) -> list[str]:
-        """An account's clients: itself, the empty name; functions that hosts may run something of; those with a reservation."""
+    async def of_account(self, account: str) -> list[ShareBook]:
+        """An account's clients, to be shown: itself, then its reservations, and functions that hosts may still run something of."""
+        reserved: dict[str, int] = dict(
+            await self._db.fetch(
+                "SELECT name, reserved FROM functions WHERE account = $1 AND reserved IS NOT NULL ORDER BY name",
+                account,
+            )
+        )
         rows = await self._db.fetch(
-            "SELECT function FROM shares WHERE account = $1 AND function <> '' AND counted > 0"
-            " UNION SELECT name FROM functions WHERE account = $1 AND reserved IS NOT NULL ORDER BY 1",
+            "SELECT function, host, amount, counted, epoch, renewed FROM shares WHERE account = $1 AND counted > 0"
+            " ORDER BY function, host",
             account,
         )
-        return ["", *(name for (name,) in rows)]
+        held: dict[str, list[HeldShare]] = {"": [], **{name: [] for name in reserved}}
+        for row in rows:
+            held.setdefault(row[0], []).append(_held(row[1:]))
+        total = sum(reserved.values())
+        return [
+            ShareBook(
+                account=account,
+                function=name,
+                version=0,
+                maximum=reserved.get(name, 0) if name else max(0, self._limit - total),
+                room=0,
+                reserved_total=total,
+                reserved=reserved.get(name),
+                held=tuple(held[name]),
+            )
+            for name in sorted(held)
+        ]
 
     async def drop_empty(self, rows: Collection[tuple[str, str, str, int]]) -> None:
         """Delete rows of nothing, by account, function, host and epoch, unless they were changed."""

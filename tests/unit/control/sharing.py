@@ -104,8 +104,14 @@ class Ledger:
                 found.setdefault(name, []).append(row)
         return found
 
-    def functions(self, account):
-        return ["", *sorted({name for name, _ in self.rows if name} | set(self.reserved))]
+    def of_account(self, account):
+        names = {name for (name, _), row in self.rows.items() if row.counted}
+        return [
+            self.book(account, name) for name in ["", *sorted(names.union(self.reserved) - {""})]
+        ]
+
+    def all_books(self):
+        return [self.book(ACCOUNT, name) for name in sorted({name for name, _ in self.rows})]
 
     def drop_empty(self, rows):
         for _, name, host, epoch in rows:
@@ -144,7 +150,8 @@ class GatedStore:
             "renew",
             "versions",
             "changed",
-            "functions",
+            "of_account",
+            "all_books",
             "drop_empty",
         ):
             setattr(self, verb, self._gated(verb, getattr(ledger, verb)))
@@ -156,8 +163,8 @@ class GatedStore:
         return ask
 
     async def books(self):
-        for function in await self.functions(ACCOUNT):
-            yield await self.book(ACCOUNT, function)
+        for book in await self.all_books():
+            yield book
 
 
 class Connection:

@@ -172,7 +172,7 @@ class Sharing(RuleBasedStateMachine):
 
 
 Sharing.TestCase.settings = settings(
-    max_examples=int(os.environ.get("LIMITS_EXAMPLES", "40")),
+    max_examples=int(os.environ.get("LIMITS_EXAMPLES", "30")),
     stateful_step_count=60,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -57,7 +57,11 @@ async def test_reservations_are_clients_and_take_from_the_account(db, store):
     assert (await store.book(ACCOUNT, "f")).maximum == 15
     assert await store.change(await store.book(ACCOUNT, "f"), {"a": 10})
     assert (await store.book(ACCOUNT, "")).room == 30
-    assert await store.functions(ACCOUNT) == ["", "f"]
+    shown = await store.of_account(ACCOUNT)
+    assert [(book.function, book.maximum, book.current) for book in shown] == [
+        ("", 25, 0),
+        ("f", 15, 10),
+    ]
 
 
 async def test_of_two_that_read_the_same_book_one_writes(store):

@@ -271,8 +271,7 @@ class FleetLimits:
     async def list(self, account: str) -> list[ClientLimit]:
         """The account's clients: what it shares, and each reservation. Raises ``StorageFailed``."""
         shown: list[ClientLimit] = []
-        for function in await self._store.functions(account):
-            book = await self._store.book(account, function)
+        for book in await self._store.of_account(account):
             parts = [
                 HostPart(
                     host=held.host,
@@ -281,11 +280,10 @@ class FleetLimits:
                     running=self.heard_of.running_on(held.host, book.key) or 0,
                 )
                 for held in book.held
-                if held.counted
             ]
             shown.append(
                 ClientLimit(
-                    function=function,
+                    function=book.function,
                     maximum=book.maximum,
                     current=book.current,
                     running=sum(part.running for part in parts),
