@@ -78,7 +78,7 @@ class Link(asyncio.Protocol):
             self._long.append((number, whole[PIECE:]))
             if not self._paused:
                 self._pump()
-        if transport.get_write_buffer_size() > UNSENT_MAX:
+        if self._paused and transport.get_write_buffer_size() > UNSENT_MAX:
             self.end("the other side does not read")
             return False
         return True

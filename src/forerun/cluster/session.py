@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import logging
-import math
 from collections.abc import Callable
 from pathlib import PurePath
 
@@ -55,7 +54,7 @@ _answers = msgspec.msgpack.Decoder(AnswerHead)
 
 
 class Session:
-    """``on_beat`` and ``on_end`` are told of beats (before they are answered) and of the end, with the reason.
+    """``on_beat`` and ``on_end`` are told of beats (when they were answered) and of the end, with the reason.
 
     ``renew`` says whether what this control plane has claimed outlives the lease that a renewal gives.
     """
@@ -279,15 +278,15 @@ class Session:
         try:
             beat = read(head, self.host, self.beat)
             self.beat, self.beat_at = beat, received
+            renew = self._renew()
+            if renew:
+                self._lease.answer(received)
+            # Before anybody who hears of it calls: a host without a lease refuses.
+            self.link.send(frames.ECHO, 0, encode(EchoHead(beat.sequence, beat.sent, renew)))
             self._on_beat(self, beat)
         except Unbelievable as error:
             log.warning("%s is dropped, its heartbeat cannot be believed: %s", self.host, error)
             self.end(f"its heartbeat cannot be believed: {error}")
-            return
-        renew = self._renew()
-        if renew:
-            self._lease.answer(received)
-        self.link.send(frames.ECHO, 0, encode(EchoHead(beat.sequence, beat.sent, renew)))
 
     def _take_want(self, number: int, head: bytes, _: bytes) -> None:
         want = _wants.decode(head)
@@ -318,9 +317,7 @@ class Session:
         over_in_s = self.over_in_s
         flights, self._flights = self._flights, {}
         for flight in flights.values():
-            flight.fail(
-                HostLost(f"{self.host} was lost: {reason}", over_in_s=min(over_in_s, math.inf))
-            )
+            flight.fail(HostLost(f"{self.host} was lost: {reason}", over_in_s=over_in_s))
         asked, self._asked = self._asked, {}
         for future, _ in asked.values():
             if not future.done():
