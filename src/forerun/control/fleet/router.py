@@ -174,6 +174,10 @@ class FleetHost:
             for info in host.sandboxes()
         ]
 
+    def expected_mb(self) -> int:
+        """The memory of sandboxes that shall be held ready, and are not there yet."""
+        return self._standbys.expected_mb(lambda key: self.view.standing(key).idle)
+
     def runtimes(self) -> list[str]:
         """What functions may be made for: the runtimes of all hosts that were ever heard of."""
         return sorted(self._runtimes)

@@ -130,6 +130,13 @@ class Standbys:
             # Hosts know by themselves when it is over.
             self._forget(held)
 
+    def expected_mb(self, idle: Callable[[str], int]) -> int:
+        """The memory of all that is asked for and is not ``idle`` yet."""
+        return sum(
+            max(0, max(held.standby.idle, held.standby.total) - idle(key)) * held.spec.memory_mb
+            for key, held in self._held.items()
+        )
+
     def drop(self, outdated: Callable[[str], bool]) -> None:
         """Nothing is held of these versions any more; hosts are told so in another way."""
         for held in [held for key, held in self._held.items() if outdated(key)]:
