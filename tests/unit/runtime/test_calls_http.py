@@ -33,10 +33,11 @@ def test_a_call_is_seen_and_marked(start, web, interpreter):
     assert web.seen[0][3] == b"hello"
     assert 0 < call.started <= call.ended
     assert call.fingerprint
-    call.started = call.ended = call.fingerprint = 0
+    assert 0 < call.rtt_ms < 1000
+    call.started = call.ended = call.fingerprint = call.rtt_ms = 0
     assert msgspec.to_builtins(call)[1:] == [
         *(0, 0, "http", "POST", "", "", f"localhost:{web.port}", "/orders/*"),
-        *(200, "", 5, 10, 0, True),
+        *(200, "", 5, 10, 0, True, 0),
     ]
 
 
