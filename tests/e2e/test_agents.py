@@ -189,6 +189,35 @@ async def test_functions_reach_the_platform_as_who_they_are(plane, host) -> None
     assert host.running("ASIA0000000000000001") is None
 
 
+TRACE = """
+import os, socket
+def handler(event, context):
+    host, port = os.environ["AWS_XRAY_DAEMON_ADDRESS"].split(":")
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"segment", (host, int(port)))
+"""
+
+
+async def test_traces_that_functions_send_come_to_a_control_plane(plane, host) -> None:
+    await outcome(host, plane.deploy(TRACE, "traced"), 1)
+    await eventually(lambda: plane.datagrams)
+    known = "traced" if host.info.isolation == "jail" else ""
+    assert plane.datagrams == [(b"segment", known)]
+
+
+@pytest.mark.root
+async def test_snapshots_are_taken_and_copied_there(plane, host) -> None:
+    source = "import uuid\nME = str(uuid.uuid4())\ndef handler(event, context):\n    return ME\n"
+    spec = plane.deploy(source, "snapped", version="1", snap_start=True)
+    await host.take_snapshot(spec)
+    run = await host.run(spec, call(), timings())
+    assert run.init is not None
+    assert run.init.restored
+    # Each sandbox has credentials of its own: the template, and those that are copied.
+    assert plane.issued >= 2
+    with pytest.raises(NoSuchRuntime):
+        await host.take_snapshot(plane.deploy(source, runtime="cobol", key="other"))
+
+
 async def test_two_control_planes_share_a_host(plane, host, agent, trust, tmp_path) -> None:
     spec = plane.deploy(SLEEP, "both", timeout_s=60)
     async with control(trust, tmp_path / "second", "control-2") as second:

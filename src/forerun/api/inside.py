@@ -9,7 +9,9 @@ _ACCOUNT = "forerun.account"
 
 
 def from_inside(app: App, account: str) -> App:
-    """``app`` for the requests of one sandbox, which belongs to ``account``."""
+    """``app`` for the requests of one sandbox, which belongs to ``account``; empty where that is not known."""
+    if not account:
+        return app
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         scope[_ACCOUNT] = account
