@@ -24,6 +24,11 @@ FILES = {"forerun": "forerun.db", "traces": "traces.db", "messages": "messages.d
 TEXTS = ("", "a", "Z", "ä", "日本", "\U0001f680", "a\nb", "'\"\\", "~", "é")
 
 
+def name_of(url):
+    """The database's."""
+    return url.partition("?")[0].rpartition("/")[2]
+
+
 def settings_of(directory, url=""):
     return Settings(
         server=ServerSettings(data_dir=directory), cluster=ClusterSettings(database=url)
@@ -79,6 +84,14 @@ class Filling:
 
 
 @pytest.fixture
+def target(postgres):
+    """A database that is thrown away: its triggers may be off when a test is over."""
+    url = postgres.fresh()
+    yield url
+    postgres.sql(f"DROP DATABASE {name_of(url)} WITH (FORCE)")
+
+
+@pytest.fixture
 def source(tmp_path, filled):
     """An installation with rows in every table, and files."""
     return shutil.copytree(filled, tmp_path / "source")
@@ -130,14 +143,13 @@ def rows_of(path):
 
 
 def moved_rows(postgres, url, schema, table):
-    database = url.partition("?")[0].rpartition("/")[2]
-    found = postgres.sql(f"SELECT * FROM {schema}.{table}", database=database)
+    found = postgres.sql(f"SELECT * FROM {schema}.{table}", database=name_of(url))
     return sorted(found, key=repr)
 
 
-def test_every_row_of_every_table_and_every_file_is_there(source, postgres, postgres_url):
+def test_every_row_of_every_table_and_every_file_is_there(source, postgres, target):
     before = {schema: rows_of(source / file) for schema, file in FILES.items()}
-    moved = move(source, postgres_url, quiet, check=False)
+    moved = move(source, target, quiet, check=False)
     assert {(each.database, each.table): each.rows for each in moved.tables}.items() <= {
         (schema, name): len(rows)
         for schema, found in before.items()
@@ -147,10 +159,10 @@ def test_every_row_of_every_table_and_every_file_is_there(source, postgres, post
         each.table for each in moved.tables if not each.rows
     ]
     for each in moved.tables:
-        there = moved_rows(postgres, postgres_url, each.database, each.table)
+        there = moved_rows(postgres, target, each.database, each.table)
         assert there == before[each.database][each.table], each.table
     assert moved.files == 5
-    at_once(compare_files(source, postgres_url))
+    at_once(compare_files(source, target))
 
 
 async def compare_files(source, url):
@@ -170,21 +182,21 @@ async def compare_files(source, url):
     await db.close()
 
 
-def test_it_goes_on_there_and_not_here(source, postgres_url):
+def test_it_goes_on_there_and_not_here(source, target):
     with sqlite3.connect(source / "messages.db") as connection:
         # A number that was given out is not given out again, even if nothing has it any more.
         connection.execute("DELETE FROM folders WHERE id = (SELECT max(id) FROM folders)")
         [last] = connection.execute(
             "SELECT seq FROM sqlite_sequence WHERE name = 'folders'"
         ).fetchone()
-    move(source, postgres_url, quiet, check=False)
+    move(source, target, quiet, check=False)
     with pytest.raises(StorageFailed, match="has been moved"):
         at_once(open_and_close(settings_of(source)))
-    numbers, enabled = at_once(next_numbers(settings_of(source, postgres_url)))
+    numbers, enabled = at_once(next_numbers(settings_of(source, target)))
     assert numbers["folders"] > last
     assert enabled
     with pytest.raises(StorageFailed, match="has been moved"):
-        move(source, postgres_url, quiet, check=False)
+        move(source, target, quiet, check=False)
 
 
 async def open_and_close(settings):
@@ -212,38 +224,38 @@ async def next_numbers(settings):
     return numbers, not disabled
 
 
-def test_looking_changes_nothing(source, postgres_url):
-    looked = move(source, postgres_url, quiet, check=True)
+def test_looking_changes_nothing(source, target):
+    looked = move(source, target, quiet, check=True)
     assert looked.files == 5
     assert not any(each.sha256 for each in looked.tables)
-    assert move(source, postgres_url, quiet, check=True) == looked
+    assert move(source, target, quiet, check=True) == looked
 
 
-def test_a_target_that_is_in_use_is_refused(source, postgres, postgres_url, tmp_path):
-    at_once(open_and_close(settings_of(tmp_path / "other", postgres_url)))
+def test_a_target_that_is_in_use_is_refused(source, postgres, target, tmp_path):
+    at_once(open_and_close(settings_of(tmp_path / "other", target)))
     with pytest.raises(Conflict, match="holds a cluster's state"):
-        move(source, postgres_url, quiet, check=True)
+        move(source, target, quiet, check=True)
 
 
-def test_a_target_that_is_not_empty_is_refused(source, postgres_url):
+def test_a_target_that_is_not_empty_is_refused(source, target):
     async def write():
-        db = await open_postgresql(postgres_url, schema="messages")
+        db = await open_postgresql(target, schema="messages")
         await db.fetch("INSERT INTO queue_trash (queue) VALUES (1) RETURNING 1")
         await db.close()
 
     at_once(write())
     with pytest.raises(Conflict, match=r"messages\.queue_trash has rows"):
-        move(source, postgres_url, quiet, check=True)
+        move(source, target, quiet, check=True)
 
 
-def test_a_server_that_runs_is_not_moved(source, postgres_url):
+def test_a_server_that_runs_is_not_moved(source, target):
     with (source / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(StorageFailed, match="another server uses"):
-            move(source, postgres_url, quiet, check=True)
+            move(source, target, quiet, check=True)
 
 
-def test_after_a_failure_it_is_done_again_from_the_beginning(source, postgres, postgres_url):
+def test_after_a_failure_it_is_done_again_from_the_beginning(source, postgres, target):
     class Stopped(Exception):
         pass
 
@@ -252,22 +264,22 @@ def test_after_a_failure_it_is_done_again_from_the_beginning(source, postgres, p
             raise Stopped
 
     with pytest.raises(Stopped):
-        move(source, postgres_url, stop, check=False)
+        move(source, target, stop, check=False)
     with pytest.raises(StorageFailed, match="being moved"):
-        at_once(open_and_close(settings_of(source, postgres_url)))
-    moved = move(source, postgres_url, quiet, check=False)
+        at_once(open_and_close(settings_of(source, target)))
+    moved = move(source, target, quiet, check=False)
     for each in moved.tables:
-        there = moved_rows(postgres, postgres_url, each.database, each.table)
+        there = moved_rows(postgres, target, each.database, each.table)
         assert len(there) == each.rows
 
 
-def test_what_cannot_be_stored_is_named(source, postgres_url):
+def test_what_cannot_be_stored_is_named(source, target):
     with sqlite3.connect(source / "forerun.db") as connection:
         connection.execute(
             "UPDATE log_groups SET name = name || char(0) WHERE id IN (SELECT min(id) FROM log_groups)"
         )
     with pytest.raises(StorageFailed, match=r"Rows of log_groups from .* cannot be stored"):
-        move(source, postgres_url, quiet, check=False)
+        move(source, target, quiet, check=False)
 
 
 @pytest.mark.parametrize(
@@ -280,7 +292,7 @@ def test_a_target_that_is_none_is_said(source, url, text):
         move(source, url, quiet, check=True)
 
 
-def test_a_directory_without_an_installation_is_said(tmp_path, postgres_url):
+def test_a_directory_without_an_installation_is_said(tmp_path, target):
     with pytest.raises(InvalidInput, match="no installation"):
-        move(tmp_path, postgres_url, quiet, check=True)
+        move(tmp_path, target, quiet, check=True)
     assert not list(tmp_path.iterdir())

@@ -5,20 +5,19 @@ import hashlib
 import os
 
 import pytest
+from tests.databases import open_database
 from tests.fakes.clock import FakeClock
 
 from forerun.errors import NotFound, StorageFailed
-from forerun.storage import Statement, open_sqlite
+from forerun.storage import Statement
 from forerun.storage.files import AT_ONCE, CHUNK, FileDamaged, FileStore
-from forerun.storage.postgresql import open_postgresql
+
+pytestmark = pytest.mark.databases
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def db(request, tmp_path):
-    if request.param == "sqlite":
-        db = await open_sqlite(tmp_path / "state" / "forerun.db")
-    else:
-        db = await open_postgresql(request.getfixturevalue("postgres_url"))
+@pytest.fixture
+async def db(tmp_path):
+    db = await open_database(tmp_path / "state" / "forerun.db")
     yield db
     await db.close()
 

@@ -2,12 +2,14 @@
 
 import msgspec
 import pytest
+from tests.databases import open_database
 from tests.unit.storage.moments import NOW, set_time, with_moments
 
 from forerun.errors import AlreadyExists, NotFound
 from forerun.model import HostInfo, Phase
-from forerun.storage import open_sqlite
 from forerun.storage.machines import ControlPlaneStore, HostStore, KnownPlane
+
+pytestmark = pytest.mark.databases
 
 GONE = 3.0
 HOST = HostInfo(
@@ -29,7 +31,7 @@ PLANE = KnownPlane("first", "a", "10.0.0.1:9701", "http://10.0.0.1:4566", "1.0")
 
 @pytest.fixture
 async def db(tmp_path):
-    db = await with_moments(await open_sqlite(tmp_path / "forerun.db"))
+    db = await with_moments(await open_database(tmp_path / "forerun.db"))
     await set_time(db, 100)
     yield db
     await db.close()
