@@ -13,7 +13,7 @@ from forerun.app.ground import Part
 from forerun.app.host_keeping import HostKeeping, ShownHosts
 from forerun.app.machines import Machines
 from forerun.app.plane import Plane
-from forerun.cluster import Fleet, StaticFleet, authority_hash
+from forerun.cluster import EngineHere, Fleet, StaticFleet, authority_hash
 from forerun.control.fleet.shrinking import Shrinking
 from forerun.settings import Settings
 from forerun.storage.machines import HostStore
@@ -28,9 +28,11 @@ class ClusterDuties:
         settings: Settings,
         entered: Entered,
         machines: Machines,
+        here: EngineHere,
         static: StaticFleet,
         clock: Clock,
     ) -> None:
+        self._here = here
         self._settings = settings
         self._entered = entered
         self._machines = machines
@@ -60,7 +62,7 @@ class ClusterDuties:
     async def start(self, plane: Plane, closing: Closing) -> None:
         """Begin to keep hosts and their limits."""
         settings, machines = self._settings, self._machines
-        self._fleet = make_fleet(settings, self._entered, self._static, self._clock)
+        self._fleet = make_fleet(settings, self._entered, self._here, self._static, self._clock)
         closing.add(self._fleet.close)
         keeping = HostKeeping(
             HostStore(plane.state.db), machines, self._fleet, self._clock, settings.cluster

@@ -23,6 +23,7 @@ from forerun.app.holder import Holder
 from forerun.app.holding import Holding, Stage
 from forerun.app.listening import LONG_BODY_BYTES, Listening, endpoint_of
 from forerun.app.machines import Machines
+from forerun.app.own_host import OwnHost
 from forerun.cluster import (
     ENROL_ROLES,
     Door,
@@ -121,6 +122,9 @@ class ControlPlane:
         await self._open_door(entered, shelf, reception)
         await self._machines.start(closing, core, shelf, entered.name)
         await core.start(closing)
+        own = self._own = OwnHost(settings, entered, self._planes, self._clock)
+        closing.add(lambda: own.close(grace_s=closing.left()))
+        await own.start()
         closing.add(self._owner.close)
         self._owner.spawn(self._keep_seen(), name="seen")
         self._owner.spawn(self._keep_telling(), name="tell")
@@ -249,7 +253,12 @@ class ControlPlane:
 
     def _begin_duties(self, lease: Lease) -> Holding:
         beside = ClusterDuties(
-            self._settings, self._entered, self._machines, self._static, self._clock
+            self._settings,
+            self._entered,
+            self._machines,
+            self._own.here,
+            self._static,
+            self._clock,
         )
         stage = Stage(
             settings=self._settings,

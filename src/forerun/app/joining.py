@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import uvloop
 
 from forerun.aio import SystemClock, TaskOwner
@@ -134,6 +135,7 @@ class JoinedHost:
                 doors=_doors(brought.doors, wanted.address),
                 engine=brought.engine.kind,
                 secret=brought.engine.secret,
+                foreign=brought.engine.foreign,
                 addresses=[ip],
             )
             # Last: with it the machine has joined.
@@ -187,6 +189,7 @@ class JoinedHost:
             address=(self._ip, PORT + 1),
             secret=self._membership.secret,
             agent=(self._plan, self._data_dir),
+            foreign=self._membership.foreign,
         )
         self._node = NodeKeeper(self._here, self._clock, self._locate)
         await self._ask()
@@ -215,12 +218,7 @@ class JoinedHost:
         self._head = engine.address
         found = _doors(doors, *self._membership.doors[:1])
         if found != self._membership.doors:
-            self._membership = Membership(
-                doors=found,
-                engine=self._membership.engine,
-                secret=self._membership.secret,
-                addresses=self._membership.addresses,
-            )
+            self._membership = msgspec.structs.replace(self._membership, doors=found)
             self._membership.save(self._data_dir)
             if self._announcer is not None:
                 self._announcer.follow(found)

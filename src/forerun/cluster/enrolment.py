@@ -43,11 +43,15 @@ class Wish(msgspec.Struct, kw_only=True):
 
 
 class Engine(msgspec.Struct, frozen=True, kw_only=True):
-    """How the engine is reached. ``kind`` as in the settings; ``address`` is empty while it is nowhere."""
+    """How the engine is reached. ``kind`` as in the settings; ``address`` is empty while it is nowhere.
+
+    A ``foreign`` one was there before the cluster, and knows nothing of our certificates.
+    """
 
     kind: str = "none"
     address: str = ""
     secret: str = ""
+    foreign: bool = False
 
 
 class Enrolled(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,11 +12,12 @@ _FILE = "membership.json"
 
 
 class Membership(msgspec.Struct, frozen=True, kw_only=True):
-    """``doors`` of control planes, the engine's kind and secret, and the addresses of this machine's certificate."""
+    """``doors`` of control planes, the engine's kind and secret, whether it is ``foreign``, and the addresses of this machine's certificate."""
 
     doors: list[str]
     engine: str
     secret: str = ""
+    foreign: bool = False
     addresses: list[str] = []
 
     @classmethod

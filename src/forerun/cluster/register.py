@@ -30,7 +30,9 @@ class StoredRegister:
         """As the holder of the duties wrote it down, or as the settings say."""
         if self._settings.engine == "none":
             return Engine()
-        address = self._settings.engine_address or await self._trust.engine()
+        if address := self._settings.engine_address:
+            return Engine(kind=self._settings.engine, address=address, foreign=True)
+        address = await self._trust.engine()
         return Engine(kind=self._settings.engine, address=address, secret=self._secret)
 
     async def doors(self) -> list[str]:

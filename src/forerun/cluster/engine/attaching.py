@@ -1,11 +1,13 @@
 """Keeps the node of a machine attached to the engine's head, wherever that is: on hosts, and on control planes without the duties."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
 from forerun.aio import Clock, TaskOwner
 from forerun.cluster.detached import Running
 from forerun.cluster.engine.fleet import EngineHere
+from forerun.cluster.engine.node import reachable
 from forerun.errors import ForerunError
 
 log = logging.getLogger("forerun.cluster")
@@ -55,7 +57,7 @@ class NodeKeeper:
                 failed = 0 if self._clock.monotonic() - began >= STEADY_S else failed + 1
                 running = None
                 await self._clock.sleep(BACKOFF_S[min(failed, len(BACKOFF_S)) - 1])
-            elif running is not None and head and head != node.head():
+            elif running is not None and head and head != node.head() and await _there(head):
                 log.info("the engine's head is at %s now", head)
                 await node.end()
                 running = None
@@ -65,9 +67,10 @@ class NodeKeeper:
             await self._wait(running)
 
     async def _begin(self, head: str) -> Running | None:
-        if head == f"{self._here.node.ip}:{self._here.port}":
-            # It is here: whoever has the duties keeps it.
-            return self._here.node.find()
+        found = self._here.node.find()
+        if found is not None or head == f"{self._here.node.ip}:{self._here.port}":
+            # Somebody else has started it. The head itself is kept by whoever has the duties.
+            return found
         try:
             running = await self._here.node.start_node(head)
         except ForerunError as error:
@@ -95,3 +98,7 @@ class NodeKeeper:
     def _fail(self, reason: str) -> None:
         log.warning("%s", reason)
         self.failure = reason
+
+
+async def _there(head: str) -> bool:
+    return await asyncio.to_thread(reachable, head)

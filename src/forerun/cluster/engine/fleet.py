@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,7 +24,7 @@ from forerun.cluster.engine.wire import (
     reports,
 )
 from forerun.cluster.identity import Identity
-from forerun.cluster.keeper import AgentPlan
+from forerun.cluster.keeper import AgentPlan, Keeper
 from forerun.errors import NotFound, SetupFailed
 from forerun.settings import ClusterSettings
 
@@ -64,27 +65,21 @@ class RayFleet:
         self._changed: Changed = lambda _: None
         self._process: asyncio.subprocess.Process | None = None
         self._wish: Scale | None = None
-        self._began: asyncio.Future[None] | None = None
+        self._told = False
         self.failure = ""
         """Why the engine is not there; empty when it is."""
 
     async def start(self, on_change: Changed) -> None:
-        """See ``Fleet``; returns when the engine has told who is there."""
+        """See ``Fleet``. The engine takes seconds to start, and nobody waits for it: this machine's agent is there before."""
+        if importlib.util.find_spec("ray") is None:
+            raise SetupFailed(
+                "the engine is not installed: pip install 'forerun[cluster]', or start with --engine none"
+            )
         self._changed = on_change
         self._here.prepare()
-        self._began = asyncio.get_running_loop().create_future()
         self._owner.spawn(self._run(), name="engine")
-        try:
-            async with asyncio.timeout(START_S):
-                await self._began
-        except TimeoutError:
-            await self.close()
-            raise SetupFailed(
-                f"the engine did not start in {START_S:.0f} s: {self.failure or 'no reason is known'}"
-            ) from None
-        except SetupFailed:
-            await self.close()
-            raise
+        if (keeper := self._here.keeper(self._clock)) is not None:
+            self._owner.spawn(self._early(keeper), name="early")
 
     def members(self) -> Sequence[Member]:
         """See ``Fleet``."""
@@ -121,6 +116,27 @@ class RayFleet:
         if process is None or process.stdin is None or process.stdin.is_closing():
             raise SetupFailed(f"the engine is not there: {self.failure or 'it starts'}")
         process.stdin.write(encode(command) + b"\n")
+
+    async def _early(self, keeper: Keeper) -> None:
+        """This machine's own agent, until the engine tells of it and its keeper finds it."""
+        try:
+            await keeper.ensure()
+            agent = await keeper.ready(START_S)
+        except SetupFailed as error:
+            log.warning("this machine's agent: %s", error.message)
+            return
+        if not self._told:
+            member = Member(
+                name=agent.name,
+                node="",
+                alive=True,
+                cpus=float(agent.cpus),
+                memory_mb=agent.memory_mb,
+                labels=agent.labels,
+                agent=agent,
+            )
+            self._members = [member]
+            self._changed(self._members)
 
     async def _run(self) -> None:
         """Processes, one after another; what each says is taken in."""
@@ -166,7 +182,7 @@ class RayFleet:
             ip=self._here.node.ip,
             port=self._here.port,
             address=settings.engine_address or await self._locate(),
-            own=not settings.engine_address,
+            own=not settings.engine_address and not self._here.node.foreign,
             secret=self._here.secret,
             scale_command=settings.scale_command,
             scale_max=settings.scale_max,
@@ -186,8 +202,7 @@ class RayFleet:
             self.failure = ""
             self._members = report.members
             self._changed(report.members)
-            if self._began is not None and not self._began.done():
-                self._began.set_result(None)
+            self._told = True
 
     def _fail(self, reason: str) -> None:
         log.error("the engine: %s", reason)
@@ -205,8 +220,12 @@ class EngineHere:
         address: tuple[str, int],
         secret: str,
         agent: tuple[AgentPlan, Path] | None,
+        foreign: bool = False,
     ) -> None:
-        """``agent``: its plan and data directory, for a machine that is to have one. Raises ``SetupFailed``."""
+        """``agent``: its plan and data directory, for a machine that is to have one. Raises ``SetupFailed``.
+
+        ``foreign``: the engine was there before the cluster (``cluster.engine_address``).
+        """
         self.directory = directory
         self.secret = secret
         self.agent_data = agent[1] if agent else None
@@ -214,14 +233,30 @@ class EngineHere:
         self._identity = identity
         ip, self.port = address
         self.node = EngineNode(
-            directory, name=identity.name, ip=ip, secret=secret, agent_data=self.agent_data
+            directory,
+            name=identity.name,
+            ip=ip,
+            secret=secret,
+            agent_data=self.agent_data,
+            foreign=foreign,
         )
 
     def prepare(self) -> None:
         """Write the files that the engine's processes and the keeper read. Raises ``SetupFailed``."""
         self.node.write_files(self._identity)
+        self.save_plan()
+
+    def save_plan(self) -> None:
+        """Write what the keeper of this machine's agent reads. Raises ``SetupFailed``."""
         if self._plan is not None and self.agent_data is not None:
             self._plan.save(keeper_directory(self.agent_data))
+
+    def keeper(self, clock: Clock) -> Keeper | None:
+        """What keeps this machine's agent, where it is to have one that was not ended for good."""
+        if self._plan is None or self.agent_data is None:
+            return None
+        keeper = Keeper(keeper_directory(self.agent_data), self._plan, clock)
+        return None if keeper.gone() else keeper
 
     def renew(self, identity: Identity) -> None:
         """Write another certificate; processes of the engine that start from now on use it. Raises ``SetupFailed``."""

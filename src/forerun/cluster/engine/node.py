@@ -7,6 +7,7 @@ import ipaddress
 import json
 import os
 import shutil
+import socket
 import stat
 import sys
 import tempfile
@@ -23,6 +24,7 @@ STORE_BYTES = 78_643_200
 # How long nodes wait for a head that is gone: then they end, and are started again with the one there is by then.
 RECONNECT_S = 15
 GRACE_S = 5.0
+REACH_S = 2.0
 _NODE, _AGENT, _HEAD = "node", "agent", "head"
 _TUNED = {
     "RAY_health_check_initial_delay_ms": "1000",
@@ -46,23 +48,32 @@ class EngineNode:
     """The engine on this machine. ``data_dir`` is the host's; ``keeper`` whether an agent is to be kept here."""
 
     def __init__(
-        self, directory: Path, *, name: str, ip: str, secret: str, agent_data: Path | None
+        self,
+        directory: Path,
+        *,
+        name: str,
+        ip: str,
+        secret: str,
+        agent_data: Path | None,
+        foreign: bool = False,
     ) -> None:
-        """``directory`` is the engine's own. Raises ``SetupFailed`` for an ``ip`` that is none."""
-        try:
-            self.ip = str(ipaddress.ip_address(ip))
-        except ValueError:
-            raise SetupFailed(
-                f"{ip!r} is no IP address: the engine needs one that the other machines reach (--listen IP:PORT)"
-            ) from None
+        """``directory`` is the engine's own. A ``foreign`` engine was there before the cluster: how it is spoken with, the
+        environment says, as for all its users.
+        """
+        self.ip = ip
         self.name = name
         self._directory = directory
         self._secret = secret
         self._agent_data = agent_data
+        self.foreign = foreign
         self._process = Detached(directory, _NODE)
 
     def write_files(self, identity: Identity) -> None:
-        """Keep what the engine's processes prove themselves with, for this user alone. Raises ``SetupFailed``."""
+        """Keep what the engine's processes prove themselves with, for this user alone.
+
+        Raises ``SetupFailed``, also when this machine's address is not one that the engine can use.
+        """
+        _check_address(self.ip)
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             for name, text in (
@@ -77,6 +88,8 @@ class EngineNode:
 
     def environment(self) -> dict[str, str]:
         """For all processes of the engine, and for who asks it: mutual TLS, the secret, quick detection of the dead."""
+        if self.foreign:
+            return {}
         return {
             **_TUNED,
             "RAY_AUTH_MODE": "token",
@@ -135,7 +148,29 @@ class EngineNode:
             # The keeper, an actor of the engine, finds its plan by it.
             env["FORERUN_DATA"] = str(self._agent_data)
         _write(self._directory / _HEAD, head)
-        return await self._process.start(argv, env=env, drop=("RAY_",))
+        return await self._process.start(argv, env=env, drop=() if self.foreign else ("RAY_",))
+
+
+def _check_address(ip: str) -> None:
+    try:
+        unknown = ipaddress.ip_address(ip).is_unspecified
+    except ValueError:
+        unknown = True
+    if unknown:
+        raise SetupFailed(
+            f"{ip!r} is not the address of a machine: the engine needs the IP address that the others reach "
+            "this one with (cluster.listen or cluster.advertise)"
+        )
+
+
+def reachable(address: str) -> bool:
+    """Whether somebody listens at ``HOST:PORT``; waits for ``REACH_S`` seconds at most."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), REACH_S).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 async def end_here(directory: Path, agent_data: Path | None, *, grace_s: float) -> None:

@@ -8,7 +8,6 @@ import asyncio
 import logging
 import os
 import queue
-import socket
 import sys
 import threading
 import time
@@ -17,7 +16,7 @@ from typing import IO, TYPE_CHECKING
 
 import msgspec
 
-from forerun.cluster.engine.node import GRACE_S, EngineNode
+from forerun.cluster.engine.node import GRACE_S, EngineNode, reachable
 from forerun.cluster.engine.provider import write_config, write_joined
 from forerun.cluster.engine.wire import (
     Dismiss,
@@ -41,7 +40,6 @@ LOOK_S = 0.5
 # Of more members each is looked at more rarely, so that looking stays cheap.
 MEMBERS_PER_S = 200
 CONNECT_S = 45.0
-REACH_S = 2.0
 
 Commands = queue.Queue["Dismiss | Scale | None"]
 
@@ -79,6 +77,7 @@ def _work(order: Order, reports: IO[bytes]) -> None:
         ip=order.ip,
         secret=order.secret,
         agent_data=agent_data,
+        foreign=not order.own,
     )
     os.environ.update(node.environment())  # noqa: TID251 the engine reads nothing else
     address = asyncio.run(_begin(order, node))
@@ -118,37 +117,38 @@ def _connect(address: str, ip: str, node: EngineNode) -> "Driver":
 
 
 async def _begin(order: Order, node: EngineNode) -> str:
-    """See that the engine runs on this machine; where its head is."""
+    """See that the engine runs on this machine; where its head is. Only heads are started here: nodes are kept by ``NodeKeeper``."""
     here = f"{order.ip}:{order.port}"
-    running = node.find()
     address = order.address or here
-    if order.own and address != here and not _reachable(address):
+    if order.own and address != here and not reachable(address):
         # The machine with the head is gone: there is to be one here.
         address = here
-    if running is not None:
-        if node.head() == address and _reachable(address):
-            running.release()
-            return address
-        await running.end(GRACE_S)
     if address != here:
-        (await node.start_node(address)).release()
-    elif order.own:
-        config = write_config(Path(order.directory), order)
-        (await node.start_head(order.port, config)).release()
-    else:
-        raise SetupFailed(
-            f"there is no engine at {order.address}, which cluster.engine_address names"
-        )
-    return address
+        await _attached(node, address)
+        return address
+    running = node.find()
+    if running is not None:
+        if node.head() == here and reachable(here):
+            running.release()
+            return here
+        await running.end(GRACE_S)
+    (await node.start_head(order.port, write_config(Path(order.directory), order))).release()
+    return here
 
 
-def _reachable(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), REACH_S).close()
-    except (OSError, ValueError):
-        return False
-    return True
+async def _attached(node: EngineNode, address: str) -> None:
+    """Wait until this machine's node is one of the head there."""
+    deadline = time.monotonic() + CONNECT_S  # noqa: TID251
+    while time.monotonic() < deadline:  # noqa: TID251
+        running = node.find()
+        if running is not None:
+            running.release()
+            if node.head() == address:
+                return
+        await asyncio.sleep(0.2)
+    raise SetupFailed(
+        f"this machine has no node of the engine at {address}: {node.last_words() or 'none was started'}"
+    )
 
 
 def _listen(waiting: Commands) -> None:

@@ -1,0 +1,110 @@
+"""The host beside a control plane: an agent on the same machine, kept as those of other machines are."""
+
+import logging
+
+from forerun.aio import Clock, TaskOwner
+from forerun.app.agent_command import agent_command
+from forerun.app.entering import Entered
+from forerun.cluster import (
+    AgentPlan,
+    Announcer,
+    EngineHere,
+    Identity,
+    Keeper,
+    Knocker,
+    NodeKeeper,
+    end_here,
+    split_address,
+)
+from forerun.errors import ForerunError
+from forerun.settings import Settings
+from forerun.storage.machines import ControlPlaneStore
+
+log = logging.getLogger("forerun.cluster")
+
+AGENT = "agent"
+ENGINE = "engine"
+# The door's own port is the control plane's; beside it those of the engine's head and of the agent.
+HEAD_PORT, AGENT_PORT = 1, 2
+FOLLOW_S = 5.0
+
+
+class OwnHost:
+    """What this machine has of a host and of the engine. ``start`` and ``close`` once each.
+
+    With the engine a node is kept here whether or not the head is; without it the agent is kept here and announces itself.
+    """
+
+    def __init__(
+        self, settings: Settings, entered: Entered, planes: ControlPlaneStore, clock: Clock
+    ) -> None:
+        self._settings = settings
+        self._planes = planes
+        self._clock = clock
+        self._owner = TaskOwner("own-host")
+        self._announcer: Announcer | None = None
+        self._node: NodeKeeper | None = None
+        self.here = _engine_here(settings, entered, clock)
+        self._entered = entered
+
+    async def start(self) -> None:
+        """Begin to keep what belongs here. Raises ``SetupFailed``, for an address that no engine can use, too."""
+        if self._settings.cluster.engine == "ray":
+            self._node = NodeKeeper(self.here, self._clock, self._locate)
+            await self._node.start()
+            return
+        keeper = self.here.keeper(self._clock)
+        if keeper is not None:
+            self.here.save_plan()
+            self._keep(keeper)
+
+    async def close(self, *, grace_s: float) -> None:
+        """End what was begun here: node or head, and the agent, which may finish its calls."""
+        if self._announcer is not None:
+            await self._announcer.close()
+        if self._node is not None:
+            await self._node.close()
+        await self._owner.close()
+        await end_here(self.here.directory, self.here.agent_data, grace_s=grace_s)
+
+    def _keep(self, keeper: Keeper) -> None:
+        knocker = Knocker(_host_identity(self._entered, self._clock))
+        self._announcer = Announcer(self._clock, knocker, keeper.report, keeper.end)
+        self._owner.spawn(keeper.run(), name="keeper")
+        self._owner.spawn(self._follow(self._announcer), name="doors")
+
+    async def _follow(self, announcer: Announcer) -> None:
+        """Announce it at all control planes: whichever has the duties must know of it."""
+        while True:
+            try:
+                doors = [plane.door for plane in await self._planes.all()]
+                announcer.follow(list(dict.fromkeys([self._entered.advertise, *doors])))
+            except ForerunError as error:
+                log.warning("the control planes cannot be asked for: %s", error.message)
+            await self._clock.sleep(FOLLOW_S)
+
+    async def _locate(self) -> str:
+        return self._settings.cluster.engine_address or await self._entered.trust.engine()
+
+
+def _host_identity(entered: Entered, clock: Clock) -> Identity:
+    ip, _ = split_address(entered.advertise)
+    return entered.authority.issue(entered.name, "host", addresses=[ip], now=clock.now())
+
+
+def _engine_here(settings: Settings, entered: Entered, clock: Clock) -> EngineHere:
+    ip, port = split_address(entered.advertise)
+    directory = settings.server.data_dir / AGENT
+    agent = None
+    if settings.cluster.host:
+        _host_identity(entered, clock).save(directory)
+        command = agent_command(directory, f"{ip}:{port + AGENT_PORT}")
+        agent = AgentPlan(name=entered.name, command=command), directory
+    return EngineHere(
+        settings.server.data_dir / ENGINE,
+        entered.identity,
+        address=(ip, port + HEAD_PORT),
+        secret=entered.kept.engine_secret,
+        agent=agent,
+        foreign=bool(settings.cluster.engine_address),
+    )
