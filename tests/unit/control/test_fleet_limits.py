@@ -5,7 +5,8 @@ from collections import Counter
 
 import pytest
 from tests.fakes.clock import settle
-from tests.unit.control.sharing import ACCOUNT, World
+from tests.unit.control.ledger import ACCOUNT
+from tests.unit.control.sharing import World
 
 from forerun.errors import StorageFailed, Throttled
 

@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.fakes.clock import settle
-from tests.unit.control.sharing import ACCOUNT, World
+from tests.unit.control.ledger import ACCOUNT
+from tests.unit.control.sharing import World
 
 from forerun.control.fleet import draining, limits
 from forerun.errors import StorageFailed
