@@ -67,7 +67,8 @@ class FileStore:
     async def touch(self, name: str) -> bool:
         """It is needed still; false when it is not there."""
         sql: LiteralString = "UPDATE files SET touched = $2 WHERE name = $1 RETURNING name"
-        [rows] = await self._db.write(Statement(sql, (name, self._clock.now())))
+        # It is on disk when what needs the file is, which is written later.
+        [rows] = await self._db.write(Statement(sql, (name, self._clock.now())), durable=False)
         return bool(rows)
 
     async def put(self, name: str, source: AsyncIterable[bytes]) -> StoredFile:
@@ -77,30 +78,40 @@ class FileStore:
         """
         if not 0 < len(name) <= LONGEST_NAME:
             raise StorageFailed(f"A name of {len(name)} characters cannot be stored.")
-        identity, digest, size, number = secrets.token_hex(16), hashlib.sha256(), 0, 0
+        identity, chunks = secrets.token_hex(16), _chunked(source)
+        first = await anext(chunks, b"")
+        second = await anext(chunks, b"")
+        if second:
+            return await self._put_large(name, identity, _together(first, second, chunks))
+        file = StoredFile(name, len(first), hashlib.sha256(first).hexdigest())
+        await self._name(file, identity, _chunk(identity, 0, first) if first else None)
+        return file
+
+    async def _put_large(
+        self, name: str, identity: str, chunks: AsyncIterator[bytes]
+    ) -> StoredFile:
+        digest, size, number = hashlib.sha256(), 0, 0
+        # All of this is on disk when the name is.
         await self._db.write(
             Statement(
                 "INSERT INTO file_loose (id, since, garbage) VALUES ($1, $2, 0)",
                 (identity, self._clock.now()),
-            )
+            ),
+            durable=False,
         )
         try:
-            async for chunk in _chunked(source):
+            async for chunk in chunks:
                 digest.update(chunk)
                 size += len(chunk)
-                await self._db.write(
-                    Statement(
-                        "INSERT INTO file_chunks (id, n, body) VALUES ($1, $2, $3)",
-                        (identity, number, chunk),
-                    ),
-                    durable=False,
-                )
+                await self._db.write(_chunk(identity, number, chunk), durable=False)
                 number += 1
-            await self._name(name, identity, size, digest.hexdigest())
+            file = StoredFile(name, size, digest.hexdigest())
+            named = "DELETE FROM file_loose WHERE id = $1 AND garbage = 0"
+            await self._name(file, identity, Statement(named, (identity,), expect=1))
         except BaseException:
             await asyncio.shield(self._abandon(identity))
             raise
-        return StoredFile(name, size, digest.hexdigest())
+        return file
 
     async def put_path(self, name: str, path: Path) -> StoredFile:
         """Write a file from the disk."""
@@ -182,38 +193,37 @@ class FileStore:
             await self._remove_chunks(identity)
         return len(rows)
 
-    async def _name(self, name: str, identity: str, size: int, sha256: str) -> None:
-        """Let a content that is complete have its name."""
-        now = self._clock.now()
-        named = Statement(
-            "DELETE FROM file_loose WHERE id = $1 AND garbage = 0", (identity,), expect=1
-        )
+    async def _name(self, file: StoredFile, identity: str, besides: Statement | None) -> None:
+        """Let a content that is complete with ``besides`` have its name."""
+        row = (file.name, identity, file.size, file.sha256, self._clock.now())
+        also = (besides,) if besides else ()
         for _ in range(_TRIES):
-            rows = await self._db.fetch(_NAMED, name)
+            rows = await self._db.fetch(_NAMED, file.name)
             try:
                 if not rows:
                     await self._db.write(
                         Statement(
                             "INSERT INTO files (name, id, size, sha256, touched) VALUES ($1, $2, $3, $4, $5)",
-                            (name, identity, size, sha256, now),
+                            row,
                         ),
-                        named,
+                        *also,
                     )
                     return
+                old: str = rows[0][0]
                 await self._db.write(
                     Statement(
                         "UPDATE files SET id = $2, size = $3, sha256 = $4, touched = $5 WHERE name = $1 AND id = $6",
-                        (name, identity, size, sha256, now, rows[0][0]),
+                        (*row, old),
                         expect=1,
                     ),
-                    self._loosened(rows[0][0]),
-                    named,
+                    self._loosened(old),
+                    *also,
                 )
             except (AlreadyExists, Conflict):
                 continue
-            await self._remove_chunks(rows[0][0])
+            await self._remove_chunks(old)
             return
-        raise StorageFailed(f"The file {name} could not be stored: others write it, too.")
+        raise StorageFailed(f"The file {file.name} could not be stored: others write it, too.")
 
     def _loosened(self, identity: str) -> Statement:
         return Statement(
@@ -262,6 +272,21 @@ async def _chunked(source: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
             del waiting[:CHUNK]
     if waiting:
         yield bytes(waiting)
+
+
+async def _together(
+    first: bytes, second: bytes, others: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
+    yield first
+    yield second
+    async for other in others:
+        yield other
+
+
+def _chunk(identity: str, number: int, body: bytes) -> Statement:
+    return Statement(
+        "INSERT INTO file_chunks (id, n, body) VALUES ($1, $2, $3)", (identity, number, body)
+    )
 
 
 async def _read_path(path: Path) -> AsyncIterator[bytes]:
