@@ -85,7 +85,7 @@ class Bag(Generic[T]):
         if place is None:
             return
         last = self._members.pop()
-        if last is not member:
+        if place < len(self._members):
             self._members[place] = last
             self._places[last] = place
 
