@@ -17,6 +17,7 @@ TIMES = {
     "FORERUN_CLUSTER_LEASE_S": "3",
     "FORERUN_CLUSTER_DUTY_S": "3",
     "FORERUN_CLUSTER_ENGINE": "none",
+    "FORERUN_CLUSTER_HOST": "false",
 }
 JOIN_S = 45.0
 END_S = 20.0
@@ -25,12 +26,11 @@ END_S = 20.0
 class Joined:
     """One ``forerun join``; ``end`` it by its own process id, or its agent with it by ``kill``."""
 
-    def __init__(self, cluster: "Cluster", name: str) -> None:
+    def __init__(self, cluster: "Cluster", name: str, mode: str) -> None:
         self.name = name
         self.data = cluster.folder / f"host-{name}"
         made = cluster.do("create-join-token", {"Role": "host"})
         self.log = cluster.folder / f"host-{name}.log"
-        mode = "jail" if os.geteuid() == 0 else "process"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [
@@ -85,9 +85,9 @@ class Cluster:
         self.planes.append(started)
         return started
 
-    def host(self, name: str) -> Joined:
-        """Have a machine join, and wait until it is there."""
-        joined = Joined(self, name)
+    def host(self, name: str, mode: str = "process") -> Joined:
+        """Have a machine join, and wait until it is there. In ``process`` mode functions see the machine's files."""
+        joined = Joined(self, name, mode)
         self.hosts.append(joined)
         joined.ready()
         eventually(

@@ -315,7 +315,6 @@ class ControlPlane:
                 "Address": await self._entered.trust.engine(),
             },
             "Hosts": sum(host.alive for host in self._machines.links.hosts.values()),
-            "ClockOffsetSeconds": round(self._entered.time.clock.offset, 4),
         }
 
 
