@@ -92,7 +92,7 @@ class Agent:
         listener: socket.socket,
         *,
         words: Words,
-        pulse: Callable[[], None],
+        pulse: Callable[[float], None],
     ) -> None:
         self._settings = settings
         self._identity = identity

@@ -21,7 +21,7 @@ def serve_agent(settings: Settings, *, zone: str = "", labels: dict[str, str] | 
     """Run this machine as a host of a cluster until SIGTERM or SIGINT; the exit status. Says on stderr why it did not start."""
     set_up_log(json_lines=settings.server.json_logs)
     raise_file_limit()
-    pulse = watch_over(settings.cluster.lease_s)
+    pulse = watch_over()
     try:
         with claimed(settings.server.data_dir):
             identity = Identity.load(settings.server.data_dir)

@@ -3,12 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from forerun.aio import Clock, TaskOwner
-from forerun.cluster import frames
+from forerun.cluster import frames, verbs
 from forerun.cluster.beats import State, Telling
 from forerun.cluster.contract import SHARE
 from forerun.cluster.failures import told
@@ -27,15 +26,14 @@ from forerun.cluster.frames import (
     WireBroken,
     encode,
 )
-from forerun.cluster.here import Held, Here
+from forerun.cluster.here import Held
 from forerun.cluster.lease import WorkLease
 from forerun.cluster.link import Link
 from forerun.cluster.results import sent as pack_run
-from forerun.cluster.shares import Shares
 from forerun.cluster.streaming import WireSink
-from forerun.errors import ForerunError, HostUnreachable, InvalidInput, SetupFailed, StorageFailed
-from forerun.host import HostAgent
-from forerun.model import Call, Outcome, OutgoingCall, Phase, Timings
+from forerun.cluster.verbs import Place
+from forerun.errors import ForerunError, HostUnreachable, SetupFailed, StorageFailed
+from forerun.model import Call, Outcome, Timings
 
 log = logging.getLogger("forerun.cluster")
 
@@ -49,21 +47,6 @@ _credits = msgspec.msgpack.Decoder(CreditHead)
 _echoes = msgspec.msgpack.Decoder(EchoHead)
 _asks = msgspec.msgpack.Decoder(AskHead)
 _givens = msgspec.msgpack.Decoder(GivenHead)
-
-
-class Place(NamedTuple):
-    """What the connections of one agent have in common. ``announce_all``: control planes hear in which sandbox each call runs."""
-
-    host: HostAgent
-    here: Here
-    clock: Clock
-    owner: TaskOwner
-    accepts: Callable[[], bool]
-    set_phase: Callable[[Phase], None]
-    measure: Callable[[list[str]], None]
-    heard: Callable[[list[OutgoingCall]], None]
-    shares: Shares
-    announce_all: bool
 
 
 class Served:
@@ -92,6 +75,7 @@ class Attending:
     ) -> None:
         self.name = name
         self.address = address
+        self.lease_s = lease_s
         self._place = place
         self._lease = WorkLease(lease_s)
         self._on_end = on_end
@@ -328,31 +312,9 @@ class Attending:
     def _take_tell(self, _: int, head: bytes, __: bytes) -> None:
         ask = _asks.decode(head)
         try:
-            self._do(ask)
+            verbs.do(self._place, self._specs.get(ask.spec), ask, self.name)
         except ForerunError as error:
             log.warning("%s of control plane %s: %s", ask.verb[:40], self.name, error.message)
-
-    def _do(self, ask: AskHead) -> None:
-        host = self._place.host
-        match ask.verb:
-            case "stand_by":
-                if ask.standby is not None and (held := self._specs.get(ask.spec)) is not None:
-                    host.stand_by(held.spec, ask.standby)
-            case "hold_ready":
-                host.hold_ready(ask.runtime)
-            case "hold_pool":
-                host.hold_pool(ask.runtime, ask.floor, borrow=ask.borrow)
-            case "drop":
-                gone = frozenset(ask.keys)
-                host.drop(gone.__contains__)
-            case "phase":
-                if ask.phase is not None:
-                    self._place.set_phase(ask.phase)
-            case "measure":
-                self._place.measure(ask.services)
-            case _:
-                # Of a newer control plane; what it must know of was asked, not told.
-                log.info("control plane %s told of %r", self.name, ask.verb[:40])
 
     def _take_ask(self, number: int, head: bytes, _: bytes) -> None:
         ask = _asks.decode(head)
@@ -361,7 +323,10 @@ class Attending:
             self.link.send(frames.ANSWER, number, encode(AnswerHead(failure=failure)))
             return
         self._asks += 1
-        self._place.owner.spawn(self._answer(number, self._ask(ask)), name=ask.verb[:40])
+        self._place.owner.spawn(
+            self._answer(number, verbs.answer(self._place, self._specs.get(ask.spec), ask)),
+            name=ask.verb[:40],
+        )
 
     async def _answer(self, number: int, asked: Coroutine[Any, Any, AnswerHead]) -> None:
         try:
@@ -373,20 +338,6 @@ class Attending:
         finally:
             self._asks -= 1
         self.link.send(frames.ANSWER, number, encode(answer))
-
-    async def _ask(self, ask: AskHead) -> AnswerHead:
-        host = self._place.host
-        if ask.verb == "keep_to":
-            return AnswerHead(kept=self._place.shares.keep_to(ask.shares))
-        if ask.verb == "sandboxes":
-            return AnswerHead(sandboxes=host.sandboxes())
-        if ask.verb == "take_snapshot":
-            held = self._specs.get(ask.spec)
-            if held is None:
-                raise HostUnreachable("no such spec")
-            await host.take_snapshot(held.spec)
-            return AnswerHead()
-        raise InvalidInput(f"this host does not know how to {ask.verb[:40]!r}")
 
     def _lost(self, reason: str) -> None:
         for served in list(self._served.values()):

@@ -13,11 +13,12 @@ from pathlib import Path
 import msgspec
 
 from forerun.aio import Clock, TaskOwner
-from forerun.cluster.attending import Attending, Place
+from forerun.cluster.attending import Attending
 from forerun.cluster.beats import State
 from forerun.cluster.door import Guest
 from forerun.cluster.here import Here
 from forerun.cluster.shares import Shares
+from forerun.cluster.verbs import Place
 from forerun.host import HostAgent
 from forerun.model import ChannelQuality, HostInfo, OutgoingCall, Phase
 from forerun.settings import ClusterSettings
@@ -32,8 +33,8 @@ class Serving:
     """``handle`` is the door's handler for ``calls``; ``start``, then ``close``.
 
     ``channels`` tells of the host's paths to services; ``measure`` is told which ones shall be measured, ``heard`` which
-    calls executions have made. ``pulse`` is called while
-    the process lives, several times a second. With ``announce_all`` control planes hear in which
+    calls executions have made. ``pulse`` is told while
+    the process lives, several times a second, after how many seconds without another word it hangs. With ``announce_all`` control planes hear in which
     sandbox each call runs.
     """
 
@@ -50,7 +51,7 @@ class Serving:
         channels: Callable[[], Mapping[str, ChannelQuality]] = dict,
         measure: Callable[[list[str]], None] = lambda _: None,
         heard: Callable[[list[OutgoingCall]], None] = lambda _: None,
-        pulse: Callable[[], None] = lambda: None,
+        pulse: Callable[[float], None] = lambda _: None,
         announce_all: bool = False,
     ) -> None:
         self.info = info
@@ -153,7 +154,9 @@ class Serving:
     async def _look(self) -> None:
         """End what has no lease any more; far more often than beats, since only what has ended is over."""
         while True:
-            self._pulse()
+            # What it runs must not outlive the shortest of its leases, should it hang from now on.
+            leases = [one.lease_s for one in self.attending.values()]
+            self._pulse(min(leases, default=self._settings.lease_s))
             now = self._clock.monotonic()
             for one in list(self.attending.values()):
                 one.look(now)

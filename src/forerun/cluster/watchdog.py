@@ -1,7 +1,7 @@
 """Ends an agent that hangs: what it runs would go on beyond the leases that it runs by, since nobody would end it.
 
-A process of its own, forked before anything else begins. It looks at a moment in shared memory that the agent moves on while it lives;
-when that is older than a lease it kills the agent, and with it the kernel ends all its sandboxes. It ends when the agent ends.
+A process of its own, forked before anything else begins. It looks at a moment in shared memory that the agent puts off while it lives;
+when that has come it kills the agent, and with it the kernel ends all its sandboxes. It ends when the agent ends.
 """
 
 import mmap
@@ -16,8 +16,8 @@ _LOOK_S = 0.1
 _MOMENT = struct.Struct("d")
 
 
-def watch_over(limit_s: float) -> Callable[[], None]:
-    """Begin; what is returned is to be called at least every ``limit_s`` seconds from its first call on.
+def watch_over() -> Callable[[float], None]:
+    """Begin; what is returned is told again and again after how many seconds the process shall be killed if it says nothing more.
 
     Call it while the process has one thread and no event loop.
     """
@@ -27,18 +27,18 @@ def watch_over(limit_s: float) -> Callable[[], None]:
     sys.stderr.flush()
     if os.fork() == 0:
         try:
-            _watch(shared, agent, limit_s)
+            _watch(shared, agent)
         finally:
             os._exit(0)
 
-    def pulse() -> None:
+    def pulse(limit_s: float) -> None:
         # The clock of both processes; what is measured is this very process.
-        _MOMENT.pack_into(shared, 0, time.monotonic())  # noqa: TID251
+        _MOMENT.pack_into(shared, 0, time.monotonic() + limit_s)  # noqa: TID251
 
     return pulse
 
 
-def _watch(shared: mmap.mmap, agent: int, limit_s: float) -> None:
+def _watch(shared: mmap.mmap, agent: int) -> None:
     # It is told to end with the agent's group, and must not end before it.
     os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -50,6 +50,6 @@ def _watch(shared: mmap.mmap, agent: int, limit_s: float) -> None:
     while os.getppid() == agent:
         time.sleep(_LOOK_S)
         (moment,) = _MOMENT.unpack_from(shared, 0)
-        if moment and time.monotonic() - moment > limit_s and os.getppid() == agent:  # noqa: TID251
+        if moment and time.monotonic() > moment and os.getppid() == agent:  # noqa: TID251
             os.kill(agent, signal.SIGKILL)
             return
