@@ -18,4 +18,5 @@ def make_fleet(
         clock,
         locate=entered.trust.engine,
         moved=entered.trust.move_engine,
+        announced=static,
     )

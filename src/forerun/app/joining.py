@@ -157,10 +157,11 @@ class JoinedHost:
             await self._start_node()
         else:
             self._owner.spawn(self._keeper.run(), name="keeper")
-            self._announcer = Announcer(
-                self._clock, self._knocker, self._keeper.report, self._keeper.end
-            )
-            self._announcer.follow(self._membership.doors)
+        # With the engine, too: it takes seconds until it knows of a machine.
+        self._announcer = Announcer(
+            self._clock, self._knocker, self._keeper.observe, self._keeper.end
+        )
+        self._announcer.follow(self._membership.doors)
         self._owner.spawn(self._asking(), name="ask")
         return await self._keeper.ready(READY_S)
 

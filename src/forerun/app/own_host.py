@@ -13,7 +13,6 @@ from forerun.cluster import (
     Keeper,
     Knocker,
     NodeKeeper,
-    end_here,
     split_address,
 )
 from forerun.errors import ForerunError
@@ -49,11 +48,12 @@ class OwnHost:
 
     async def start(self) -> None:
         """Begin to keep what belongs here. Raises ``SetupFailed``, for an address that no engine can use, too."""
+        if (keeper := self.here.keeper(self._clock)) is not None:
+            keeper.welcome()
         if self._settings.cluster.engine == "ray":
             self._node = NodeKeeper(self.here, self._clock, self._locate)
             await self._node.start()
             return
-        keeper = self.here.keeper(self._clock)
         if keeper is not None:
             self.here.save_plan()
             self._keep(keeper)
@@ -65,7 +65,9 @@ class OwnHost:
         if self._node is not None:
             await self._node.close()
         await self._owner.close()
-        await end_here(self.here.directory, self.here.agent_data, grace_s=grace_s)
+        await self.here.node.end()
+        if (keeper := self.here.keeper(self._clock)) is not None:
+            await keeper.end(grace_s)
 
     def _keep(self, keeper: Keeper) -> None:
         knocker = Knocker(_host_identity(self._entered, self._clock))

@@ -16,7 +16,7 @@ from forerun.cluster.contract import (
     Upstream,
 )
 from forerun.cluster.door import Door, Guest, Handler, serve_http
-from forerun.cluster.engine import EngineHere, NodeKeeper, RayFleet, end_here, keeper_directory
+from forerun.cluster.engine import EngineHere, NodeKeeper, RayFleet, keeper_directory
 from forerun.cluster.enrolment import (
     ENROL_ROLES,
     Engine,
@@ -105,7 +105,6 @@ __all__ = [
     "authority_hash",
     "certificate_span",
     "check_name",
-    "end_here",
     "enrol",
     "from_others",
     "keeper_directory",

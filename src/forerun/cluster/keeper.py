@@ -117,6 +117,14 @@ class Keeper:
         why = self._process.last_words() or "it wrote nothing about it"
         raise SetupFailed(f"the agent was not ready in {timeout_s:.0f} s: {why}")
 
+    def observe(self) -> Kept:
+        """How the agent is, for who does not keep it: read from its files."""
+        found = self._process.find()
+        if found is None:
+            return Kept(name=self._plan.name, dismissed=self._dismissed.exists())
+        found.release()
+        return Kept(name=self._plan.name, agent=read_ready(self._process.out), pid=found.pid)
+
     async def run(self) -> None:
         """Keep it until this is cancelled; the agent goes on then. Waits while another keeper of this directory is at work."""
         lock = await self._alone()
@@ -141,7 +149,10 @@ class Keeper:
             os.close(lock)
 
     async def end(self, grace_s: float = DRAIN_S) -> None:
-        """End the agent, and start none again: it has so many seconds to finish its calls."""
+        """End the agent, and start none again: it has so many seconds to finish its calls.
+
+        Whoever keeps it, here or in another process, sees that it is not wanted any more.
+        """
         _mark(self._dismissed)
         running = self._running or self._process.find()
         if running is not None:

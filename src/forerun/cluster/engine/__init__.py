@@ -2,6 +2,6 @@
 
 from forerun.cluster.engine.attaching import NodeKeeper
 from forerun.cluster.engine.fleet import EngineHere, RayFleet
-from forerun.cluster.engine.node import end_here, keeper_directory
+from forerun.cluster.engine.node import keeper_directory
 
-__all__ = ["EngineHere", "NodeKeeper", "RayFleet", "end_here", "keeper_directory"]
+__all__ = ["EngineHere", "NodeKeeper", "RayFleet", "keeper_directory"]

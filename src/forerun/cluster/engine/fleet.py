@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from forerun.aio import Clock, TaskOwner
+from forerun.cluster.announcing import StaticFleet
 from forerun.cluster.contract import Member
 from forerun.cluster.engine.node import EngineNode, keeper_directory
 from forerun.cluster.engine.wire import (
@@ -26,6 +27,7 @@ from forerun.cluster.engine.wire import (
 from forerun.cluster.identity import Identity
 from forerun.cluster.keeper import AgentPlan, Keeper
 from forerun.errors import NotFound, SetupFailed
+from forerun.model import HostInfo
 from forerun.settings import ClusterSettings
 
 log = logging.getLogger("forerun.cluster")
@@ -35,6 +37,7 @@ CLOSE_S = 5.0
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 LINE_BYTES = 64 * 1024 * 1024
 DISMISS_S = 30.0
+LOOK_S = 1.0
 
 Changed = Callable[[Sequence[Member]], None]
 
@@ -54,7 +57,11 @@ class RayFleet:
         *,
         locate: Callable[[], Awaitable[str]],
         moved: Callable[[str], Awaitable[None]],
+        announced: StaticFleet | None = None,
     ) -> None:
+        """``announced``: machines whose agents say that they are there, whatever the engine knows of them by now."""
+        self._announced = announced or StaticFleet(clock)
+        self._local: Member | None = None
         self._settings = settings
         self._here = node
         self._clock = clock
@@ -65,12 +72,12 @@ class RayFleet:
         self._changed: Changed = lambda _: None
         self._process: asyncio.subprocess.Process | None = None
         self._wish: Scale | None = None
-        self._told = False
+        self._closing = False
         self.failure = ""
         """Why the engine is not there; empty when it is."""
 
     async def start(self, on_change: Changed) -> None:
-        """See ``Fleet``. The engine takes seconds to start, and nobody waits for it: this machine's agent is there before."""
+        """See ``Fleet``. The engine takes seconds to start, and nobody waits for it: agents are there before."""
         if importlib.util.find_spec("ray") is None:
             raise SetupFailed(
                 "the engine is not installed: pip install 'forerun[cluster]', or start with --engine none"
@@ -79,16 +86,25 @@ class RayFleet:
         self._here.prepare()
         self._owner.spawn(self._run(), name="engine")
         if (keeper := self._here.keeper(self._clock)) is not None:
-            self._owner.spawn(self._early(keeper), name="early")
+            self._owner.spawn(self._look_here(keeper), name="here")
 
     def members(self) -> Sequence[Member]:
-        """See ``Fleet``."""
-        return self._members
+        """See ``Fleet``: those of the engine, and those whose agents are there though it does not know."""
+        told = {each.name: each for each in self._members}
+        for each in (*self._announced.members(), *([self._local] if self._local else [])):
+            if each.agent is not None and (known := told.get(each.name)) is None:
+                told[each.name] = each
+            elif each.agent is not None and known is not None and known.agent is None:
+                told[each.name] = msgspec.structs.replace(each, node=known.node)
+        return [told[name] for name in sorted(told)]
 
     async def dismiss(self, name: str) -> None:
         """See ``Fleet``. Raises ``NotFound``, ``SetupFailed`` while the engine is not there."""
-        if all(each.name != name for each in self._members):
+        if all(each.name != name for each in self.members()):
             raise NotFound(f"The engine knows no machine {name}.")
+        with contextlib.suppress(NotFound):
+            # The shorter way; the engine has to know, so that it starts no other and lets the machine go.
+            await self._announced.dismiss(name)
         self._send(Dismiss(name=name, grace_s=DISMISS_S))
 
     async def scale(self, hosts: int, memory_mb: int) -> None:
@@ -101,6 +117,7 @@ class RayFleet:
 
     async def close(self) -> None:
         """See ``Fleet``: the process ends; head, nodes, keepers and agents go on."""
+        self._closing = True
         process, self._process = self._process, None
         if process is not None and process.returncode is None:
             if process.stdin is not None:
@@ -117,26 +134,20 @@ class RayFleet:
             raise SetupFailed(f"the engine is not there: {self.failure or 'it starts'}")
         process.stdin.write(encode(command) + b"\n")
 
-    async def _early(self, keeper: Keeper) -> None:
-        """This machine's own agent, until the engine tells of it and its keeper finds it."""
-        try:
-            await keeper.ensure()
-            agent = await keeper.ready(START_S)
-        except SetupFailed as error:
-            log.warning("this machine's agent: %s", error.message)
-            return
-        if not self._told:
-            member = Member(
-                name=agent.name,
-                node="",
-                alive=True,
-                cpus=float(agent.cpus),
-                memory_mb=agent.memory_mb,
-                labels=agent.labels,
-                agent=agent,
-            )
-            self._members = [member]
-            self._changed(self._members)
+    async def _look_here(self, keeper: Keeper) -> None:
+        """This machine's own agent is started at once; the engine's keeper finds it when there is one."""
+        if not keeper.gone():
+            try:
+                await keeper.ensure()
+            except SetupFailed as error:
+                log.warning("this machine's agent: %s", error.message)
+        while True:
+            agent = keeper.observe().agent
+            before = self._local.agent if self._local else None
+            if agent != before:
+                self._local = _member_of(agent) if agent else None
+                self._changed(self.members())
+            await self._clock.sleep(LOOK_S)
 
     async def _run(self) -> None:
         """Processes, one after another; what each says is taken in."""
@@ -201,12 +212,25 @@ class RayFleet:
         else:
             self.failure = ""
             self._members = report.members
-            self._changed(report.members)
-            self._told = True
+            self._changed(self.members())
 
     def _fail(self, reason: str) -> None:
+        if self._closing:
+            return
         log.error("the engine: %s", reason)
         self.failure = reason
+
+
+def _member_of(agent: HostInfo) -> Member:
+    return Member(
+        name=agent.name,
+        node="",
+        alive=True,
+        cpus=float(agent.cpus),
+        memory_mb=agent.memory_mb,
+        labels=agent.labels,
+        agent=agent,
+    )
 
 
 class EngineHere:
@@ -252,11 +276,10 @@ class EngineHere:
             self._plan.save(keeper_directory(self.agent_data))
 
     def keeper(self, clock: Clock) -> Keeper | None:
-        """What keeps this machine's agent, where it is to have one that was not ended for good."""
+        """What keeps this machine's agent, where it is to have one."""
         if self._plan is None or self.agent_data is None:
             return None
-        keeper = Keeper(keeper_directory(self.agent_data), self._plan, clock)
-        return None if keeper.gone() else keeper
+        return Keeper(keeper_directory(self.agent_data), self._plan, clock)
 
     def renew(self, identity: Identity) -> None:
         """Write another certificate; processes of the engine that start from now on use it. Raises ``SetupFailed``."""

@@ -25,7 +25,7 @@ STORE_BYTES = 78_643_200
 RECONNECT_S = 15
 GRACE_S = 5.0
 REACH_S = 2.0
-_NODE, _AGENT, _HEAD = "node", "agent", "head"
+_NODE, _HEAD = "node", "head"
 _TUNED = {
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "500",
@@ -171,16 +171,6 @@ def reachable(address: str) -> bool:
     except (OSError, ValueError):
         return False
     return True
-
-
-async def end_here(directory: Path, agent_data: Path | None, *, grace_s: float) -> None:
-    """End what runs of the engine on this machine and, with ``agent_data``, the agent, each by its own id."""
-    # The node first: its keeper would start another agent.
-    if (running := Detached(directory, _NODE).find()) is not None:
-        await running.end(GRACE_S)
-    agent = Detached(keeper_directory(agent_data), _AGENT).find() if agent_data else None
-    if agent is not None:
-        await agent.end(grace_s)
 
 
 def _short_directory(directory: Path) -> Path:
