@@ -10,12 +10,15 @@ calls will come: so it stays until what staying has cost would have paid for the
 best in hindsight.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
 
 from forerun.model import ChannelQuality, Likely, Placement
+
+_total = itemgetter(0)
 
 SHOWN = 4
 SERVICES_MAX = 3
@@ -72,11 +75,10 @@ class Candidate:
     ``open``: it is alive and nobody wishes it to be left. ``room_mb`` is what is free and what idle sandboxes would
     give; ``waiting`` calls wait for memory.
     ``load`` is how many calls run for each processor. ``idle`` and ``preparing`` count by version key, ``pools`` by name (a pool
-    without waiting sandboxes has a zygote at least), ``channels`` are by service.
+    without waiting sandboxes has a zygote at least); ``ways`` are the milliseconds (``channel_ms``) of a call, by service.
     """
 
     __slots__ = (
-        "channels",
         "free_mb",
         "idle",
         "isolation",
@@ -90,6 +92,7 @@ class Candidate:
         "runtimes",
         "trees",
         "waiting",
+        "ways",
         "zone",
     )
 
@@ -108,19 +111,14 @@ class Candidate:
         self.preparing: dict[str, int] = {}
         self.pools: dict[str, int] = {}
         self.trees: Collection[str] = ()
-        self.channels: dict[str, ChannelQuality] = {}
+        self.ways: dict[str, float] = {}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} open={self.open} free={self.free_mb} MB>"
 
 
-class _Weighed(NamedTuple):
-    """``total`` is what it is expected to cost, without the load if that is low; ``own`` the same without what is owed."""
-
-    total: float
-    start: float
-    channel: float
-    candidate: Candidate
+Weighed = tuple[float, float, float, Candidate]
+"""What a call is expected to cost on a host (its load only where that is high), what of that are the start and the channels."""
 
 
 class Placed(NamedTuple):
@@ -129,14 +127,14 @@ class Placed(NamedTuple):
     ``extra_ms`` is what the first one's channels cost more than the best of all.
     """
 
-    weighed: Sequence[_Weighed]
+    weighed: Sequence[Weighed]
     services: Sequence[Likely]
     extra_ms: float
 
     @property
     def hosts(self) -> list[str]:
         """Their names, in order."""
-        return [each.candidate.name for each in self.weighed]
+        return [candidate.name for _, _, _, candidate in self.weighed]
 
     def placement(self, host: str) -> Placement:
         """What is kept of it in the record of a call that ran on ``host``."""
@@ -146,23 +144,23 @@ class Placed(NamedTuple):
             reason=self._reason(host),
             service=first.service if first is not None else "",
             likelihood=first.likelihood if first is not None else 0.0,
-            scores={each.candidate.name: round(each.total, 3) for each in self.weighed[:SHOWN]},
+            scores={each.name: round(total, 3) for total, _, _, each in self.weighed[:SHOWN]},
         )
 
     def _reason(self, host: str) -> str:
         weighed = self.weighed
-        best = weighed[0]
-        if best.candidate.name != host:
-            return f"{best.candidate.name} refused; next best"
+        _, start, nearest, best = weighed[0]
+        if best.name != host:
+            return f"{best.name} refused; next best"
         if len(weighed) == 1:
             return "the only host that can"
         if not self.services:
-            return "warm" if best.start <= 0 else "cheapest start, then least load"
+            return "warm" if start <= 0 else "cheapest start, then least load"
         service = self.services[0].service
         if self.extra_ms > 0:
             return f"warm here: {self.extra_ms:.1f} ms further to {service} than a start elsewhere is worth yet"
-        worst = max(each.channel for each in weighed)
-        return f"nearest to {service}: {best.channel:.1f} ms, elsewhere up to {worst:.1f} ms"
+        worst = max(channel for _, _, channel, _ in weighed)
+        return f"nearest to {service}: {nearest:.1f} ms, elsewhere up to {worst:.1f} ms"
 
 
 def qualified(likely: Sequence[Likely], rule: Rule) -> list[Likely]:
@@ -199,21 +197,21 @@ def place(  # noqa: PLR0913 a call, the hosts, and all that is weighed, by keywo
     ]
     if not able:
         return None
-    channels = _channels(able, services, rule) if services else None
+    channels = _channels(able, services) if services else [0.0] * len(able)
     weighed = []
-    for index, each in enumerate(able):
+    for each, channel in zip(able, channels, strict=True):
         start = _start_ms(each, ask, rule)
-        channel = channels[index] if channels is not None else 0.0
-        total = channel + (start if channels is None else max(0.0, start - owed_ms))
+        total = channel + start
+        if owed_ms:
+            total = channel + max(0.0, start - owed_ms)
         if each.load > 1.0:
             total += rule.load * (each.load - 1.0) ** 2
         if each.name == ask.affinity:
             total -= rule.affinity
-        weighed.append(_Weighed(total, start, channel, each))
+        weighed.append((total, start, channel, each))
     weighed.sort(key=_total)
     _draw(weighed, rule.tie, chance)
-    extra = weighed[0].channel - min(channels) if channels is not None else 0.0
-    return Placed(weighed, services, extra)
+    return Placed(weighed, services, weighed[0][2] - min(channels))
 
 
 def could_ever(ask: Ask, candidates: Iterable[Candidate]) -> tuple[bool, int]:
@@ -266,12 +264,13 @@ def _sandbox_ms(each: Candidate, ask: Ask, rule: Rule) -> float:
     return found
 
 
-def _channels(able: Sequence[Candidate], services: Sequence[Likely], rule: Rule) -> list[float]:
+def _channels(able: Sequence[Candidate], services: Sequence[Likely]) -> list[float]:
     """What each one's channels to the services are expected to cost; an unknown one as much as the known ones on the average."""
     costs = [0.0] * len(able)
     for likely in services:
         weight = likely.likelihood * likely.calls
-        found = [_channel_ms(each.channels.get(likely.service), rule) for each in able]
+        service = likely.service
+        found = [each.ways.get(service) for each in able]
         known = [cost for cost in found if cost is not None]
         neutral = sum(known) / len(known) if known else 0.0
         for index, cost in enumerate(found):
@@ -279,38 +278,27 @@ def _channels(able: Sequence[Candidate], services: Sequence[Likely], rule: Rule)
     return costs
 
 
-def _channel_ms(quality: ChannelQuality | None, rule: Rule) -> float | None:
-    """What one call over it costs; ``None`` where nothing is known of it."""
-    if quality is None or not quality.samples or quality.age_s > rule.stale_s:
+def channel_ms(quality: ChannelQuality, rule: Rule) -> float | None:
+    """What one call over a channel costs; ``None`` where that is not known."""
+    if not quality.samples or quality.age_s > rule.stale_s:
         return None
     return (
         quality.latency_ms + quality.failures * rule.failure + quality.retransmits * rule.retransmit
     )
 
 
-def channel_costs(
-    qualities: Mapping[str, ChannelQuality], services: Sequence[str], rule: Rule
-) -> list[float | None]:
-    """What one call to each of the services costs over these channels."""
-    return [_channel_ms(qualities.get(service), rule) for service in services]
-
-
-def _draw(weighed: list[_Weighed], tie: float, chance: float) -> None:
+def _draw(weighed: list[Weighed], tie: float, chance: float) -> None:
     """Of those that are as good as the first one, and as warm as the warmest of them, the less loaded of two goes first."""
-    limit = weighed[0].total + tie
-    near = [index for index, each in enumerate(weighed) if each.total <= limit]
-    if len(near) == 1:
+    limit = weighed[0][0] + tie
+    if len(weighed) == 1 or weighed[1][0] > limit:
         return
-    warmest = min(weighed[index].start for index in near) + tie
-    near = [index for index in near if weighed[index].start <= warmest]
+    near = [index for index, each in enumerate(weighed) if each[0] <= limit]
+    warmest = min(weighed[index][1] for index in near) + tie
+    near = [index for index in near if weighed[index][1] <= warmest]
     count = len(near)
     one = min(int(chance * count), count - 1)
     # The rest of the same draw says which is the other.
     other = (one + 1 + int((chance * count - one) * (count - 1))) % count if count > 1 else one
-    first, second = weighed[near[one]], weighed[near[other]]
-    taken = near[one] if first.candidate.load <= second.candidate.load else near[other]
+    first, second = weighed[near[one]][3], weighed[near[other]][3]
+    taken = near[one] if first.load <= second.load else near[other]
     weighed.insert(0, weighed.pop(taken))
-
-
-def _total(weighed: _Weighed) -> float:
-    return weighed.total

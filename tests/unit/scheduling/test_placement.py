@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forerun.model import ChannelQuality, Likely
-from forerun.scheduling import Ask, Candidate, Rule, could_ever, place, qualified
+from forerun.scheduling import Ask, Candidate, Rule, channel_ms, could_ever, place, qualified
 
 RULE = Rule()
 ASK = Ask(key="k", runtime="python3.11", memory_mb=128, pools=("python3.11",), trees=("t",))
@@ -25,6 +25,9 @@ def host(name: str, **about) -> Candidate:
         "pools": {"python3.11": 1},
         "trees": {"t"},
     }
+    for service, quality in about.pop("channels", {}).items():
+        if (ms := channel_ms(quality, RULE)) is not None:
+            made.ways[service] = ms
     for field, value in (usual | about).items():
         setattr(made, field, value)
     return made
@@ -215,7 +218,7 @@ def test_each_able_host_is_tried_once_and_the_best_first(candidates, likely, cha
         assert not able
         return
     assert sorted(placed.hosts) == sorted(able)
-    totals = [each.total for each in placed.weighed]
+    totals = [each[0] for each in placed.weighed]
     assert totals[0] <= min(totals) + RULE.tie
     assert totals[1:] == sorted(totals[1:])
     assert placed.extra_ms >= 0

@@ -252,14 +252,13 @@ class FleetHost:
         return self._grouped(placed, spec, ask.affinity) if placed is not None else []
 
     def _grouped(self, placed: Placed, spec: SandboxSpec, affinity: str) -> list[list[Offer]]:
-        nearest = min(each.channel for each in placed.weighed) + self._rule.tie
+        nearest = min(channel for _, _, channel, _ in placed.weighed) + self._rule.tie
         first: list[Offer] = []
         near: list[Offer] = []
         far: list[Offer] = []
-        for each in placed.weighed:
-            state = each.candidate
+        for _, _, channel, state in placed.weighed:
             idle = state.idle.get(spec.key, 0)
             offer = Offer(state.name, idle + state.free_mb // max(1, spec.memory_mb), idle)
-            group = first if state.name == affinity else near if each.channel <= nearest else far
+            group = first if state.name == affinity else near if channel <= nearest else far
             group.append(offer)
         return [group for group in (first, near, far) if group]

@@ -99,7 +99,7 @@ class Sending:
         if placed is not None and services:
             if placed.extra_ms > 0:
                 self._asks.owe(ask.key, placed.extra_ms)
-            elif owed_ms and placed.weighed[0].start > 0:
+            elif owed_ms and placed.weighed[0][1] > 0:
                 self._asks.paid(ask.key)
         return placed
 

@@ -7,7 +7,7 @@ from forerun.cluster import Beat
 from forerun.control.fleet.indexes import Holders
 from forerun.host import HostStats, Standing
 from forerun.model import ChannelQuality, HostInfo, Phase
-from forerun.scheduling import Candidate
+from forerun.scheduling import Candidate, Rule, channel_ms
 
 # What is told beyond these is not kept: what a host costs here has a bound, whatever it says.
 IDLE_MOST = 20_000
@@ -42,6 +42,7 @@ class HostState(Candidate):
         "_since_at",
         "_told",
         "busy",
+        "channels",
         "heard_at",
         "info",
         "known",
@@ -60,6 +61,7 @@ class HostState(Candidate):
         self.listed = -1
         self.said: HostStats | None = None
         self.busy = 0
+        self.channels: dict[str, ChannelQuality] = {}
         self.standings: dict[str, Standing] = {}
         self.trees: set[str] = set()
         self._before = Correction()
@@ -158,15 +160,16 @@ class HostState(Candidate):
 
     def _tell_channels(self, channels: Mapping[str, ChannelQuality | None]) -> None:
         for service, quality in channels.items():
+            self.ways.pop(service, None)
             if quality is None:
                 self.channels.pop(service, None)
                 self.known.services.discard(service, self)
-            elif service in self.channels:
-                self.channels[service] = quality
-            elif len(self.channels) < CHANNELS_MOST:
+            elif service in self.channels or len(self.channels) < CHANNELS_MOST:
                 service = intern(service)  # noqa: PLW2901 as above
                 self.channels[service] = quality
                 self.known.services.add(service, self)
+                if (ms := channel_ms(quality, self.known.rule)) is not None:
+                    self.ways[service] = ms
             self.known.changed.add(service)
 
     def _tell_standings(self, standings: Mapping[str, Standing | None]) -> None:
@@ -274,7 +277,8 @@ class Known:
     ``changed`` are services of which something was told.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
         self.idle: Holders[HostState] = Holders()
         self.trees: Holders[HostState] = Holders()
         self.services: Holders[HostState] = Holders()

@@ -14,13 +14,13 @@ from forerun.control.fleet.indexes import Rooms
 from forerun.control.fleet.state import HostState, Known
 from forerun.host import Standing
 from forerun.model import ChannelQuality, HostInfo, Likely
-from forerun.scheduling import Ask, Rule, channel_costs
+from forerun.scheduling import Ask, Rule
 
 CANDIDATES_MOST = 32
 IDLE_SOME = 12
 TREES_SOME = 4
-NEAR_SOME = 8
-ROOM_SOME = 8
+NEAR_SOME = 6
+ROOM_SOME = 6
 # Of how many services the nearest hosts are known, how long after somebody asked, and how many are looked at again at once.
 NEAR_MOST = 1_000
 NEAR_AGAIN = 8
@@ -30,10 +30,9 @@ class View:
     """The hosts. Moments are seconds of the monotonic clock; one that is silent for ``dead_s`` is not ``open``."""
 
     def __init__(self, rule: Rule, *, dead_s: float) -> None:
-        self._rule = rule
         self._dead_s = dead_s
         self._hosts: dict[str, HostState] = {}
-        self._known = Known()
+        self._known = Known(rule)
         self._rooms: dict[str, Rooms[HostState]] = {}
         self._nearest: OrderedDict[str, list[HostState]] = OrderedDict()
 
@@ -241,9 +240,9 @@ class View:
 
     def _find_near(self, service: str) -> list[HostState]:
         costs = [
-            (cost, state.name, state)
+            (state.ways[service], state.name, state)
             for state in self._known.services.of(service)
-            if (cost := channel_costs(state.channels, (service,), self._rule)[0]) is not None
+            if service in state.ways
         ]
         return [state for _, _, state in heapq.nsmallest(2 * NEAR_SOME, costs)]
 
