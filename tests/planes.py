@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.hosts import Host
 from tests.servers import FORERUN, Server, eventually, server_environment
+
+from forerun.cluster import keeper_directory
 
 TIMES = {
     "FORERUN_CLUSTER_BEAT_S": "0.2",
@@ -24,25 +27,48 @@ END_S = 20.0
 
 
 class Joined:
-    """One ``forerun join``; ``end`` it by its own process id, or its agent with it by ``kill``."""
+    """One ``forerun join``, maybe ``on`` a machine of its own; ``end`` it by its own process id."""
 
-    def __init__(self, cluster: "Cluster", name: str, mode: str) -> None:
+    def __init__(
+        self, cluster: "Cluster", name: str, mode: str, on: Host | None = None, **more: str
+    ) -> None:
         self.name = name
         self.data = cluster.folder / f"host-{name}"
         made = cluster.do("create-join-token", {"Role": "host"})
         self.log = cluster.folder / f"host-{name}.log"
+        self._command = [
+            *(FORERUN, "join", made["Address"], "--token", made["Token"], "--name", name),
+            *("--data", self.data),
+        ]
+        if on is None:
+            self._command += ["--listen", "127.0.0.1:0"]
+        else:
+            self._command = on.command(self._command)
+        self._environment = (
+            server_environment(cluster.folder)
+            | TIMES
+            | {"FORERUN_SANDBOX_MODE": mode}
+            | cluster.more
+            | more
+        )
+        self.begin()
+
+    def begin(self) -> None:
+        """Join, or go on as what has joined."""
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [
-                    *(FORERUN, "join", made["Address"], "--token", made["Token"], "--name", name),
-                    *("--data", self.data, "--listen", "127.0.0.1:0"),
-                ],
+                self._command,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env=server_environment(cluster.folder) | TIMES | {"FORERUN_SANDBOX_MODE": mode},
+                env=self._environment,
                 start_new_session=True,
             )
+
+    @property
+    def agent(self) -> int:
+        """The process id of its agent."""
+        return int((keeper_directory(self.data) / "agent.pid").read_text().split()[0])
 
     def ready(self) -> None:
         eventually(

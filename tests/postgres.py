@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+from tests.hosts import Host
 from tests.servers import eventually
 
 from forerun.storage.postgresql_schema import FOLDERS, bring_up_to_date
@@ -28,6 +29,9 @@ START_S = 30.0
 _ENOUGH_BYTES = 4 << 30
 _FOLDER = re.compile(r"forerun-postgres-(\d+)-")
 _PR_SET_PDEATHSIG = 1
+_AS_POSTGRES = (
+    "setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--pdeathsig=QUIT", "--",
+)  # fmt: skip
 _libc = ctypes.CDLL(None)
 _OPTIONS = {
     "fsync": "off",
@@ -96,11 +100,13 @@ def _die_with_parent() -> None:
 
 
 class Postgres:
-    """A server; ``port`` is 0 when it listens on its socket alone."""
+    """A server; ``port`` is 0 when it listens on its socket alone. It may be ``on`` a machine of its own."""
 
-    def __init__(self, folder: Path, *, port: int = 0) -> None:
+    def __init__(self, folder: Path, *, port: int = 0, on: Host | None = None) -> None:
         self.folder = folder
         self.port = port
+        self._on = on
+        self._address = on.address if on else "127.0.0.1"
         self._user = "postgres" if os.geteuid() == 0 else None
         self._server: subprocess.Popen[bytes] | None = None
         self._clean: list[str] = []
@@ -113,27 +119,33 @@ class Postgres:
             "initdb", "--auth=trust", "--username=forerun", "--no-sync", "--encoding=UTF8",
             "--no-instructions", "--locale=C.UTF-8", "-D", str(self.folder / "data"),
         )  # fmt: skip
+        if self._on is not None:
+            with (self.folder / "data" / "pg_hba.conf").open("a") as rules:
+                rules.write("host all all 10.0.0.0/8 trust\n")
 
     def start(self) -> None:
         """Start, and wait until it answers."""
         options = _OPTIONS | {
             "unix_socket_directories": str(self.folder),
-            "listen_addresses": "127.0.0.1" if self.port else "",
+            "listen_addresses": self._address if self.port else "",
             "port": str(self.port or 5432),
         }
+        command = [
+            str(programs() / "postgres"), "-D", str(self.folder / "data"),
+            *(f"--{name}={value}" for name, value in options.items()),
+        ]  # fmt: skip
+        # Who enters another machine's network is root.
+        user = self._user if self._on is None else None
         self._server = subprocess.Popen(
-            [
-                programs() / "postgres", "-D", self.folder / "data",
-                *(f"--{name}={value}" for name, value in options.items()),
-            ],
-            user=self._user,
-            group=self._user,
-            extra_groups=None if self._user is None else [],
+            command if self._on is None else self._on.command([*_AS_POSTGRES, *command]),
+            user=user,
+            group=user,
+            extra_groups=None if user is None else [],
             preexec_fn=_die_with_parent,  # noqa: PLW1509 one call into libc
             cwd="/",
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
         eventually(self._answers, within=START_S, what="PostgreSQL answers")
 
     def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
@@ -146,15 +158,18 @@ class Postgres:
     def url(self, database: str = "postgres") -> str:
         """The address of a database."""
         if self.port:
-            return f"postgresql://forerun@127.0.0.1:{self.port}/{database}"
-        return f"postgresql://forerun@/{database}?host={self.folder}"
+            return f"postgresql://forerun@{self._address}:{self.port}/{database}"
+        return self._beside(database)
+
+    def _beside(self, database: str) -> str:
+        return f"postgresql://forerun@/{database}?host={self.folder}&port={self.port or 5432}"
 
     def sql(self, *statements: str, database: str = "postgres") -> list[Any]:
         """Run statements one by one; the rows of the last."""
         return at_once(self._sql(statements, database))
 
     async def _sql(self, statements: Sequence[str], database: str) -> list[Any]:
-        connection = await asyncpg.connect(self.url(database), timeout=START_S)
+        connection = await asyncpg.connect(self._beside(database), timeout=START_S)
         try:
             rows: list[Any] = []
             for statement in statements:

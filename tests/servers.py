@@ -97,14 +97,18 @@ class Server:
         mode: str | None = None,
         settings: Mapping[str, str] | None = None,
         listen: str = "127.0.0.1:0",
+        elsewhere: Callable[[Sequence[str]], list[str]] = list,
     ) -> Self:
-        """Start it and wait for its ready line; raises ``AssertionError`` with its output when none comes."""
+        """Start it and wait for its ready line; raises ``AssertionError`` with its output when none comes.
+
+        ``elsewhere`` makes its command one that runs on another machine (``Host.command``).
+        """
         mode = mode or ("jail" if os.geteuid() == 0 else "process")
         output = data.parent / f"{data.name}.{uuid.uuid4().hex[:6]}.log"
         command = [str(FORERUN), "up", "--listen", listen, "--data", str(data), "--sandbox", mode]
         with output.open("wb") as out:
             process = subprocess.Popen(
-                command,
+                elsewhere(command),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
