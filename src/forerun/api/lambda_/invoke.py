@@ -231,7 +231,7 @@ def tail(lines: list[LogLine]) -> bytes:
 def timing_headers(reply: Reply) -> list[tuple[bytes, bytes]]:
     """How the call was served: start type, duration, and each step as ``Server-Timing`` (milliseconds since receipt).
 
-    Where somebody asked for that: whether it was executed, and whether the result of that time is still known.
+    Where there are several hosts, on which one. Where somebody asked for that: whether it was executed, and whether the result of that time is still known.
     """
     record = reply.record
     timings = record.timings
@@ -247,6 +247,8 @@ def timing_headers(reply: Reply) -> list[tuple[bytes, bytes]]:
         (b"x-forerun-duration-ms", f"{record.duration_ms:.2f}".encode()),
         (b"server-timing", timing.encode()),
     ]
+    if record.placed is not None:
+        headers.append((b"x-forerun-host", record.placed.host.encode()))
     if reply.executed is not None:
         headers.append((b"x-forerun-executed", b"true" if reply.executed else b"false"))
         if not reply.result_kept:

@@ -159,7 +159,7 @@ class Sending:
         self.hopeless(trip)
         left = trip.deadline - self._clock.monotonic()
         if left <= 0:
-            raise late(trip, len(self._links.hosts))
+            raise late(trip, any(state.open for state in self._view))
         if self.parked >= self._waiting_most:
             raise Throttled("too many calls wait for memory on the hosts", reason=REASON)
         shares = self._shares(trip)

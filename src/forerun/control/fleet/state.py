@@ -33,7 +33,7 @@ class HostState(Candidate):
     """A candidate, and what is known of it besides. Moments are seconds of the monotonic clock.
 
     ``heard_at`` is when its last beat came; ``running`` are calls that this control plane has there; ``said`` is its last beat's
-    account; ``listed`` is the class of room that it is drawn in. What it has is entered in ``known``.
+    account; ``phase`` is what it takes itself for, ``listed`` the class of room that it is drawn in. What it has is entered in ``known``.
     """
 
     __slots__ = (
@@ -47,6 +47,7 @@ class HostState(Candidate):
         "info",
         "known",
         "listed",
+        "phase",
         "running",
         "said",
         "standings",
@@ -59,6 +60,7 @@ class HostState(Candidate):
         self.heard_at = 0.0
         self.running = 0
         self.listed = -1
+        self.phase = Phase.ACTIVE
         self.said: HostStats | None = None
         self.busy = 0
         self.channels: dict[str, ChannelQuality] = {}
@@ -80,8 +82,8 @@ class HostState(Candidate):
 
     @property
     def wanted(self) -> bool:
-        """Whether it shall get calls, as far as its owner is asked."""
-        return self.info.phase is Phase.ACTIVE
+        """Whether it shall get calls: its owner and it itself say so."""
+        return self.info.phase is self.phase is Phase.ACTIVE
 
     # -- what it says --------------------------------------------------------------------------------------------
 
@@ -104,6 +106,7 @@ class HostState(Candidate):
         self._tell_channels(beat.channels)
         self._tell_standings(beat.standings)
         self.said = stats = beat.stats
+        self.phase = beat.phase
         self.heard_at = now
         self._tell_pools(stats.pools)
         self.waiting = max(0, stats.waiting)

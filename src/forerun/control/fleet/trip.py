@@ -83,9 +83,9 @@ def never(ask: Ask, able: bool, largest_mb: int, runtimes: Collection[str]) -> F
     return None
 
 
-def late(trip: Trip, hosts: int) -> ForerunError:
-    """What a call is told that has waited as long as it may."""
-    if not hosts:
+def late(trip: Trip, connected: bool) -> ForerunError:  # noqa: FBT001 a fact
+    """What a call is told that has waited as long as it may; ``connected``: there is any host."""
+    if not connected:
         return HostUnreachable(
             "no host of the cluster is connected, so nothing was run; retry, and see: forerun hosts"
         )

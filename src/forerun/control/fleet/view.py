@@ -64,17 +64,6 @@ class View:
         self._list(state)
         return state
 
-    def about(self, info: HostInfo) -> None:
-        """What is wished of a host, or what it says of itself, has changed."""
-        state = self._hosts.get(info.name)
-        if state is None or state.info is info or state.info.incarnation != info.incarnation:
-            return
-        alive = state.open or not state.wanted
-        self._unlist(state)
-        state.about(info)
-        state.open = alive and state.wanted
-        self._list(state)
-
     def lost(self, name: str) -> bool:
         """It is gone; whether it was known."""
         state = self._hosts.pop(name, None)
