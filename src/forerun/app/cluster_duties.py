@@ -14,8 +14,10 @@ from forerun.app.host_keeping import HostKeeping, ShownHosts
 from forerun.app.machines import Machines
 from forerun.app.plane import Plane
 from forerun.cluster import EngineHere, Fleet, StaticFleet, authority_hash
+from forerun.control.fleet.capacity import FleetCapacity
 from forerun.control.fleet.shrinking import Shrinking
-from forerun.settings import Settings
+from forerun.control.fleet.sizing import Sizing
+from forerun.settings import ClusterSettings, Settings
 from forerun.storage.machines import HostStore
 from forerun.storage.shares import ShareStore
 
@@ -68,6 +70,15 @@ class ClusterDuties:
             HostStore(plane.state.db), machines, self._fleet, self._clock, settings.cluster
         )
         await keeping.start(closing)
+        capacity = FleetCapacity(
+            machines.host,
+            self._fleet,
+            wish=keeping.wish,
+            sizing=_sizing(settings.cluster),
+            clock=self._clock,
+        )
+        capacity.start()
+        closing.add(capacity.close)
         shares = ShareStore(plane.state.db, limit=settings.limits.account_concurrency)
         shrinking = Shrinking(shares, machines.limits, self._clock, settings.cluster)
         shrinking.start()
@@ -79,3 +90,12 @@ class ClusterDuties:
 
     def _failures(self) -> dict[str, str]:
         return {member.name: member.failure for member in self._fleet.members()}
+
+
+def _sizing(settings: ClusterSettings) -> Sizing:
+    return Sizing(
+        low=settings.scale_low,
+        high=settings.scale_high,
+        quiet_s=settings.scale_quiet_s,
+        least=settings.scale_least,
+    )

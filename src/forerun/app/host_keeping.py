@@ -7,7 +7,7 @@ from forerun.aio import Clock, TaskOwner
 from forerun.api.hosts import ShownHost
 from forerun.app.closing import Closing
 from forerun.app.machines import Machines
-from forerun.cluster import Fleet, Member
+from forerun.cluster import Beat, Fleet, Member
 from forerun.errors import ForerunError, NotFound
 from forerun.model import Phase
 from forerun.settings import ClusterSettings
@@ -45,6 +45,11 @@ class HostKeeping:
         closing.add(self._owner.close)
         self._owner.spawn(self._begin(), name="engine")
         self._owner.spawn(self._run(), name="turns")
+
+    async def wish(self, name: str, phase: Phase) -> None:
+        """Write down what is wished of a host. Raises ``NotFound``, ``StorageFailed``."""
+        await self._store.wish(name, phase)
+        self._machines.changed()
 
     async def _begin(self) -> None:
         """The engine may take long to come; nothing waits for it."""
@@ -116,9 +121,12 @@ class HostKeeping:
             self._dismissed.add(name)
 
 
-def _calls(beat: object) -> int:
-    running = getattr(beat, "stats", None)
-    return running.states.get("busy", 0) if running is not None else 1
+def _calls(beat: Beat | None) -> int:
+    """How many it may still run: one at least, before it has said that it takes no more."""
+    if beat is None or beat.phase is Phase.ACTIVE:
+        return 1
+    states = beat.stats.states
+    return beat.stats.waiting + sum(states.get(each, 0) for each in ("busy", "assigning"))
 
 
 class ShownHosts:

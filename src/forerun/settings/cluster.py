@@ -42,6 +42,18 @@ class ClusterSettings:
     scale_max: int = 10
     """How many machines ``scale_command`` may have started at once."""
 
+    scale_high: float = 0.7
+    """Part of the hosts' memory that calls and what is expected may use before more hosts are asked for."""
+
+    scale_low: float = 0.0
+    """Part of the hosts' memory below which one host after the other is let go when its calls are over; 0 lets none go."""
+
+    scale_quiet_s: float = 60.0
+    """Seconds that the hosts must have been below ``scale_low``, and the least time between two that are let go."""
+
+    scale_least: int = 1
+    """How many hosts stay, however little there is to do."""
+
     beat_s: float = 0.5
     """Seconds between two heartbeats of an agent."""
 
@@ -71,6 +83,10 @@ class ClusterSettings:
 
     def __post_init__(self) -> None:
         in_range("cluster.scale_max", self.scale_max, 0, 10_000)
+        in_range("cluster.scale_high", self.scale_high, 0.05, 1)
+        in_range("cluster.scale_low", self.scale_low, 0, self.scale_high)
+        in_range("cluster.scale_quiet_s", self.scale_quiet_s, 1, 86_400)
+        in_range("cluster.scale_least", self.scale_least, 0, 10_000)
         in_range("cluster.beat_s", self.beat_s, 0.05, 10)
         in_range("cluster.dead_s", self.dead_s, 2 * self.beat_s, 60)
         in_range("cluster.lease_s", self.lease_s, self.dead_s, 120)
