@@ -43,6 +43,13 @@ def shared(cluster):
     return cluster.told("limits")["Limits"][0]
 
 
+def kill(joined):
+    """At once, and nobody is there to start it again."""
+    os.killpg(joined.process.pid, signal.SIGKILL)
+    [file] = joined.data.rglob("agent.pid")
+    os.kill(int(file.read_text().split()[0]), signal.SIGKILL)
+
+
 def test_a_limit_grows_holds_shrinks_and_survives_a_host(cluster, tmp_path):
     a, b = cluster.planes
     name = a.function(WAITS, Timeout=60)
@@ -73,8 +80,13 @@ def test_a_limit_grows_holds_shrinks_and_survives_a_host(cluster, tmp_path):
         assert [call.result() for call in calls] == ["went"] * MOST
     eventually(lambda: shared(cluster)["Current"] == STEP, within=30, what="it shrinks to a step")
     [last] = [host["Name"] for host in shared(cluster)["Hosts"] if host["Limit"]]
-    joined = next(host for host in cluster.hosts if host.name == last)
-    os.killpg(joined.process.pid, signal.SIGKILL)
+    kill(next(host for host in cluster.hosts if host.name == last))
+    others = {"h1", "h2", "h3"} - {last}
+
+    def alive():
+        return {host["Name"] for host in cluster.told("hosts")["Hosts"] if host["Alive"]}
+
+    eventually(lambda: alive() == others, within=15, what="it is gone")
     with ThreadPoolExecutor(STEP) as pool:
         # They find the next host, whatever they were told of the first.
         assert (
