@@ -156,6 +156,7 @@ def _ground(settings: Settings, state: State, clock: SystemClock, services: Serv
         bus=nothing,
         stats=nothing,
         profiles=nothing,
+        left=float,
     )
 
 
