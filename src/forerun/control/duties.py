@@ -18,6 +18,7 @@ log = logging.getLogger("forerun.duties")
 
 NAME = "duties"
 RENEWALS = 3
+LOOK_S = 1.0
 # Of the lease's time, this much is left for stopping when it could not be renewed.
 STOPPING = 0.25
 RELEASE_S = 2.0
@@ -90,6 +91,8 @@ class Duties:
 
     async def _run(self) -> None:
         pause = self._ttl_s / RENEWALS
+        # Who gave them back shall not be waited for.
+        look = min(pause, LOOK_S)
         while not self._closing.is_set():
             try:
                 if await self._take():
@@ -98,7 +101,7 @@ class Duties:
                 log.warning("duties: %s", error.message)
             except Exception:
                 log.exception("the duties ended with an error")
-            await self._wait(pause)
+            await self._wait(look)
 
     async def _take(self) -> bool:
         asked = self._clock.monotonic()
