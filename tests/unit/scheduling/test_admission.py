@@ -20,6 +20,19 @@ def refusal(admission: Admission, function: str, reserved: int | None = None) ->
     return None
 
 
+def test_one_that_only_counts_grants_all_and_knows_the_peaks() -> None:
+    admission = Admission(2, limited=False)
+    leases = [admission.admit("acc", "f") for _ in range(5)]
+    leases += [admission.admit("acc", "r", 1) for _ in range(3)]
+    assert (admission.running("acc", "f"), admission.running("acc", "r")) == (5, 3)
+    assert admission.reservations("acc") == {"r": 1}
+    assert admission.free("acc", "f") == 0
+    for lease in leases:
+        lease.release()
+    assert admission.running("acc") == 0
+    assert admission.take_peaks() == {("acc", "f"): 5, ("acc", "r"): 3}
+
+
 def test_unreserved_functions_share_what_reservations_leave() -> None:
     admission = Admission(10)
     admission.reserve("acc", "r", 7)
