@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -16,7 +16,7 @@ from forerun.app.state import MOVED, OBJECTS, SCHEMAS, WHICH_KEY, State, open_st
 from forerun.errors import Conflict, InvalidInput, StorageFailed
 from forerun.settings import ClusterSettings, Settings
 from forerun.storage import Db
-from forerun.storage.files import FileStore
+from forerun.storage.files import FileStore, read_path
 from forerun.storage.key_hash import KeyHashStore
 from forerun.storage.migrating import (
     Table,
@@ -170,10 +170,23 @@ class _Moving:
             name = path.relative_to(self._directory).as_posix()
             stored = await self._store.get(name)
             # What an earlier try has brought is not sent again.
-            if stored is None or stored.sha256 != await asyncio.to_thread(_hash, path):
-                await self._store.put_path(name, path)
-            done += path.stat().st_size
+            if stored is not None and stored.sha256 == await asyncio.to_thread(_hash, path):
+                done += stored.size
+            else:
+                async with contextlib.aclosing(read_path(path)) as pieces:
+                    done = await self._copy_file(name, pieces, done)
             self._told("copying files", done, self._bytes)
+
+    async def _copy_file(self, name: str, pieces: AsyncIterator[bytes], done: int) -> int:
+        async def counted() -> AsyncIterator[bytes]:
+            nonlocal done
+            async for piece in pieces:
+                yield piece
+                done += len(piece)
+                self._told("copying files", done, self._bytes)
+
+        await self._store.put(name, counted())
+        return done
 
     async def _compare_files(self) -> None:
         """Read each back; ``read`` itself says when it is not what was written."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import shutil
 from pathlib import Path
 
 from forerun.aio import Clock
@@ -23,7 +24,7 @@ from forerun.storage.identity import IdentityStore
 from forerun.storage.key_hash import MOVING, KeyHashStore
 from forerun.storage.sqlite import MESSAGES, TRACES
 from forerun.storage.traces import TraceStore
-from forerun.storage.vault import NO_VAULT, DatabaseVault, Vault
+from forerun.storage.vault import FETCHING, NO_VAULT, DatabaseVault, Vault
 
 log = logging.getLogger("forerun.state")
 
@@ -123,6 +124,7 @@ async def _open_shared(settings: Settings, clock: Clock) -> State:
         sealer = await _shared_sealer(db, settings.server.sealing_key_path)
         opened.pop_all()
     state = State(db, traces_db, messages, sealer, clock, settings)
+    await asyncio.to_thread(shutil.rmtree, settings.server.data_dir / FETCHING, ignore_errors=True)
     state.keep_files(db, clock, settings)
     return state
 

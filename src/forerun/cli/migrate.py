@@ -27,7 +27,8 @@ from forerun.settings import Settings
     "target",
     metavar="URL",
     required=True,
-    help="postgresql://USER:PASSWORD@HOST/NAME, an empty database.",
+    envvar="FORERUN_CLUSTER_DATABASE",
+    help="postgresql://USER:PASSWORD@HOST/NAME, an empty database. Default: $FORERUN_CLUSTER_DATABASE.",
 )
 @click.option("--check", is_flag=True, help="Only say whether it can be done, and what there is.")
 @json_option

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from pathlib import Path
 from typing import BinaryIO, LiteralString, NamedTuple
 
@@ -115,7 +115,7 @@ class FileStore:
 
     async def put_path(self, name: str, path: Path) -> StoredFile:
         """Write a file from the disk."""
-        return await self.put(name, _read_path(path))
+        return await self.put(name, read_path(path))
 
     async def read(self, name: str) -> AsyncIterator[bytes]:
         """The content, at most 4 MiB at once. Raises ``NotFound`` before the first, ``FileDamaged`` behind the last piece."""
@@ -141,12 +141,13 @@ class FileStore:
         if digest.hexdigest() != sha256:
             raise FileDamaged(f"The file {name} is not what was written.")
 
-    async def fetch(self, name: str, path: Path) -> None:
+    async def fetch(self, name: str, path: Path, *, by: Path | None = None) -> None:
         """Bring a file to the disk (0600): complete, synced and as it was written, or not at all.
 
+        ``by`` is the folder that it is in until then, on the same file system; by default that of ``path``.
         Raises ``NotFound``, ``FileDamaged``, ``OSError``.
         """
-        aside = path.with_name(f".fetching-{secrets.token_hex(8)}")
+        aside = (by or path.parent) / f".fetching-{secrets.token_hex(8)}"
         try:
             with await asyncio.to_thread(_create, aside) as file:
                 async for piece in self.read(name):
@@ -289,7 +290,8 @@ def _chunk(identity: str, number: int, body: bytes) -> Statement:
     )
 
 
-async def _read_path(path: Path) -> AsyncIterator[bytes]:
+async def read_path(path: Path) -> AsyncGenerator[bytes]:
+    """A file of the disk, piece by piece."""
     with await asyncio.to_thread(path.open, "rb") as file:
         while piece := await asyncio.to_thread(file.read, CHUNK):
             yield piece

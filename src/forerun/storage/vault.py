@@ -18,6 +18,8 @@ from forerun.storage.files import FileStore
 R = TypeVar("R")
 
 PAGE = 1000
+FETCHING = "fetching"
+"""The folder of the data directory that files are in while they come; whoever starts clears it."""
 
 
 class Vault(Protocol):
@@ -83,7 +85,7 @@ class DatabaseVault:
     def __init__(self, files: FileStore, directory: Path, clock: Clock) -> None:
         self._files = files
         self._directory = directory
-        self._clock = clock
+        self._fetching = directory / FETCHING
         self._loop = asyncio.get_running_loop()
         self.now = clock.now
 
@@ -126,7 +128,8 @@ class DatabaseVault:
         if self._run(self._files.get(name)) is None:
             return False
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._run(self._files.fetch(name, path))
+        self._fetching.mkdir(mode=0o700, exist_ok=True)
+        self._run(self._files.fetch(name, path, by=self._fetching))
         return True
 
     def _name(self, path: Path) -> str:

@@ -168,6 +168,15 @@ async def test_a_damaged_object_comes_back_from_the_database(states, tmp_path):
     assert path.read_bytes() == sound
 
 
+async def test_what_was_being_fetched_when_it_was_killed_is_gone(tmp_path, postgres_url):
+    left = tmp_path / "one" / "fetching" / ".fetching-half"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    state = await open_state(settings_of(tmp_path / "one", postgres_url), SystemClock())
+    assert not left.exists()
+    await state.close()
+
+
 class Body:
     """An object as it is uploaded."""
 
