@@ -85,8 +85,9 @@ class HostKeeping:
                         self._written[member.name] = agent.incarnation
                         self._cordoned.pop(member.name, None)
                         self._machines.changed()
-                elif (gone := self._written.pop(member.name, None)) is not None:
-                    await self._store.lose(member.name, gone)
+                else:
+                    # Its agent may go on where the engine does not see it: the name is given away when it is seen no more.
+                    self._written.pop(member.name, None)
             except ForerunError as error:
                 log.warning("host %s: %s", member.name, error.message)
 
