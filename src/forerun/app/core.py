@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from forerun.aio import Clock
+from forerun.aio import Clock, TaskOwner
 from forerun.api.application import Application, Limits, Routes
 from forerun.api.authentication import Authenticator
 from forerun.api.caller import Caller
@@ -35,6 +35,7 @@ log = logging.getLogger("forerun")
 
 # A claim outlives what a host is promised by so much: it is prolonged a few times meanwhile.
 CLAIM_S = 14.0
+COUNT_S = 60.0
 SERVICES = (
     "lambda", "iam", "sts", "logs", "xray", "sqs", "sns", "events", "scheduler", "s3",
     "application-autoscaling",
@@ -63,6 +64,7 @@ class Core:
         self._settings = settings
         self._state = state
         self._clock = clock
+        self._owner = TaskOwner("core")
         self.bus = Bus()
         self.monitor = Monitor(
             settings.monitoring, key=state.sealer.derive(b"trace-information"), running=host.running
@@ -130,12 +132,23 @@ class Core:
         self.relay = Relay(self.bus, self.lookout, lambda batch: self._ask(RELAY, batch))
         closing.add(self.bus.close)
         await self.services.estate.start()
-        if left := await self._state.queue.recover(self._clock.now()):
-            log.info("%d events will be run again", left)
+        # What others hold is theirs until their claims are over.
+        await self._state.queue.recount()
         self.recorder.start()
         closing.add(self.recorder.close)
         self.events.start()
         closing.add(lambda: self.events.close(grace_s=closing.left()))
+        self._owner.spawn(self._keep_counting(), name="count")
+        closing.add(self._owner.close)
+
+    async def _keep_counting(self) -> None:
+        """Events that were put here may be finished elsewhere."""
+        while True:
+            await self._clock.sleep(COUNT_S)
+            try:
+                await self._state.queue.recount()
+            except StorageFailed as error:
+                log.warning("queued events cannot be counted: %s", error.message)
 
     def application(self, routes: Mapping[str, Route], host: str) -> Application:
         """What answers here."""

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from forerun.aio import TaskOwner
+from forerun.errors import ForerunError
 from forerun.events.types import Event, Notice
 from forerun.events.watch import Watch, Watched
 
@@ -64,6 +65,9 @@ class Listener(Generic[T]):
             return
         try:
             await self._consume(events)
+        except ForerunError as error:
+            self.dropped += len(events)
+            log.warning("%s lost %d events: %s", self.name, len(events), error.message)
         except Exception:
             self.dropped += len(events)
             log.exception("%s lost %d events", self.name, len(events))

@@ -19,40 +19,43 @@ import msgspec
 from forerun.errors import ForerunError, Throttled
 from forerun.model import Origin
 from forerun.storage.db import Db, Row, Statement, in_batches
+from forerun.storage.dialect import CLAIMED, ONE_OF
 
 _COLUMNS: Final = """id, account, name, qualifier, payload, client_context, origin, headers, accepted_at, attempt,
 refusals, due_at, latest_start, source, memory_mb, timeout_s"""
 _PUT = (
-    "INSERT INTO event_queue (" + _COLUMNS + ", bytes, owner) "
+    "/*free*/ INSERT INTO event_queue (" + _COLUMNS + ", bytes, owner) "
     "VALUES {values} ON CONFLICT (id) DO NOTHING RETURNING id, account, latest_start, bytes"
 )
 _CLAIM = (
-    "UPDATE event_queue SET owner = $1, due_at = $2 "  # noqa: S608 literals
-    "WHERE id IN (SELECT id FROM event_queue WHERE due_at <= $3 ORDER BY due_at LIMIT $4) RETURNING "
-    + _COLUMNS
-)
+    "/*free*/ UPDATE event_queue SET owner = $1, due_at = $2 WHERE id" + ONE_OF  # noqa: S608 literals
+    + "SELECT id FROM event_queue WHERE due_at <= $3 ORDER BY due_at LIMIT $4" + CLAIMED
+    + " RETURNING " + _COLUMNS
+)  # fmt: skip
 # The marks of the accounts stand where the braces are.
 _CLAIM_DEFERRED = (
-    "UPDATE event_queue SET owner = $1, due_at = $2 WHERE id IN (SELECT id FROM event_queue "  # noqa: S608 literals
+    "/*free*/ UPDATE event_queue SET owner = $1, due_at = $2 WHERE id" + ONE_OF  # noqa: S608 literals
+    + "SELECT id FROM event_queue "
     "WHERE latest_start > 0 AND owner = '' AND latest_start > $3 AND latest_start < $4 AND refusals < $5 "
-    "AND account IN ({accounts}) ORDER BY latest_start LIMIT $6) RETURNING " + _COLUMNS
-)
+    "AND account IN ({accounts}) ORDER BY latest_start LIMIT $6" + CLAIMED + " RETURNING " + _COLUMNS
+)  # fmt: skip
 _DEFERRED = """
 SELECT account, COUNT(*) FROM event_queue WHERE latest_start > 0 AND owner = '' GROUP BY account
 """
-# By a join: SQLite would read the whole table for pairs behind IN.
-_FINISH = """
+# By a join: SQLite would read the whole table for pairs behind IN. PostgreSQL looks at the owner again when it has waited for a row.
+_FINISH = """/*free*/
 DELETE FROM event_queue WHERE id IN (
     SELECT q.id FROM (VALUES {values}) AS v JOIN event_queue AS q ON q.id = v.column1 AND q.owner = v.column2
+    /*pg FOR UPDATE OF q */
 ) RETURNING id, bytes
 """
-_RETRY = """
+_RETRY = """/*free*/
 UPDATE event_queue SET due_at = $3, attempt = $4, owner = '',
     refusals = CASE WHEN attempt = $4 THEN refusals + 1 ELSE 0 END,
     latest_start = CASE WHEN attempt = $4 THEN latest_start ELSE 0 END
 WHERE id = $1 AND owner = $2 RETURNING account, latest_start
 """
-_EXTEND = "UPDATE event_queue SET due_at = $3 WHERE id = $1 AND owner = $2 RETURNING id"
+_EXTEND = "/*free*/ UPDATE event_queue SET due_at = $3 WHERE id = $1 AND owner = $2 RETURNING id"
 _DUE = "SELECT MIN(due_at) FROM event_queue"
 _RECOVER = (
     "UPDATE event_queue SET owner = '', due_at = $2 WHERE owner <> '' AND owner <> $1 RETURNING id"
@@ -142,9 +145,13 @@ class EventQueue:
             # Written before the clock was set back.
             Statement(_HASTEN, (now + LONGEST_WAIT_S, FOREVER_S)),
         )
+        await self.recount()
+        return len(freed)
+
+    async def recount(self) -> None:
+        """Count what is queued, where others put and finish events, too; to be called at the start, and now and then."""
         ((self._events, self._bytes),) = await self._db.fetch(_SIZE)
         self._deferred = Counter(dict(await self._db.fetch(_DEFERRED)))
-        return len(freed)
 
     async def hasten(self, now: float, by: float) -> None:
         """Unclaimed events are due ``by`` seconds earlier, but not before ``now``; those that may wait keep their latest start."""
