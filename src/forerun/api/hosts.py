@@ -1,6 +1,7 @@
 """``/forerun/hosts`` and what is wished of hosts, and the tokens that let machines join: for the operator's account alone."""
 
 from collections.abc import Awaitable, Callable
+from math import isfinite
 from typing import Any, Protocol
 
 import msgspec
@@ -174,6 +175,6 @@ def _text(given: dict[str, Any], name: str) -> str:
 
 def _number(given: dict[str, Any], name: str, default: float) -> float:
     value = given.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         raise InvalidInput(f"{name} must be a number")
     return float(value)
