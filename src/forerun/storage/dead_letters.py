@@ -11,7 +11,7 @@ SHELF: Final = "platform"
 _ROW_BYTES = 512
 _CHUNK = 500
 
-_PUT = """
+_PUT = """/*free*/
 INSERT INTO dead_letters (account, id, target, reason, letter, failed_at, bytes)
 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (account, id) DO NOTHING RETURNING bytes
 """

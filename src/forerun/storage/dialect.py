@@ -4,7 +4,7 @@ Statements are written so that both understand them. What only PostgreSQL needs 
 ``pg``: ``/*pg FOR UPDATE SKIP LOCKED */``; SQLite passes over it. What only SQLite needs stands between ``/*sqlite*/`` and ``/*end*/``.
 
 SQLite has one writer, and statements rely on that: what was read before a write is still so. ``postgresql`` keeps to it by
-taking such transactions in turn. A transaction whose statements all begin with ``FREE`` is right beside any other, and waits for
+taking such transactions in turn. A transaction whose statements all begin with ``/*free*/`` is right beside any other, and waits for
 no turn: what is put, claimed and finished all the time.
 
 Migrations are written in SQLite's dialect, and translated: types, keys that count up, collation. What is no table (triggers)
@@ -13,9 +13,13 @@ is left out; a file of the same number that ends with ``.postgresql.sql`` says i
 
 import re
 from functools import lru_cache
-from typing import Final, LiteralString
+from typing import Final
 
-FREE: Final[LiteralString] = "/*free*/ "
+FREE: Final = "/*free*/"
+# ``WHERE id`` + ``ONE_OF`` + a query + ``CLAIMED``: rows that nobody else is about to claim. An array is made once; a query behind IN
+# may be asked again for each row, and would then lock others.
+ONE_OF: Final = " /*sqlite*/IN/*end*//*pg = ANY */(/*pg ARRAY( */"
+CLAIMED: Final = " /*pg FOR UPDATE SKIP LOCKED) */)"
 
 _THEIRS = re.compile(r"/\*sqlite\*/.*?/\*end\*/", re.DOTALL)
 _OURS = re.compile(r"/\*pg\s+(.*?)\s*\*/", re.DOTALL)

@@ -10,7 +10,7 @@ from forerun.model import InvocationRecord
 from forerun.storage.db import Db, Statement, in_batches
 from forerun.storage.sequence import Sequence, number_at
 
-_INSERT = """
+_INSERT = """/*free*/
 INSERT INTO invocations (id, request_id, account, name, status, start_type, invocation_type, record)
 VALUES {values}
 """

@@ -23,29 +23,27 @@ _CHUNK = 1_000
 _FAR = (1 << 62) - 1
 _LATEST_MS = 253_402_300_799_999  # the end of the year 9999
 
-_GROUP = """
+_GROUP = """/*free*/
 INSERT INTO log_groups (id, account, name, created_ms) VALUES ($1, $2, $3, $4)
 ON CONFLICT (account, name) DO NOTHING
 """
-_STREAM = """
+_STREAM = """/*free*/
 INSERT INTO log_streams (group_id, name, created_ms, first_ms, last_ms, ingested_ms)
 SELECT id, column3, column4, column5, column6, column4 FROM (VALUES {values}) AS given
-JOIN log_groups ON account = column1 AND log_groups.name = column2 WHERE true
+JOIN log_groups ON account = column1 AND log_groups.name = column2 WHERE true /*pg FOR KEY SHARE OF log_groups */
 ON CONFLICT (group_id, name) DO UPDATE SET
     first_ms = CASE WHEN log_streams.first_ms < excluded.first_ms THEN log_streams.first_ms ELSE excluded.first_ms END,
     last_ms = CASE WHEN log_streams.last_ms > excluded.last_ms THEN log_streams.last_ms ELSE excluded.last_ms END,
     ingested_ms = excluded.ingested_ms
 """
-_BATCH = """
+_BATCH = """/*free*/
 INSERT INTO log_batches (id, group_id, stream, first_ms, last_ms, ingested_ms, bytes, lines)
 SELECT column3, id, column4, column5, column6, column7, column8, column9 FROM (VALUES {values}) AS given
 JOIN log_groups ON account = column1 AND log_groups.name = column2
 """
 _STREAM_TYPES = ("TEXT", "TEXT", "TEXT", "BIGINT", "BIGINT", "BIGINT")
 _BATCH_TYPES = ("TEXT", "TEXT", "BIGINT", "TEXT", "BIGINT", "BIGINT", "BIGINT", "BIGINT", "BYTEA")
-_ADD_BYTES = (
-    "UPDATE log_groups SET stored_bytes = stored_bytes + $3 WHERE account = $1 AND name = $2"
-)
+_ADD_BYTES = "/*free*/ UPDATE log_groups SET stored_bytes = stored_bytes + $3 WHERE account = $1 AND name = $2"
 _TAKE_BYTES = "UPDATE log_groups SET stored_bytes = stored_bytes - $2 WHERE id = $1"
 _FORWARD = """
 SELECT id, stream, first_ms, ingested_ms, lines FROM log_batches
@@ -137,7 +135,7 @@ class LogStore:
         rows: list[tuple[object, ...]] = []
         sizes: dict[tuple[str, str], int] = {}
         spans: dict[tuple[str, str, str], tuple[int, int]] = {}
-        for stream, events in streams.items():
+        for stream, events in sorted(streams.items()):
             for lines in _within_span(_sound(events, now_ms)):
                 row, first, last, size = self._row(stream, lines, now_ms)
                 rows.append(row)

@@ -151,7 +151,7 @@ class OnceStore:
         """Count one success more, from 1 when those before have expired; on disk when this returns."""
         await self._db.write(
             Statement(
-                "INSERT INTO once_ids (account, name, id, successes, expires_at, request_id, version,"
+                "/*free*/ INSERT INTO once_ids (account, name, id, successes, expires_at, request_id, version,"
                 " at, content_type, payload) VALUES ($1, $2, $3, 1, $4, $5, $6, $7, $8, $9)"
                 " ON CONFLICT (account, name, id) DO UPDATE SET"
                 " successes = CASE WHEN once_ids.expires_at <= excluded.at THEN 1 ELSE once_ids.successes + 1 END,"
@@ -188,7 +188,7 @@ class OnceStore:
         result = record.result
         await self._db.write(
             Statement(
-                "INSERT INTO once_records (account, name, version, input, state, request_id, at,"
+                "/*free*/ INSERT INTO once_records (account, name, version, input, state, request_id, at,"
                 " content_type, payload) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
                 " ON CONFLICT (account, name, version, input) DO UPDATE SET state = excluded.state,"
                 " request_id = excluded.request_id, at = excluded.at,"

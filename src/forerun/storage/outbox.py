@@ -5,6 +5,7 @@ with whatever takes its place: a message to a dead-letter queue, or a dead lette
 the next ``recover``.
 """
 
+import asyncio
 import secrets
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -15,25 +16,29 @@ from forerun.errors import ForerunError, Throttled
 from forerun.model import DeadLetter, Message
 from forerun.storage.db import Db, Row, Statement, in_batches
 from forerun.storage.dead_letters import put_statement
+from forerun.storage.dialect import CLAIMED, ONE_OF
 
 _ROW_BYTES: Final = 512
+# Between two counts of an outbox that looks full.
+RECOUNT_S: Final = 10.0
 
-_PUT = """
+_PUT = """/*free*/
 INSERT INTO outbox (id, lane, message, accepted_at, attempt, due_at, owner, bytes)
 VALUES {values} ON CONFLICT (id) DO NOTHING RETURNING lane, bytes
 """
-_CLAIM = """
-UPDATE outbox SET owner = $1 WHERE number IN (
-    SELECT number FROM outbox WHERE lane = $2 AND owner = '' AND due_at <= $3 ORDER BY due_at, number LIMIT $4
-) RETURNING number, id, lane, message, accepted_at, attempt, due_at
-"""
+_CLAIM = (
+    "/*free*/ UPDATE outbox SET owner = $1 WHERE number" + ONE_OF  # noqa: S608 literals
+    + "SELECT number FROM outbox WHERE lane = $2 AND owner = '' AND due_at <= $3 ORDER BY due_at, number LIMIT $4"
+    + CLAIMED + " RETURNING number, id, lane, message, accepted_at, attempt, due_at"
+)  # fmt: skip
 # By a join: SQLite would read the whole table for pairs behind IN.
-_DONE = """
+_DONE = """/*free*/
 DELETE FROM outbox WHERE number IN (
     SELECT o.number FROM (VALUES {values}) AS v JOIN outbox AS o ON o.id = v.column1 AND o.owner = v.column2
+    /*pg FOR UPDATE OF o */
 ) RETURNING bytes
 """
-_AGAIN = """
+_AGAIN = """/*free*/
 UPDATE outbox SET owner = '', attempt = $3, due_at = $4 WHERE id = $1 AND owner = $2 RETURNING 0
 """
 _RECOVER = "UPDATE outbox SET owner = '' WHERE owner <> '' AND owner <> $1 RETURNING 0"
@@ -91,11 +96,13 @@ class OutboxStore:
         self._owner = owner or secrets.token_hex(8)
         self._messages = 0
         self._bytes = 0
+        self._counted_at = -RECOUNT_S
 
     async def recover(self) -> dict[str, LaneDepth]:
         """Count what an earlier server left and make what it held claimable; the lanes."""
         await self._db.write(Statement(_RECOVER, (self._owner,)))
-        ((self._messages, self._bytes),) = await self._db.fetch(_SIZE)
+        self._counted_at = -RECOUNT_S
+        await self._recount()
         return {lane: LaneDepth(count, due) for lane, count, due in await self._db.fetch(_LANES)}
 
     async def hasten(self, soon: float, by: float) -> None:
@@ -111,7 +118,9 @@ class OutboxStore:
         """
         rows = [_values(message) for message in messages]
         size = sum(row[-1] for row in rows)
-        if self._messages + len(rows) > self._max_messages or self._bytes + size > self._max_bytes:
+        if not self._has_room(len(rows), size):
+            await self._recount()
+        if not self._has_room(len(rows), size):
             raise Throttled(
                 f"The outbox is full ({self._messages} messages, {self._bytes} bytes wait for their targets); "
                 "try again later",
@@ -171,6 +180,19 @@ class OutboxStore:
     def size(self) -> tuple[int, int]:
         """Messages and bytes in the outbox, claimed ones included."""
         return self._messages, self._bytes
+
+    def _has_room(self, messages: int, size: int) -> bool:
+        return (
+            self._messages + messages <= self._max_messages
+            and self._bytes + size <= self._max_bytes
+        )
+
+    async def _recount(self) -> None:
+        """What was put here may have been delivered by another server; looked at now and then."""
+        now = asyncio.get_running_loop().time()
+        if now - self._counted_at >= RECOUNT_S:
+            self._counted_at = now
+            ((self._messages, self._bytes),) = await self._db.fetch(_SIZE)
 
     def _counted(self, written: list[list[Row]], rows: int, size: int) -> dict[str, int]:
         """Correct the count by what was there already; the new ones by lane."""

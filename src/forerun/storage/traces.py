@@ -17,7 +17,7 @@ from forerun.storage.db import Db, Row, Statement, in_batches
 from forerun.storage.segment_codec import pack_segment, unpack_segment
 from forerun.storage.sequence import Sequence, number_at
 
-_INSERT = """
+_INSERT = """/*free*/
 INSERT INTO segments (id, trace_id, account, function, started, duration, status, root, spans, body)
 VALUES {values}
 """
