@@ -1,4 +1,7 @@
-"""Warming pools of the fleet, divided among hosts by size; what an account has for itself, among hosts that may run its calls."""
+"""Warming pools of the fleet, divided among hosts by size; what an account has for itself, among hosts that may run its calls.
+
+What waits for everybody is so much for each host, as on one machine, more on larger ones; what is one account's is that much altogether.
+"""
 
 import logging
 from collections.abc import Callable, Collection, Iterable
@@ -43,7 +46,7 @@ class FleetPools:
             self._make_ready(state, runtime)
 
     def hold_pool(self, pool: str, floor: int, *, borrow: bool) -> None:
-        """See ``Host.hold_pool``; ``floor`` is that of the whole fleet."""
+        """See ``Host.hold_pool``."""
         runtime = check_pool(pool, floor)
         states = list(self._hosts())
         if states and not any(runtime in state.runtimes for state in states):
@@ -88,7 +91,8 @@ class FleetPools:
         account = pool.partition("@")[2]
         allowed = self._of_account(account) if account else None
         chosen = {name: size for name, size in sizes.items() if allowed is None or name in allowed}
-        parts = dict.fromkeys(sizes, 0) | by_size(floor, chosen or sizes)
+        total = floor if account else floor * len(sizes)
+        parts = dict.fromkeys(sizes, 0) | by_size(total, chosen or sizes)
         for name, part in parts.items():
             told = self._told.get((name, pool))
             if told == (part, borrow) or (told is None and not part and account):

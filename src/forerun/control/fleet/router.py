@@ -146,7 +146,7 @@ class FleetHost:
         self._pools.hold_ready(runtime)
 
     def hold_pool(self, pool: str, floor: int, *, borrow: bool = True) -> None:
-        """See ``Host.hold_pool``: divided among the hosts by size."""
+        """See ``Host.hold_pool``: so many for each host, more on larger ones; an account's altogether."""
         self._pools.hold_pool(pool, floor, borrow=borrow)
 
     def drop(self, outdated: Callable[[str], bool]) -> int:

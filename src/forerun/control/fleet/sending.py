@@ -157,12 +157,16 @@ class Sending:
     async def _park(self, trip: Trip) -> Run | None:
         """Wait for room where it will be soonest; ``None`` when it is time to look again. Raises when it has waited long enough."""
         self.hopeless(trip)
+        shares = self._shares(trip)
         left = trip.deadline - self._clock.monotonic()
         if left <= 0:
-            raise late(trip, any(state.open for state in self._view))
+            suiting = self._view.suiting(trip.ask, allowed=shares)
+            raise late(
+                connected=any(state.open for state in self._view),
+                reachable=any(state.name not in trip.away for state in suiting),
+            )
         if self.parked >= self._waiting_most:
             raise Throttled("too many calls wait for memory on the hosts", reason=REASON)
-        shares = self._shares(trip)
         name = self._line(trip, shares)
         trip.again()
         trip.call.wait_s = min(PARKED_S, left)

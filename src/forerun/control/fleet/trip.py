@@ -83,13 +83,13 @@ def never(ask: Ask, able: bool, largest_mb: int, runtimes: Collection[str]) -> F
     return None
 
 
-def late(trip: Trip, connected: bool) -> ForerunError:  # noqa: FBT001 a fact
-    """What a call is told that has waited as long as it may; ``connected``: there is any host."""
+def late(*, connected: bool, reachable: bool) -> ForerunError:
+    """What a call is told that has waited as long as it may: whether there is any host, and one that may run it."""
     if not connected:
         return HostUnreachable(
             "no host of the cluster is connected, so nothing was run; retry, and see: forerun hosts"
         )
-    if trip.away and not (trip.full or trip.shared):
+    if not reachable:
         return HostUnreachable(
             "the hosts that may run it cannot be reached, so nothing was run; retry, and see: forerun hosts"
         )

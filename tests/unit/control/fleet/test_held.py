@@ -98,7 +98,7 @@ async def test_a_restarted_agent_is_told_anew(fleet_of) -> None:
     one.info = msgspec.structs.replace(one.info, incarnation="2")
     fleet.links.beat("one")
     assert sum(held(one, other)) == 2
-    assert one.pools == {"python3.11": 1}
+    assert one.pools == {"python3.11": 2}
 
 
 async def test_what_changed_is_held_no_more(fleet_of) -> None:
@@ -115,11 +115,11 @@ async def test_what_changed_is_held_no_more(fleet_of) -> None:
 async def test_pools_are_divided_by_size(fleet_of) -> None:
     one, other = FakeHost("one", memory_mb=3000), FakeHost("other", memory_mb=1000)
     fleet = fleet_of(one, other)
-    fleet.host.hold_pool("python3.11+sdk", 8)
+    fleet.host.hold_pool("python3.11+sdk", 4)
     assert (one.pools, other.pools) == ({"python3.11+sdk": 6}, {"python3.11+sdk": 2})
     new = FakeHost("new", memory_mb=4000)
     fleet.links.join(new)
-    assert (one.pools["python3.11+sdk"], new.pools["python3.11+sdk"]) == (3, 4)
+    assert [host.pools["python3.11+sdk"] for host in (one, other, new)] == [5, 1, 6]
     fleet.host.hold_ready("python3.11")
     assert new.ready == ["python3.11"]
     fleet.links.lose("new")

@@ -294,3 +294,14 @@ async def test_a_reservation_is_limited_by_itself(fleet_of) -> None:
         await fleet.run(reserved=2)
     let(hosts[0])
     await asyncio.gather(*tasks)
+
+
+async def test_hosts_that_may_run_it_and_are_all_away_are_no_lack_of_memory(fleet_of) -> None:
+    one, other = FakeHost("one"), FakeHost("other")
+    fleet = fleet_of(one, other, limits=FakeLimits(["one"], most=40, step=10))
+    assert await fleet.where(1) == {"one": 1}
+    one.failing = HostUnreachable("cut off")
+    task = fleet.begin()
+    await fleet.pass_s(3.0)
+    with pytest.raises(HostUnreachable, match="cannot be reached, so nothing was run"):
+        await task
