@@ -47,6 +47,7 @@ from forerun.storage.machines import ControlPlaneStore, KnownPlane
 log = logging.getLogger("forerun")
 
 SEEN_S = 1.0
+CERTIFIED_S = 7 * 86_400.0
 TELL_S = 0.25
 
 
@@ -61,7 +62,8 @@ class ControlPlane:
         self._owner = TaskOwner("control-plane")
         self._me = secrets.token_hex(8)
         self._holding: Holding | None = None
-        self._stale = True
+        # Changes of who may do what: that were heard of, and that are known.
+        self._heard, self._known = 1, 0
 
     @property
     def summary(self) -> str:
@@ -79,7 +81,8 @@ class ControlPlane:
         )
         self._feed.listen(self._changed)
         await self._announce()
-        knocker = Knocker(entered.identity)
+        closing.add(lambda: self._planes.remove(entered.name, self._me))
+        knocker = self._knocker = Knocker(entered.identity)
         self._machines = Machines(
             settings,
             state.db,
@@ -128,6 +131,7 @@ class ControlPlane:
         closing.add(self._owner.close)
         self._owner.spawn(self._keep_seen(), name="seen")
         self._owner.spawn(self._keep_telling(), name="tell")
+        self._owner.spawn(self._keep_certified(), name="certificate")
         self._duties = Duties(
             leases,
             self._clock,
@@ -155,11 +159,6 @@ class ControlPlane:
         )
         await self._planes.announce(plane, gone_s=self._settings.cluster.lease_s)
 
-        async def leave() -> None:
-            await self._planes.remove(entered.name, self._me)
-
-        self._closing.add(leave)
-
     async def _first_key(self) -> AccessKey:
         """The oldest key of a root; of several control planes that start at once one makes it."""
         identities = self._core.services.identities
@@ -169,7 +168,7 @@ class ControlPlane:
             return await identities.start()
 
     async def _open_door(self, entered: Entered, shelf: TreeShelf, reception: App) -> None:
-        door = Door(entered.identity)
+        door = self._door = Door(entered.identity)
         http = HttpServer(
             reception, name="cluster-http", bounds=Bounds(long_body_bytes=LONG_BODY_BYTES)
         )
@@ -178,7 +177,8 @@ class ControlPlane:
         def app_for(guest: Guest) -> App:
             if guest.role == "control":
                 return passed
-            return from_inside(reception, str(guest.fields.get("account", "")))
+            account = guest.fields.get("account")
+            return from_inside(reception, account) if account else reception
 
         enroller = Enroller(
             entered.authority,
@@ -210,23 +210,20 @@ class ControlPlane:
             account, _, name = change.key.partition(":")
             self._core.services.estate.forget(account, name)
         if topic in ("identity", EVERYTHING):
-            self._stale = True
+            self._heard += 1
         if topic in ("hosts", EVERYTHING):
             self._machines.changed()
         if topic == EVERYTHING:
             self._core.services.estate.forget_all()
 
     def _ready(self) -> Awaitable[None] | None:
-        return self._refresh() if self._stale or self._feed.behind else None
+        return self._refresh() if self._known < self._heard or self._feed.behind else None
 
     async def _refresh(self) -> None:
         """Know who may do what as it is now. Raises ``StorageFailed``."""
-        self._stale = False
-        try:
-            await self._core.services.identities.refresh()
-        except BaseException:
-            self._stale = True
-            raise
+        heard = self._heard
+        await self._core.services.identities.refresh()
+        self._known = max(self._known, heard)
 
     def _may_renew(self) -> bool:
         return self._core.claims_outlive()
@@ -239,6 +236,17 @@ class ControlPlane:
                     await self._announce()
             except ForerunError as error:
                 log.warning("this control plane cannot be seen: %s", error.message)
+
+    async def _keep_certified(self) -> None:
+        """Show a new certificate long before the last one is over."""
+        while True:
+            await self._clock.sleep(CERTIFIED_S)
+            try:
+                identity = self._entered.certified(self._clock.now())
+                self._door.renew(identity)
+                self._knocker.renew(identity)
+            except ForerunError as error:
+                log.warning("no new certificate: %s", error.message)
 
     async def _keep_telling(self) -> None:
         """What calls have told since, to those who look ahead of them."""

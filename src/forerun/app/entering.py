@@ -44,6 +44,10 @@ class Entered(NamedTuple):
     door: socket.socket
     advertise: str
 
+    def certified(self, now: float) -> Identity:
+        """The same identity with a new certificate."""
+        return _certified(self.authority, self.name, self.advertise, now)
+
 
 async def enter(settings: Settings, closing: Closing) -> Entered:
     """Open the state of the cluster, and be somebody in it. Raises ``SetupFailed``, ``StorageFailed``: each says what to do."""
@@ -67,7 +71,6 @@ async def enter(settings: Settings, closing: Closing) -> Entered:
     door = _listen(settings.cluster.listen)
     closing.add(_closed(door))
     advertise = settings.cluster.advertise or _address_of(door)
-    addresses = [split_address(advertise)[0]]
     return Entered(
         name=name,
         state=state,
@@ -75,13 +78,16 @@ async def enter(settings: Settings, closing: Closing) -> Entered:
         trust=trust,
         authority=authority,
         kept=kept,
-        identity=authority.issue(
-            name, "control", addresses=_only_ips(addresses), now=time.clock.now()
-        ),
+        identity=_certified(authority, name, advertise, time.clock.now()),
         sealing_key=sealing_key,
         door=door,
         advertise=advertise,
     )
+
+
+def _certified(authority: Authority, name: str, advertise: str, now: float) -> Identity:
+    addresses = _only_ips([split_address(advertise)[0]])
+    return authority.issue(name, "control", addresses=addresses, now=now)
 
 
 async def _join(settings: Settings, name: str, db: Db) -> None:
