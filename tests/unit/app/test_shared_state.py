@@ -216,3 +216,27 @@ async def test_an_object_is_read_where_it_was_not_written(states, tmp_path):
     assert await states[0].db.fetch("SELECT name FROM files") == []
     await one.close()
     await two.close()
+
+
+async def test_what_is_written_again_while_it_is_thrown_away_stays(states, tmp_path):
+    state, loop = states[0], asyncio.get_running_loop()
+    contents = Contents(tmp_path / "one" / "objects", state.vault)
+    await contents.start()
+    piece = (await contents.receive(Body(b"again"), limit=LIMIT)).piece
+    contents.release([piece.blob])
+    drop = state.vault.drop
+
+    def late(path, **given):
+        writing = contents.receive(Body(b"again"), limit=LIMIT)
+        asyncio.run_coroutine_threadsafe(writing, loop).result(20)
+        return drop(path, **given)
+
+    async def nobody(_):
+        return False
+
+    state.vault.drop = late
+    await contents.discard(piece.blob, nobody)
+    assert await state.files.get(f"objects/{piece.blob[:2]}/{piece.blob[2:]}")
+    read = [part async for part in contents.read([piece], 0, piece.size)]
+    assert b"".join(read) == b"again"
+    await contents.close()
