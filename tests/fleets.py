@@ -10,17 +10,18 @@ Needs root. Everything ends by its own process id.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from tests.hosts import Host, HostNetwork
 from tests.planes import JOIN_S, TIMES, Cluster, Joined
-from tests.postgres import Postgres
+from tests.postgres import Postgres, new_folder
 from tests.servers import Server, eventually
 
 DATABASE = "db"
@@ -32,17 +33,20 @@ END_S = 15.0
 class Fleet(Cluster):
     """``database`` is its PostgreSQL, on the machine ``db``; ``planes`` and ``hosts`` are as in ``Cluster``."""
 
-    def __init__(self, folder: Path, network: HostNetwork, mode: str, settings: dict[str, str]):
+    def __init__(
+        self,
+        folder: Path,
+        network: HostNetwork,
+        mode: str,
+        settings: dict[str, str],
+        own: Mapping[str, Mapping[str, str]],
+    ) -> None:
         self.network = network
+        self._own = own
         self._mode = mode
         self._machines: dict[str, Host] = {}
         self._settings: dict[str, dict[str, str]] = {}
-        place = folder / "postgres"
-        place.mkdir()
-        for each in (place, *place.parents[:3]):
-            # PostgreSQL is another user.
-            each.chmod(each.stat().st_mode | 0o011)
-        self.database_server = Postgres(place, port=DATABASE_PORT, on=self.machine(DATABASE))
+        self.database_server = Postgres(new_folder(), port=DATABASE_PORT, on=self.machine(DATABASE))
         super().__init__(folder, self.database_server.url("fleet"), **settings)
 
     def machine(self, name: str) -> Host:
@@ -57,7 +61,7 @@ class Fleet(Cluster):
         """Start a control plane, or start it again with what it had."""
         on = self.machine(name)
         again = name in self._settings
-        settings = self._settings.setdefault(name, more)
+        settings = self._settings.setdefault(name, {**self._own.get(name, {}), **more})
         given = {
             "FORERUN_CLUSTER_DATABASE": self.database,
             "FORERUN_CLUSTER_NAME": name,
@@ -77,7 +81,12 @@ class Fleet(Cluster):
 
     def join(self, names: Sequence[str], **more: str) -> None:
         """Have machines join at once, and wait until every control plane is connected to all of them."""
-        joined = [Joined(self, name, self._mode, self.machine(name), **more) for name in names]
+        joined = [
+            Joined(
+                self, name, self._mode, self.machine(name), **{**self._own.get(name, {}), **more}
+            )
+            for name in names
+        ]
         self.hosts += joined
         for each in joined:
             each.ready()
@@ -175,6 +184,7 @@ class Fleet(Cluster):
                 if name != DATABASE:
                     self._end_rest(name)
             self.database_server.stop()
+            shutil.rmtree(self.database_server.folder, ignore_errors=True)
 
     def _end_rest(self, name: str) -> None:
         for pid in self.processes(name):
@@ -210,11 +220,15 @@ def running_fleet(
     planes: Sequence[str] = ("a",),
     hosts: Sequence[str] = ("h1", "h2"),
     mode: str = "process",
+    own: Mapping[str, Mapping[str, str]] | None = None,
     **settings: str,
 ) -> Iterator[Fleet]:
-    """A fleet of control planes and hosts of these names, ended with the block. ``settings`` are those of all of them."""
+    """A fleet of control planes and hosts of these names, ended with the block.
+
+    ``settings`` are those of all of them, ``own`` further ones by name.
+    """
     with HostNetwork(outside=True) as network:
-        fleet = Fleet(folder, network, mode, dict(settings))
+        fleet = Fleet(folder, network, mode, dict(settings), own or {})
         try:
             fleet.database_server.make()
             fleet.database_server.start()

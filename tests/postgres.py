@@ -231,8 +231,7 @@ class Postgres:
 @contextmanager
 def running_postgres(*, port: int = 0) -> Iterator[Postgres]:
     """A server of its own, with the template that ``fresh`` copies."""
-    _sweep()
-    folder = Path(tempfile.mkdtemp(prefix=f"forerun-postgres-{os.getpid()}-", dir=_place()))
+    folder = new_folder()
     server = Postgres(folder, port=port)
     try:
         server.make()
@@ -243,6 +242,12 @@ def running_postgres(*, port: int = 0) -> Iterator[Postgres]:
         with suppress(subprocess.TimeoutExpired):
             server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def new_folder() -> Path:
+    """For the files of a server, which its user can reach; whoever asks for it removes it."""
+    _sweep()
+    return Path(tempfile.mkdtemp(prefix=f"forerun-postgres-{os.getpid()}-", dir=_place()))
 
 
 def _place() -> Path:
