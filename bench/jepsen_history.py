@@ -257,12 +257,12 @@ _KINDS: dict[str, Callable[..., Any]] = {
 def save(history: History, path: Path) -> None:
     """As lines of JSON, in the order of time."""
     lines: list[tuple[float, dict[str, Any]]] = [
-        (each.began, {"kind": kind, **asdict(each)})
+        (each.began, {"entry": kind, **asdict(each)})
         for kind in _KINDS
         for each in getattr(history, kind)
     ]
     lines.sort(key=lambda line: line[0])
-    head = {"kind": "limits", "limits": history.limits, "groups": history.groups}
+    head = {"entry": "limits", "limits": history.limits, "groups": history.groups}
     with path.open("w") as out:
         for line in (head, *(line for _, line in lines)):
             out.write(json.dumps(line) + "\n")
@@ -273,7 +273,7 @@ def load(path: Path) -> History:
     history = History()
     for text in path.read_text().splitlines():
         line = json.loads(text)
-        kind = line.pop("kind")
+        kind = line.pop("entry")
         if kind == "limits":
             history.limits, history.groups = line["limits"], line["groups"]
         else:
