@@ -21,8 +21,8 @@ def among(
 ) -> dict[str, int]:
     """``total`` among hosts in the order of their ``groups``, evenly within one, at most as many as there is ``room``.
 
-    What is ``held`` already stays, from the front, so that nothing is made anew without need. What has room nowhere goes to the very
-    first host, which makes it as soon as it can. Hosts that get nothing are not in it.
+    What is ``held`` already stays, from the front, so that nothing is made anew without need. What has room nowhere goes to the first
+    group all the same, which makes it as soon as it can. Hosts that get nothing are not in it.
     """
     given: dict[str, int] = {}
     left = total
@@ -32,9 +32,8 @@ def among(
             left -= kept
     for group in groups:
         left = _evenly(left, group, given, room)
-    if left and groups and groups[0]:
-        first = groups[0][0]
-        given[first] = given.get(first, 0) + left
+    if left and groups:
+        _evenly(left, groups[0], given, dict.fromkeys(groups[0], total + 1))
     return given
 
 

@@ -258,7 +258,7 @@ class FleetHost:
         far: list[Offer] = []
         for _, _, channel, state in placed.weighed:
             idle = state.idle.get(spec.key, 0)
-            offer = Offer(state.name, idle + state.free_mb // max(1, spec.memory_mb), idle)
+            offer = Offer(state.name, idle + state.room_mb // max(1, spec.memory_mb), idle)
             group = first if state.name == affinity else near if channel <= nearest else far
             group.append(offer)
         return [group for group in (first, near, far) if group]
