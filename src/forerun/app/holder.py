@@ -12,7 +12,7 @@ from forerun.api.reception import NoHolder
 from forerun.api.request_ids import new_request_id
 from forerun.api.response import Response, send_response
 from forerun.app.holding import Holding
-from forerun.cluster import Gone, Knocker, Passed, Passing, Peer, post
+from forerun.cluster import NOT_HERE, Gone, Knocker, Passed, Passing, Peer, post
 from forerun.control.duties import NAME
 from forerun.control.elsewhere import RUN, Failure
 from forerun.errors import ForerunError, StorageFailed
@@ -109,9 +109,6 @@ class Holder:
             raise NoHolder(error.message) from error
         if status == 200:
             return answer
-        if status == 503:
-            self._known = None
-            raise NoHolder("The duties are on their way to another control plane.")
         try:
             raise _failure(answer).raised()
         except msgspec.DecodeError:
@@ -143,7 +140,7 @@ class Holder:
         """A request that another control plane has passed on: it is answered here, or by nobody."""
         here = self._here()
         if here is None:
-            await send_response(send, Response(503, _RETRY, b"The duties are not here any more."))
+            await send_response(send, Response(503, [(NOT_HERE, b"duties")], b""))
             return
         app: App = here.application
         if account := scope[PASSED].account:
@@ -154,7 +151,7 @@ class Holder:
         """A question of another control plane itself."""
         here = self._here()
         if here is None or here.desk is None:
-            await send_response(send, Response(503, _RETRY, b""))
+            await send_response(send, Response(503, [(NOT_HERE, b"duties")], b""))
             return
         body = await read_body(receive, limit=OWN_BYTES, timeout_s=OWN_S)
         try:
@@ -163,6 +160,3 @@ class Holder:
             await send_response(send, Response(409, [], _encode(Failure.of(error))))
         else:
             await send_response(send, Response(200, [], answer))
-
-
-_RETRY = [(b"content-type", b"text/plain"), (b"retry-after", b"1")]

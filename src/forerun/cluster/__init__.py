@@ -36,7 +36,7 @@ from forerun.cluster.keeper import AgentPlan, Keeper, Kept
 from forerun.cluster.knocking import Knocked, Knocker, knock, split_address
 from forerun.cluster.links import AgentLinks
 from forerun.cluster.membership import Membership
-from forerun.cluster.passing import Gone, Passed, Passing, from_others, post
+from forerun.cluster.passing import NOT_HERE, Gone, Passed, Passing, from_others, post
 from forerun.cluster.pipes import Pipes
 from forerun.cluster.register import StoredRegister
 from forerun.cluster.remote import RemoteAgent, Terms
@@ -56,6 +56,7 @@ from forerun.cluster.watchdog import watch_over
 
 __all__ = [
     "ENROL_ROLES",
+    "NOT_HERE",
     "PROTOCOLS",
     "SHARE",
     "AgentLinks",

@@ -21,6 +21,8 @@ log = logging.getLogger("forerun.cluster")
 
 HEADER: Final = b"x-forerun-passed"
 PASSED: Final = "forerun.passed"
+NOT_HERE: Final = b"x-forerun-not-here"
+"""A header of an answer that is none: whoever is asked does not answer such requests any more."""
 IDLE: Final = 32
 CHUNK: Final = 64 * 1024
 # Longer than anything that is asked for takes: a function runs for 15 minutes at most.
@@ -141,6 +143,8 @@ class _Connection:
                 if not data:
                     raise EOFError("the connection was closed")
                 answer.feed(data)
+                if answer.not_here:
+                    raise Gone("it does not answer this any more")
                 self.begun, self._over = self.begun or answer.begun, answer.complete
                 await answer.forward(send)
             return self._sent and answer.reusable
@@ -180,8 +184,7 @@ class _Answer:
         self._only_head = only_head
         self._headers: list[tuple[bytes, bytes]] = []
         self._messages: list[dict[str, Any]] = []
-        self.begun = False
-        self.complete = False
+        self.begun = self.complete = self.not_here = False
         self._keep = False
 
     @property
@@ -206,6 +209,7 @@ class _Answer:
         if status < 200:
             self._headers = []
             return
+        self.not_here = any(name == NOT_HERE for name, _ in self._headers)
         self.begun = True
         self._messages.append(
             {"type": "http.response.start", "status": status, "headers": self._headers}

@@ -7,6 +7,7 @@ from tests.agents import address_of, authority, eventually, identity, listener
 
 from forerun.aio import Bounds, HttpServer
 from forerun.cluster import (
+    NOT_HERE,
     Door,
     Gone,
     Knocker,
@@ -41,6 +42,11 @@ class Far:
         while more:
             message = await receive()
             body, more = body + message["body"], message["more_body"]
+        if path == "/not-here":
+            headers = [(NOT_HERE, b"duties")]
+            await send({"type": "http.response.start", "status": 503, "headers": headers})
+            await send({"type": "http.response.body", "body": b""})
+            return
         headers = [
             (b"x-size", str(len(body)).encode()),
             (b"set-cookie", b"a"),
@@ -162,6 +168,14 @@ async def test_when_the_client_leaves_so_does_what_was_passed_on(world):
     with pytest.raises(Gone):
         await asking
     await eventually(lambda: world.left == 1)
+
+
+async def test_an_answer_that_is_none_is_not_passed_back(world):
+    client = Client("/not-here", b"", method="GET")
+    with pytest.raises(Gone) as gone:
+        await client.ask(world)
+    assert not gone.value.asked
+    assert not client.messages
 
 
 async def test_own_questions_are_answered_or_nobody_is_there(world):
