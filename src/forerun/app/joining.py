@@ -44,6 +44,8 @@ READY_S = 120.0
 RENEW_RETRY_S = 600.0
 PORT = 9701
 CLOSE_S = 3.0
+# The agent ends by itself before it is ended.
+MORE_S = 5.0
 
 
 class Joining(NamedTuple):
@@ -158,9 +160,9 @@ class JoinedHost:
         else:
             self._owner.spawn(self._keeper.run(), name="keeper")
         # With the engine, too: it takes seconds until it knows of a machine.
-        self._announcer = Announcer(
-            self._clock, self._knocker, self._keeper.observe, self._keeper.end
-        )
+        keeps = self._membership.engine == "none"
+        report = self._keeper.report if keeps else self._keeper.observe
+        self._announcer = Announcer(self._clock, self._knocker, report, self._keeper.end)
         self._announcer.follow(self._membership.doors)
         self._owner.spawn(self._asking(), name="ask")
         return await self._keeper.ready(READY_S)
@@ -181,7 +183,7 @@ class JoinedHost:
         await self._owner.close(grace_s=CLOSE_S)
         if self._here is not None:
             await self._here.node.end()
-        await self._keeper.end(drain_s)
+        await self._keeper.end(drain_s + MORE_S)
 
     async def _start_node(self) -> None:
         self._here = EngineHere(

@@ -22,7 +22,7 @@ LOOK_S = 0.1
 # An agent that ran for so long before it ended is started again at once.
 STEADY_S = 60.0
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-DRAIN_S = 30.0
+DRAIN_S = 35.0
 # What the engine tells its own processes is none of the agent's business, its secret least of all.
 FOREIGN = ("RAY_", "OMP_NUM_THREADS")
 _PLAN = "plan.json"

@@ -11,7 +11,12 @@ import pytest
 from forerun.aio import SystemClock, TaskOwner
 from forerun.cluster.contract import Member
 from forerun.cluster.detached import Detached
-from forerun.cluster.engine.watching import machines_wanted, members_of, read_nodes
+from forerun.cluster.engine.watching import (
+    machines_to_request,
+    machines_wanted,
+    members_of,
+    read_nodes,
+)
 from forerun.cluster.keeper import AgentPlan, Keeper, Kept, read_ready
 from forerun.model import HostInfo
 
@@ -182,3 +187,11 @@ def test_wished_memory_becomes_machines_like_those_there_are(hosts, memory_mb, w
         for size in (500, 1000, 4000)
     ]
     assert machines_wanted(hosts, memory_mb, members) == wanted
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kept", "dismissed", "asked"),
+    [(3, 2, 0, 3), (2, 2, 0, 0), (1, 3, 0, 0), (2, 2, 1, 0), (3, 2, 1, 4)],
+)
+def test_a_machine_that_was_dismissed_does_for_none_that_is_wanted(wanted, kept, dismissed, asked):
+    assert machines_to_request(wanted, kept, dismissed) == asked

@@ -14,6 +14,7 @@ from forerun.cluster.contract import Member
 from forerun.cluster.engine.actor import AgentKeeper
 from forerun.cluster.engine.watching import (
     NodeSeen,
+    machines_to_request,
     machines_wanted,
     members_of,
     read_nodes,
@@ -46,6 +47,9 @@ class Driver:
         self._asked: dict[str, Any] = {}
         self._reports: dict[str, Kept | str] = {}
         self._dismissed: set[str] = set()
+        self._wanted = 0
+        # What an earlier connection has asked for stands until something else is.
+        self._requested = -1
 
     def look(self, wait_s: float) -> list[Member]:
         """Who is there now, after at most ``wait_s`` seconds of waiting for keepers. Raises ``RayError``."""
@@ -57,6 +61,7 @@ class Driver:
             elif each.node not in self._asked and each.node not in self._dismissed:
                 self._ask(each)
         self._hear(wait_s)
+        self._request()
         return members_of(nodes, self._reports)
 
     def dismiss(self, name: str, grace_s: float) -> None:
@@ -73,8 +78,16 @@ class Driver:
     def scale(self, hosts: int, memory_mb: int) -> None:
         """Tell the engine how many members are wanted altogether; it fulfils that if it can, and lets idle ones go above it."""
         members = members_of(list(self._nodes.values()), {})
-        wanted = machines_wanted(hosts, memory_mb, members)
-        request_resources(bundles=[{RESOURCE: 1}] * wanted)
+        self._wanted = machines_wanted(hosts, memory_mb, members)
+        self._request()
+
+    def _request(self) -> None:
+        there = [each.node for each in self._nodes.values() if each.alive]
+        dismissed = len(self._dismissed.intersection(there))
+        number = machines_to_request(self._wanted, len(there) - dismissed, dismissed)
+        if number != self._requested:
+            request_resources(bundles=[{RESOURCE: 1}] * number)
+            self._requested = number
 
     def _ask(self, node: NodeSeen) -> None:
         keeper = self._keepers.get(node.node)

@@ -27,7 +27,6 @@ from forerun.cluster.engine.wire import (
 from forerun.cluster.identity import Identity
 from forerun.cluster.keeper import AgentPlan, Keeper
 from forerun.errors import NotFound, SetupFailed
-from forerun.model import HostInfo
 from forerun.settings import ClusterSettings
 
 log = logging.getLogger("forerun.cluster")
@@ -37,7 +36,6 @@ CLOSE_S = 5.0
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 LINE_BYTES = 64 * 1024 * 1024
 DISMISS_S = 30.0
-LOOK_S = 1.0
 
 Changed = Callable[[Sequence[Member]], None]
 
@@ -61,7 +59,6 @@ class RayFleet:
     ) -> None:
         """``announced``: machines whose agents say that they are there, whatever the engine knows of them by now."""
         self._announced = announced or StaticFleet(clock)
-        self._local: Member | None = None
         self._settings = settings
         self._here = node
         self._clock = clock
@@ -85,13 +82,11 @@ class RayFleet:
         self._changed = on_change
         self._here.prepare()
         self._owner.spawn(self._run(), name="engine")
-        if (keeper := self._here.keeper(self._clock)) is not None:
-            self._owner.spawn(self._look_here(keeper), name="here")
 
     def members(self) -> Sequence[Member]:
         """See ``Fleet``: those of the engine, and those whose agents are there though it does not know."""
         told = {each.name: each for each in self._members}
-        for each in (*self._announced.members(), *([self._local] if self._local else [])):
+        for each in self._announced.members():
             if each.agent is not None and (known := told.get(each.name)) is None:
                 told[each.name] = each
             elif each.agent is not None and known is not None and known.agent is None:
@@ -133,21 +128,6 @@ class RayFleet:
         if process is None or process.stdin is None or process.stdin.is_closing():
             raise SetupFailed(f"the engine is not there: {self.failure or 'it starts'}")
         process.stdin.write(encode(command) + b"\n")
-
-    async def _look_here(self, keeper: Keeper) -> None:
-        """This machine's own agent is started at once; the engine's keeper finds it when there is one."""
-        if not keeper.gone():
-            try:
-                await keeper.ensure()
-            except SetupFailed as error:
-                log.warning("this machine's agent: %s", error.message)
-        while True:
-            agent = keeper.observe().agent
-            before = self._local.agent if self._local else None
-            if agent != before:
-                self._local = _member_of(agent) if agent else None
-                self._changed(self.members())
-            await self._clock.sleep(LOOK_S)
 
     async def _run(self) -> None:
         """Processes, one after another; what each says is taken in."""
@@ -219,18 +199,6 @@ class RayFleet:
             return
         log.error("the engine: %s", reason)
         self.failure = reason
-
-
-def _member_of(agent: HostInfo) -> Member:
-    return Member(
-        name=agent.name,
-        node="",
-        alive=True,
-        cpus=float(agent.cpus),
-        memory_mb=agent.memory_mb,
-        labels=agent.labels,
-        agent=agent,
-    )
 
 
 class EngineHere:

@@ -92,6 +92,14 @@ def machines_wanted(hosts: int, memory_mb: int, members: Sequence[Member]) -> in
     return max(0, min(MAX_HOSTS, max(hosts, by_memory)))
 
 
+def machines_to_request(wanted: int, kept: int, dismissed: int) -> int:
+    """How many the engine is to be asked for, when ``kept`` have an agent and ``dismissed`` are there without.
+
+    None that has an agent is ever idle, so they need not be asked for; and one that was dismissed must not do for another.
+    """
+    return wanted + dismissed if wanted > kept else 0
+
+
 def read_report(body: bytes) -> Kept:
     """What a keeper said. Raises ``msgspec.DecodeError``."""
     return msgspec.json.decode(body, type=Kept)
