@@ -50,6 +50,7 @@ def sandboxes_of(
                 "idle_s": round(info.idle_s, 1),
                 "provisioned": info.provisioned,
                 "cause": info.cause,
+                **({"host": info.host} if info.host else {}),
             }
         )
     return listed

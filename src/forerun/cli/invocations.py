@@ -20,7 +20,7 @@ _NAMES = {
     "ended": "run",
     "answered": "answer",
 }
-_COLUMNS = ("at", "request", "version", "status", "start", "ahead", *_NAMES.values(), "total", "MB")
+_COLUMNS = ("at", "request", "version", "status", "start", "host", "ahead", *_NAMES.values(), "total", "MB")
 _PAGE = 1000
 _REQUEST_ID = re.compile(r"[0-9a-f-]{36}")
 
@@ -111,6 +111,7 @@ def _row(record: Mapping[str, Any]) -> list[object]:
         record.get("version"),
         record.get("error_type") or record.get("status"),
         record.get("start_type"),
+        record.get("host") if record.get("placed") else None,
         _ahead(record),
         *(reached.get(name) for name in _NAMES.values()),
         total_ms(timings),
