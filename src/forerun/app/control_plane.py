@@ -14,6 +14,7 @@ from forerun.api.cluster import ClusterRoutes
 from forerun.api.inside import from_inside
 from forerun.api.platform import Route
 from forerun.api.reception import Reception
+from forerun.api.s3.addressing import is_long
 from forerun.app.closing import Closing
 from forerun.app.cluster_duties import ClusterDuties
 from forerun.app.core import Core
@@ -170,7 +171,10 @@ class ControlPlane:
     async def _open_door(self, entered: Entered, shelf: TreeShelf, reception: App) -> None:
         door = self._door = Door(entered.identity)
         http = HttpServer(
-            reception, name="cluster-http", bounds=Bounds(long_body_bytes=LONG_BODY_BYTES)
+            reception,
+            name="cluster-http",
+            bounds=Bounds(long_body_bytes=LONG_BODY_BYTES),
+            long=is_long,
         )
         passed = from_others(self._holder.passed)
 
