@@ -210,7 +210,7 @@ class Feed:
         trimmed = self._clock.monotonic()
         while True:
             if not self._woken.is_set():
-                await _wait(self._woken, POLL_S)
+                await _wait(self._woken, min(POLL_S, self._lease_s / 4))
             self._woken.clear()
             asked = self._clock.monotonic()
             if await self._read():

@@ -50,10 +50,9 @@ async def reading(url, db, name, *, clock=None, lease_s=5.0):
 
 async def cut_off(db, feed):
     """End its connection, as the database would."""
-    await db.fetch(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1",
-        feed._connection.get_server_pid(),
-    )
+    if feed.connected:
+        pid = feed._connection.get_server_pid()
+        await db.fetch("SELECT pg_terminate_backend($1)", pid)
 
 
 async def test_changes_are_told_in_one_order_to_everybody(postgres_url, db):
@@ -160,6 +159,42 @@ async def test_nobody_waits_for_a_reader_that_ended_nor_longer_than_its_lease(po
         assert not done
         async with asyncio.timeout(20):
             await waiting
+
+
+async def test_who_does_not_act_relies_on_nothing_any_more_when_a_change_is_answered(
+    postgres_url, db
+):
+    async with (
+        reading(postgres_url, db, "one", lease_s=1) as (one, _),
+        reading(postgres_url, db, "frozen", lease_s=1) as (frozen, told),
+    ):
+        [task] = frozen._owner._tasks
+        task.cancel()
+        await db.write(one.tell("function", "f"))
+        await one.settle()
+        assert told == []
+        assert frozen.behind
+
+
+async def test_after_each_answer_nobody_knows_less_however_often_all_are_cut_off(postgres_url, db):
+    """Readers that remember a number; whoever asks one that is not behind gets the latest that was answered."""
+    async with contextlib.AsyncExitStack() as open_:
+        readers = [
+            await open_.enter_async_context(reading(postgres_url, db, f"reader-{n}"))
+            for n in range(3)
+        ]
+        author, _ = readers[0]
+        for n in range(15):
+            if n % 2:
+                await cut_off(db, readers[n % 3][0])
+            await db.write(author.tell("number", str(n)))
+            await author.settle()
+            for feed, told in readers:
+                assert feed.behind or told[-1].key == str(n)
+        for _, told in readers:
+            numbers = [change.number for change in told]
+            assert numbers == sorted(numbers)
+            assert set(numbers) == set(range(1, 16))
 
 
 async def test_a_listener_that_fails_is_told_again(postgres_url, db, caplog):
