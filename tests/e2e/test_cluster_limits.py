@@ -1,95 +1,222 @@
-"""A limit over several hosts and two control planes: it grows in steps without a throttle, holds, shrinks, and survives a host."""
+"""A client's limit grows over the hosts of a ring while it is needed, up to its maximum, and shrinks when it is not."""
 
-import os
-import signal
+import json
+import subprocess
+import threading
+import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import combinations
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
-from tests.planes import running_cluster
-from tests.servers import eventually
+from tests.fleets import Fleet, limits, running_fleet
+from tests.servers import FORERUN, Server, clean_environment, eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(120)]
 
-STEP, MOST = 3, 9
-SETTINGS = {
-    "FORERUN_LIMITS_ACCOUNT_CONCURRENCY": str(MOST),
-    "FORERUN_LIMITS_UNRESERVED_CONCURRENCY": "1",
-    "FORERUN_CLUSTER_SHARE": str(STEP),
-    "FORERUN_CLUSTER_SHRINK_S": "3",
-}
+MOST, STEP = 40, 10
+HOSTS = ("h1", "h2", "h3", "h4")
+PERIOD_S = 3.0
+# Tells that it is there, and waits for a file of the test's.
 WAITS = """
 import os, time
 def handler(event, context):
-    open(os.path.join(event["here"], context.aws_request_id), "w").close()
-    while not os.path.exists(os.path.join(event["here"], "go")):
+    with open(event["there"], "a") as there:
+        there.write(".")
+    while not os.path.exists(event["until"]):
         time.sleep(0.05)
-    return "went"
+    return "whole"
 """
 
 
-@pytest.fixture
-def cluster(tmp_path, postgres):
-    url = postgres.fresh()
-    with running_cluster(tmp_path, url, "a", "b", **SETTINGS) as cluster:
-        for name in ("h1", "h2", "h3"):
-            cluster.host(name)
-        yield cluster
-    postgres.give_back(url)
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with running_fleet(
+        tmp_path_factory.mktemp("limits"),
+        planes=("a", "b"),
+        hosts=HOSTS,
+        FORERUN_LIMITS_ACCOUNT_CONCURRENCY=str(MOST),
+        FORERUN_LIMITS_UNRESERVED_CONCURRENCY="1",
+        FORERUN_CLUSTER_SHARE=str(STEP),
+        FORERUN_CLUSTER_SHRINK_S=str(PERIOD_S),
+        FORERUN_HOST_MEMORY_MB="6000",
+        FORERUN_HOST_WAIT_S="2",
+    ) as fleet:
+        yield fleet
 
 
-def shared(cluster):
-    return cluster.told("limits")["Limits"][0]
+class Load:
+    """Calls through both control planes that go on until it is over. ``there`` is how many have begun."""
+
+    def __init__(self, fleet: Fleet, name: str, place: Path, pool: ThreadPoolExecutor) -> None:
+        self._fleet, self._name, self._pool = fleet, name, pool
+        self._there, self.until = place / "there", place / "until"
+        self.calls: list[Future[object]] = []
+
+    @property
+    def payload(self) -> dict[str, str]:
+        return {"there": str(self._there), "until": str(self.until)}
+
+    def more(self, count: int) -> None:
+        planes = self._fleet.planes
+        for number in range(count):
+            plane = planes[number % len(planes)]
+            self.calls.append(self._pool.submit(plane.call, self._name, self.payload))
+
+    @property
+    def there(self) -> int:
+        for call in self.calls:
+            if call.done():
+                call.result()
+        return self._there.stat().st_size if self._there.exists() else 0
 
 
-def kill(joined):
-    """At once, and nobody is there to start it again."""
-    os.killpg(joined.process.pid, signal.SIGKILL)
-    [file] = joined.data.rglob("agent.pid")
-    os.kill(int(file.read_text().split()[0]), signal.SIGKILL)
-
-
-def test_a_limit_grows_holds_shrinks_and_survives_a_host(cluster, tmp_path):
-    a, b = cluster.planes
-    name = a.function(WAITS, Timeout=60)
-    here = tmp_path / "here"
-    here.mkdir()
-    with ThreadPoolExecutor(2 * MOST) as pool:
+@contextmanager
+def load(fleet: Fleet, name: str, place: Path) -> Iterator[Load]:
+    with ThreadPoolExecutor(MOST) as pool:
+        made = Load(fleet, name, place, pool)
         try:
-            calls = [
-                pool.submit((a, b)[number % 2].call, name, {"here": str(here)})
-                for number in range(MOST)
-            ]
-            eventually(lambda: len(os.listdir(here)) == MOST, within=60, what="all run")
-            assert not [call for call in calls if call.done()], "none was throttled"
-            eventually(lambda: shared(cluster)["Running"] == MOST)
-            limit = shared(cluster)
-            assert (limit["Current"], limit["Maximum"]) == (MOST, MOST)
-            assert Counter(host["Limit"] for host in limit["Hosts"]) == {STEP: 3}
-            assert all(host["Running"] <= host["Limit"] for host in limit["Hosts"])
-            for plane in (a, b):
-                with pytest.raises(ClientError, match=f"maximum {MOST}") as refused:
-                    plane.call(name, {"here": str(here)})
-                answer = refused.value.response
-                assert answer["ResponseMetadata"]["HTTPStatusCode"] == 429
-                assert answer["Reason"] == "ConcurrentInvocationLimitExceeded"
+            yield made
         finally:
-            (here / "go").touch()
-        wait(calls, 30)
-        assert [call.result() for call in calls] == ["went"] * MOST
-    eventually(lambda: shared(cluster)["Current"] == STEP, within=30, what="it shrinks to a step")
-    [last] = [host["Name"] for host in shared(cluster)["Hosts"] if host["Limit"]]
-    kill(next(host for host in cluster.hosts if host.name == last))
-    others = {"h1", "h2", "h3"} - {last}
+            made.until.touch()
+        for call in made.calls:
+            assert call.result(30) == "whole"
 
-    def alive():
-        return {host["Name"] for host in cluster.told("hosts")["Hosts"] if host["Alive"]}
 
-    eventually(lambda: alive() == others, within=15, what="it is gone")
-    with ThreadPoolExecutor(STEP) as pool:
-        # They find the next host, whatever they were told of the first.
-        assert (
-            list(pool.map(lambda _: b.call(name, {"here": str(here)}), range(STEP)))
-            == ["went"] * STEP
+def steps(plane: Server) -> dict[str, int]:
+    """What each host may run of what the account shares."""
+    shown = limits(plane).get("", {"Hosts": []})
+    return {host["Name"]: host["Limit"] for host in shown["Hosts"] if host["Limit"]}
+
+
+def test_a_limit_grows_by_steps_to_its_maximum_and_shrinks_again(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    a, b = fleet.planes
+    name = a.function(WAITS, Timeout=60)
+    with load(fleet, name, tmp_path) as calls:
+        calls.more(1)
+        eventually(lambda: calls.there == 1, within=20, what="one runs")
+        assert sum(steps(a).values()) == STEP
+        # Nobody is refused on the way: all of them are there at once.
+        calls.more(34)
+        eventually(lambda: calls.there == 35, within=30, what="35 run at once")
+        calls.more(5)
+        eventually(lambda: calls.there == MOST, within=20, what="40 run at once")
+        # What was measured before the load came may have made it smaller for a moment.
+        eventually(lambda: steps(a) == dict.fromkeys(HOSTS, STEP), within=20, what="all have it")
+        for plane in (a, b):
+            with pytest.raises(ClientError) as refused:
+                plane.lambda_.invoke(FunctionName=name, Payload=json.dumps(calls.payload))
+            answer = refused.value.response
+            assert answer["ResponseMetadata"]["HTTPStatusCode"] == 429
+            assert answer["Error"]["Code"] == "TooManyRequestsException"
+            assert answer["Reason"] == "ConcurrentInvocationLimitExceeded"
+            assert int(answer["ResponseMetadata"]["HTTPHeaders"]["retry-after"]) >= 1
+            assert f"its maximum {MOST}" in answer["Error"]["Message"]
+        assert calls.there == MOST
+        shown = eventually(
+            lambda: (each := limits(a)[""])["Running"] == each["Current"] == MOST and each,
+            what="beats tell of them",
         )
+        assert shown["Maximum"] == MOST
+    less = tmp_path / "less"
+    less.mkdir()
+    with load(fleet, name, less) as calls:
+        calls.more(3)
+        eventually(lambda: calls.there == 3, within=20, what="3 run")
+        eventually(
+            lambda: len(steps(a)) == 1 and sum(steps(a).values()) == STEP,
+            within=20 * PERIOD_S,
+            what="one step on one host is left",
+        )
+        # What runs goes on where it is, whoever may run more of it.
+        assert calls.there == 3
+    command = [FORERUN, "limits", "--data", a.data]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    assert f"One step is {STEP} concurrent calls on one host." in told.stderr
+    assert str(MOST) in told.stdout
+
+
+def test_limits_hold_while_many_want_more_at_once(fleet: Fleet, tmp_path: Path) -> None:
+    """60 callers through both control planes: never more than the maximum, and the maximum is used."""
+    ledger = tmp_path / "ledger"
+    name = fleet.first.function(
+        "import os, time\n"
+        "def handler(event, context):\n"
+        f"    out = os.open({str(ledger)!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)\n"
+        "    os.write(out, b'%f 1\\n' % time.monotonic())\n"
+        "    time.sleep(0.3)\n"
+        "    os.write(out, b'%f -1\\n' % time.monotonic())\n"
+        "    os.close(out)\n",
+        Timeout=20,
+    )
+    until = time.monotonic() + 8
+    outcomes: Counter[int] = Counter()
+    lock = threading.Lock()
+
+    def call(number: int) -> None:
+        plane = fleet.planes[number % 2]
+        while time.monotonic() < until:
+            try:
+                plane.lambda_.invoke(FunctionName=name)
+                status = 200
+            except ClientError as error:
+                status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+                time.sleep(0.3)
+            with lock:
+                outcomes[status] += 1
+
+    with ThreadPoolExecutor(60) as pool:
+        list(pool.map(call, range(60)))
+    running = most = 0
+    moments = [line.split() for line in ledger.read_text().splitlines()]
+    for _, change in sorted((float(at), int(change)) for at, change in moments):
+        running += change
+        most = max(most, running)
+    assert set(outcomes) <= {200, 429}, outcomes
+    assert MOST / 2 < most <= MOST, outcomes
+
+
+def account_of(fleet: Fleet, number: int, home: Path) -> Server:
+    """A further account, as a server of its own."""
+    plane = fleet.first
+    made = subprocess.run(
+        [
+            *(FORERUN, "account", "create", f"account-{number}", "--json"),
+            *("--data", plane.data, "--database", fleet.database),
+        ],
+        capture_output=True,
+        check=True,
+        timeout=30,
+        env=clean_environment(home),
+    )
+    told = json.loads(made.stdout)
+    keys = {"access_key": told["access_key_id"], "secret_key": told["secret_access_key"]}
+    owner = Server(plane.process, plane.data, plane.endpoint, plane.region, mode=plane.mode, **keys)
+
+    def known() -> bool:
+        signed = owner.signed("GET", "/forerun/limits", service="forerun")
+        return owner.request("GET", "/forerun/limits", headers=signed).status == 200
+
+    eventually(known, what="the new account's key is known")
+    return owner
+
+
+def test_accounts_have_hosts_of_their_own(fleet: Fleet, tmp_path: Path) -> None:
+    accounts = [account_of(fleet, number, tmp_path) for number in range(4)]
+    first: list[frozenset[str]] = []
+    for owner in accounts:
+        name = owner.function("def handler(event, context):\n    return event\n")
+        assert owner.call(name, 1) == 1
+        first.append(frozenset(steps(owner)))
+        for _ in range(3):
+            owner.call(name, 1)
+        assert frozenset(steps(owner)) == first[-1]
+    assert all(len(hosts) == 1 for hosts in first)
+    pairs = list(combinations(first, 2))
+    assert sum(not one & other for one, other in pairs) > len(pairs) / 2, first

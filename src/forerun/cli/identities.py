@@ -18,12 +18,30 @@ from forerun.settings import Settings
 T = TypeVar("T")
 _NOTICED = "A running server knows it within a second."
 
-_data_dir_option = click.option(
-    "--data",
-    metavar="DIR",
-    type=click.Path(file_okay=False),
-    help="Data directory of the server. Default: $FORERUN_DATA, else ~/.local/share/forerun.",
-)
+_DATABASE = "forerun.database"
+
+
+def _keep(context: click.Context, _: click.Parameter, value: str | None) -> None:
+    context.meta[_DATABASE] = value
+
+
+def _data_dir_option(command: Callable[..., T]) -> Callable[..., T]:
+    data = click.option(
+        "--data",
+        metavar="DIR",
+        type=click.Path(file_okay=False),
+        help="Data directory of the server. Default: $FORERUN_DATA, else ~/.local/share/forerun.",
+    )
+    database = click.option(
+        "--database",
+        metavar="URL",
+        help="Of a cluster: its PostgreSQL, as for forerun up. Default: $FORERUN_CLUSTER_DATABASE.",
+        expose_value=False,
+        callback=_keep,
+    )
+    return data(database(command))
+
+
 _account_option = click.option("--account", metavar="ID", help="Account. Default: the first one.")
 _user_option = click.option(
     "--user", default="", metavar="NAME", help="IAM user. Default: the root."
@@ -150,9 +168,21 @@ def delete_key(key_id: str, data: str | None, as_json: bool) -> None:
 
 
 def _administer(data: str | None, act: Callable[[Any], Awaitable[T]]) -> T:
-    """Run ``act`` on the identities of a data directory."""
-    server = Settings.load(server_data_dir=data).server
-    if not server.database_path.exists():
+    """Run ``act`` on the identities of a data directory, or of the cluster whose control plane it is of."""
+    database = click.get_current_context().meta.get(_DATABASE)
+    settings = Settings.load(server_data_dir=data, cluster_database=database)
+    server, shared = settings.server, settings.cluster.database
+    if shared and not server.sealing_key_path.exists():
+        raise Failure(
+            f"{server.data_dir} has no key of a cluster.",
+            "Give the data directory of one of its control planes: --data DIR",
+        )
+    if not shared and server.sealing_key_path.exists() and not server.database_path.exists():
+        raise Failure(
+            f"{server.data_dir} is that of a control plane of a cluster.",
+            "Say where its database is: --database URL",
+        )
+    if not shared and not server.database_path.exists():
         raise Failure(
             f"No server has been started on {server.data_dir}.", "Start it with: forerun up"
         )
@@ -163,12 +193,18 @@ def _administer(data: str | None, act: Callable[[Any], Awaitable[T]]) -> T:
         from forerun.control.directory import Directory
         from forerun.control.identity import Identities
         from forerun.control.sessions import SessionTokens
-        from forerun.storage import Sealer, load_or_create_key, open_sqlite
+        from forerun.storage import Db, Sealer, load_or_create_key, open_sqlite
         from forerun.storage.identity import IdentityStore
 
         sealer = Sealer(load_or_create_key(server.sealing_key_path))
         clock = SystemClock()
-        db = await open_sqlite(server.database_path)
+        db: Db
+        if shared:
+            from forerun.storage.postgresql import open_postgresql
+
+            db = await open_postgresql(shared, schema="forerun")
+        else:
+            db = await open_sqlite(server.database_path)
         try:
             directory = Directory(IdentityStore(db, sealer))
             identities = Identities(directory, SessionTokens(sealer, clock), clock)
