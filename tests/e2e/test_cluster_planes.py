@@ -104,6 +104,32 @@ def test_updated_code_is_nowhere_old_after_the_answer(cluster):
     assert not wrong
 
 
+def test_one_that_was_paused_serves_nothing_old_and_writes_nothing(cluster):
+    holder = cluster.named(cluster.holder())
+    other = next(plane for plane in cluster.planes if plane is not holder)
+    name = holder.function(ECHO.format(1))
+    for plane in (holder, other):
+        assert plane.call(name)["version"] == 1
+    holder.process.send_signal(signal.SIGSTOP)
+    try:
+        eventually(lambda: cluster.holder(other) == other.data.name[6:], within=30)
+        code = package({"lambda_function.py": ECHO.format(2)})
+        eventually(
+            lambda: succeeds_at(
+                lambda: other.client("lambda", timeout=50).update_function_code(
+                    FunctionName=name, ZipFile=code
+                )
+            ),
+            within=40,
+        )
+    finally:
+        holder.process.send_signal(signal.SIGCONT)
+    assert holder.call(name)["version"] == 2
+    assert cluster.holder(holder) == other.data.name[6:]
+    queue = holder.client("sqs").create_queue(QueueName="after-a-pause")["QueueUrl"]
+    assert other.client("sqs").get_queue_attributes(QueueUrl=queue)["ResponseMetadata"]
+
+
 def test_a_key_that_was_disabled_is_refused_everywhere_at_once(cluster):
     a, b = cluster.planes
     name = a.function(ECHO.format(1))
@@ -303,6 +329,15 @@ def test_the_database_may_restart(tmp_path):
             eventually(
                 lambda: len(runs(told)) >= sum(accepted) + 6, within=40, what="events have run"
             )
+
+
+def succeeds_at(doing):
+    try:
+        return doing()
+    except ClientError as refused:
+        if refused.response["ResponseMetadata"]["HTTPStatusCode"] == 503:
+            return None
+        raise
 
 
 def created(plane, source):
