@@ -47,6 +47,8 @@ class Flight:
         """It failed, or is lost."""
         if not self.landed.done():
             self.landed.set_exception(error)
+            # Whoever waited may have left at the same moment.
+            self.landed.exception()
         self._end()
 
     def begin_stream(self, content_type: str) -> None:

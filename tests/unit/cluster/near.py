@@ -10,7 +10,7 @@ import msgspec
 from tests.agents import TERMS, Control, address_of, authority, control, identity, listener
 
 from forerun.aio import SystemClock
-from forerun.cluster import Door, Guest, Here, Knocker, RemoteAgent, Serving, Terms, frames
+from forerun.cluster import Door, Guest, Here, Knocker, RemoteAgent, Serving, Shares, Terms, frames
 from forerun.cluster.frames import encode, pack
 from forerun.host import HostStats, Run, Standing
 from forerun.model import Call, HostInfo, Outcome, SandboxSpec, StartType, Timings
@@ -58,6 +58,8 @@ class DoingHost:
         self.clock = clock
         self.ended: list[str] = []
         self.calls: list[Call] = []
+        self.shares: Callable[[], Shares]
+        self.working: Callable[[], int]
 
     async def echo(self, _: SandboxSpec, call: Call, timings: Timings) -> Outcome:
         timings.acquired = timings.loaded = timings.started = timings.ended = self.clock.now()
@@ -127,6 +129,7 @@ async def near(
     door.serve("calls", serving.handle, roles=("control",))
     await door.listen(sock)
     serving.start()
+    host.shares, host.working = (lambda: serving._place.shares), (lambda: serving.working)
     try:
         async with control(trust, directory / "control", terms=terms) as plane:
             (remote,) = await plane.connect(info(address_of(sock)))

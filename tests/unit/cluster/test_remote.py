@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+import random
+from collections import Counter
 
 import msgspec
 import pytest
@@ -30,6 +32,7 @@ from forerun.model import (
     Outcome,
     OutgoingCall,
     Phase,
+    Share,
     StartType,
     TraceContext,
 )
@@ -318,3 +321,59 @@ async def test_what_was_wished_is_told_again_to_a_host_that_comes_back(tmp_path)
         with pytest.raises(HostUnreachable):
             await remote.take_snapshot(None)
         await eventually(lambda: liar.heard.count(frames.TELL) == 2)
+
+
+async def test_nothing_is_left_of_calls_however_they_end(tmp_path) -> None:
+    """Calls that end, fail, are left, are refused, and lose their connection, many at once."""
+    chance = random.Random(7)
+    async with near(tmp_path) as (plane, remote, host):
+
+        async def do(spec, call, timings) -> Outcome:
+            outcome = await host.echo(spec, call, timings)
+            if call.sink is not None:
+                await call.sink.start("text/plain")
+                await call.sink.write(bytes(300_000))
+            await asyncio.sleep(int(call.request_id) % 7 / 100)
+            if int(call.request_id) % 5 == 0:
+                raise SetupFailed("as it is")
+            return outcome
+
+        host.do, spec = do, plane.deploy("1")
+        context = TraceContext(trace_id="0" * 32, span_id="5" * 16, origin=Origin(), header="")
+        ends: Counter[str] = Counter()
+
+        async def one(number: int) -> None:
+            client = Client()
+            client.let.set()
+            about = {
+                "request_id": str(number),
+                "share": Share("1", 12, 1),
+                "context": context,
+                "monitored": number % 2 == 0,
+                "sink": client if number % 3 == 0 else None,
+            }
+            payload = bytes(chance.choice([2, 200, 400_000]))
+            try:
+                async with asyncio.timeout(chance.choice([0.001, 0.02, 10])):
+                    run = await remote.run(spec, call(payload, **about), timings())
+                assert len(run.outcome.payload) == len(payload)
+                ends["ran"] += 1
+            except (SandboxError, Throttled, TimeoutError) as error:
+                ends[type(error).__name__] += 1
+
+        for turn in range(4):
+            await eventually(lambda: remote.alive)
+            host.calls.clear()
+            many = [asyncio.ensure_future(one(number)) for number in range(60)]
+            if turn % 2:
+                await eventually(lambda: len(host.calls) > 5)
+                remote.leave("as if it were cut")
+            await asyncio.gather(*many)
+        assert {"ran", "SetupFailed", "TimeoutError", "HostLost", "Throttled"} <= set(ends)
+        await eventually(lambda: remote.alive and remote.beat is not None)
+        await eventually(lambda: not host.shares().running(), what="no share is taken")
+        assert not host.working()
+        assert not remote.running("KEY2")
+        assert (
+            await remote.run(spec, call(b"1", request_id="1"), timings())
+        ).outcome.payload == b"1"
