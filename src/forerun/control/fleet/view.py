@@ -99,6 +99,9 @@ class View:
         self, state: HostState, ask: Ask, now: float, *, idle: bool, freed_mb: int = 0
     ) -> None:
         """It is over; whether its sandbox waits for another one, or so much memory is free that it was thought to take."""
+        if self._hosts.get(state.name) is not state:
+            # It is gone, and so is what it had.
+            return
         state.ended(ask.key, now, idle=idle, freed_mb=freed_mb)
         self._list(state)
 

@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from forerun.cluster import Beat
 from forerun.control.fleet.indexes import Rooms
+from forerun.control.fleet.state import HostState
 from forerun.control.fleet.view import CANDIDATES_MOST, View
 from forerun.host import HostStats, Standing
 from forerun.model import ChannelQuality, HostInfo, Likely, Phase
@@ -100,7 +101,7 @@ class ViewMachine(RuleBasedStateMachine):
         self.view = View(Rule(), dead_s=DEAD_S)
         self.models: dict[str, Model] = {}
         self.now = 100.0
-        self.calls: list[tuple[str, str, bool, object]] = []
+        self.calls: list[tuple[Model, str, bool, HostState]] = []
 
     @rule(
         name=names,
@@ -118,7 +119,6 @@ class ViewMachine(RuleBasedStateMachine):
         model = self.models.get(name)
         if model is None or model.info.incarnation != incarnation:
             model = self.models[name] = Model(about)
-            self.calls = [each for each in self.calls if each[0] != name]
         model.info = about
         booked, busy = numbers
         stats = HostStats(
@@ -156,16 +156,16 @@ class ViewMachine(RuleBasedStateMachine):
         assert self.view.sent(state, _ask(key), self.now) is warm
         model.change("running", 1, self.now)
         model.change(f"idle {key}" if warm else "mb", -1 if warm else CALL_MB, self.now)
-        self.calls.append((name, key, warm, state))
+        self.calls.append((model, key, warm, state))
 
     @rule(which=st.integers(0, 50), idle=st.booleans())
     def end(self, which, idle):
         if not self.calls:
             return
-        name, key, warm, state = self.calls.pop(which % len(self.calls))
+        # Its host may be gone, or another one of that name.
+        model, key, warm, state = self.calls.pop(which % len(self.calls))
         freed_mb = 0 if idle or warm else CALL_MB
         self.view.ended(state, _ask(key), self.now, idle=idle, freed_mb=freed_mb)
-        model = self.models[name]
         model.change("running", -1, self.now)
         model.change("mb", -freed_mb, self.now)
         if idle:
@@ -187,7 +187,6 @@ class ViewMachine(RuleBasedStateMachine):
     def lose(self, name):
         assert self.view.lost(name) is (name in self.models)
         self.models.pop(name, None)
-        self.calls = [each for each in self.calls if each[0] != name]
 
     @rule()
     def refresh(self):
@@ -222,11 +221,10 @@ class ViewMachine(RuleBasedStateMachine):
             }
 
     @invariant()
-    def with_few_hosts_all_that_are_open_are_candidates(self):
+    def with_few_hosts_all_that_have_room_are_candidates(self):
         found = self.view.candidates(_ask("f"), services=[Likely("s", 1.0)], chance=0.3)
-        assert {name for name, model in self.models.items() if model.open} <= {
-            state.name for state in found
-        }
+        able = [state for state in self.view if state.open and state.room_mb >= CALL_MB]
+        assert set(able) <= set(found)
 
 
 def _ask(key: str) -> Ask:
@@ -278,3 +276,24 @@ def test_what_is_drawn_has_about_the_room_and_differs_by_chance() -> None:
     rooms.set(999, 1)
     rooms.discard(998)
     assert not {998, 999} & {each for turn in range(500) for each in rooms.some(512, 8, turn / 500)}
+
+
+def test_a_call_that_ends_when_its_host_is_gone_leaves_nothing_behind() -> None:
+    view = View(Rule(), dead_s=DEAD_S)
+    stats = HostStats(
+        name="a",
+        isolation="jail",
+        memory_mb=MEMORY_MB,
+        booked_mb=0,
+        states={},
+        pools={},
+        waiting=0,
+        starts={},
+        destroyed=0,
+        failed=0,
+    )
+    state = view.told(info("a"), Beat(sequence=1, sent=0.0, whole=True, stats=stats), 0.0)
+    view.sent(state, _ask("f"), 0.0)
+    view.lost("a")
+    view.ended(state, _ask("f"), 0.1, idle=True)
+    assert view.with_idle("f") == []
