@@ -50,6 +50,8 @@ log = logging.getLogger("forerun")
 SEEN_S = 1.0
 CERTIFIED_S = 7 * 86_400.0
 TELL_S = 0.25
+# Of so many times that there may be something to tell, it is asked once what is watched.
+ASK_AFTER = 4
 
 
 class ControlPlane:
@@ -142,9 +144,10 @@ class ControlPlane:
             give_up=_begin_anew,
         )
         listening = Listening(reception, settings.server, closing)
-        closing.add(lambda: self._duties.close(grace_s=closing.left()))
         self._duties.start()
         await listening.listen(self._listener, self._leave)
+        # First of all: what clients ask for meanwhile is passed on to whoever takes them.
+        closing.add(lambda: self._duties.close(grace_s=closing.left()))
 
     async def close(self) -> None:
         """Let another have the duties, accept nothing, finish what runs, leave."""
@@ -255,8 +258,10 @@ class ControlPlane:
     async def _keep_telling(self) -> None:
         """What calls have told since, to those who look ahead of them."""
         while True:
-            await self._clock.sleep(TELL_S)
-            await self._core.relay.flush()
+            for _ in range(ASK_AFTER):
+                await self._clock.sleep(TELL_S)
+                await self._core.relay.flush()
+            await self._core.relay.ask()
 
     # -- the duties ----------------------------------------------------------------------------------------------
 

@@ -27,6 +27,8 @@ log = logging.getLogger("forerun.duties")
 
 # What is lost has nothing to write, and is let go in the background when it takes longer.
 LOST_S = 1.0
+# What is given back is waited for by another control plane.
+DRAIN_S = 5.0
 AFTERWARDS_S = 60.0
 
 
@@ -56,7 +58,7 @@ class Holding:
         self._stage = stage
         self._afterwards = afterwards
         self._gate = Gate()
-        self._closing = Closing(stage.clock, stage.settings.server.drain_s)
+        self._closing = Closing(stage.clock, min(DRAIN_S, stage.settings.server.drain_s))
         self._plane = Plane(
             stage.settings,
             fenced(

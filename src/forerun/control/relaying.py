@@ -262,9 +262,13 @@ class Relay:
         if self._here is not None:
             await self._here.take(notes)
             return
-        await self._send(notes[:BATCH])
-        for first in range(BATCH, len(notes), BATCH):
+        for first in range(0, len(notes), BATCH):
             await self._send(notes[first : first + BATCH])
+
+    async def ask(self) -> None:
+        """Learn what is watched, though there is nothing to tell."""
+        if self._here is None:
+            await self._send(())
 
     async def _send(self, tellings: Sequence[Telling]) -> None:
         try:

@@ -150,6 +150,7 @@ async def test_notices_go_to_the_holder_and_what_it_watches_comes_back():
     here.note(TELLINGS[3])
     lookout.note(TELLINGS[6])
     await relay.flush()
+    await relay.ask()
     assert here.watched(ACCOUNT, "f") is Watch.OUTPUT
     assert here.watched("222222222222", "any") is Watch.METADATA
     await here.close()
