@@ -17,8 +17,6 @@ from forerun.storage import Sealer
 from forerun.storage.hooks import HookStore, Scheme, TargetFormat
 from forerun.storage.sqlite import MESSAGES
 
-pytestmark = pytest.mark.databases
-
 ACCOUNT = "123456789012"
 PARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -89,6 +87,7 @@ async def put(door: Door, **given: Any) -> str:
     return (await door.hooks.put(ACCOUNT, HookSettings(**settings))).hook.id
 
 
+@pytest.mark.databases
 async def test_the_origin_is_what_strangers_say_and_is_not_trusted(
     door: Door, outbox: FakeOutbox
 ) -> None:

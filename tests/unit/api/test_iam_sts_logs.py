@@ -25,8 +25,6 @@ from forerun.control.sessions import SessionTokens
 from forerun.storage import LogGroupStore, LogStore, Sealer
 from forerun.storage.identity import IdentityStore
 
-pytestmark = pytest.mark.databases
-
 ROOT = f"arn:aws:iam::{DEFAULT_ACCOUNT}:root"
 BASIC = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
 
@@ -85,6 +83,7 @@ async def refused(call, code, status=None):
     return caught.value.response["Error"]["Message"]
 
 
+@pytest.mark.databases
 async def test_a_role_from_first_to_last(aws):
     await refused(aws("iam", "get_role", RoleName="r"), "NoSuchEntity", 404)
     made = await aws(
@@ -164,6 +163,7 @@ async def test_listings_come_in_pages(aws):
     await refused(aws("iam", "list_roles", Marker="x!"), "ValidationError", 400)
 
 
+@pytest.mark.databases
 async def test_users_and_their_keys(aws):
     await aws("iam", "create_user", UserName="ann")
     assert (await aws("iam", "get_user", UserName="ann"))["User"]["UserId"].startswith("AIDA")
@@ -265,6 +265,7 @@ async def test_session_tokens(aws):
     await refused(aws("sts", "get_session_token"), "AccessDenied", 403)
 
 
+@pytest.mark.databases
 async def test_logs_as_tools_read_them(aws):
     group, stream = "/aws/lambda/f", "2026/11/21/[$LATEST]abc"
     now = int(time.time() * 1000)
@@ -329,6 +330,7 @@ async def test_logs_as_tools_read_them(aws):
     )
 
 
+@pytest.mark.databases
 async def test_groups_and_streams_come_in_pages(aws):
     for number in range(5):
         await aws("logs", "create_log_group", logGroupName=f"g{number}")

@@ -24,8 +24,6 @@ from forerun.model import (
 )
 from forerun.storage import EventQueue, QueuedEvent
 
-pytestmark = pytest.mark.databases
-
 
 @pytest.fixture
 async def rig(tmp_path):
@@ -141,6 +139,7 @@ async def test_a_failure_that_nobody_is_told_of_becomes_a_dead_letter_with_the_f
     assert letter.message.attributes == {"ClientContext": '{"custom":{}}'}
 
 
+@pytest.mark.databases
 async def test_an_event_is_not_finished_before_its_dead_letter_is_kept(rig):
     made = await rig("Boom", "Boom", config=EventInvokeConfig(max_retries=0))
     made.outlet.fails = StorageFailed("disk full")

@@ -14,8 +14,6 @@ from tests.unit.control.scaled import (
 from forerun.errors import NotFound
 from forerun.model import Expectation, Reason
 
-pytestmark = pytest.mark.databases
-
 
 @pytest.fixture
 async def estate(tmp_path, clock):
@@ -24,6 +22,7 @@ async def estate(tmp_path, clock):
     await db.close()
 
 
+@pytest.mark.databases
 async def test_bounds_hold_as_soon_as_they_are_registered(scaled):
     await scaled.register(low=2, high=5)
     await scaled.turn()
@@ -97,6 +96,7 @@ async def test_cooldowns_suspension_and_disabled_scale_in(scaled):
     assert await scaled.capacity() == 2
 
 
+@pytest.mark.databases
 async def test_nothing_provisioned_is_tracked_from_what_runs_on_demand(scaled):
     await scaled.register(low=0, high=10)
     await scaled.policy(tracking())
@@ -106,6 +106,7 @@ async def test_nothing_provisioned_is_tracked_from_what_runs_on_demand(scaled):
     assert await scaled.capacity() == 0
 
 
+@pytest.mark.databases
 async def test_scheduled_actions_set_bounds(scaled, clock):
     await scaled.register(low=1, high=1)
     await scaled.turn()
@@ -127,6 +128,7 @@ async def test_scheduled_actions_set_bounds(scaled, clock):
     assert len(await scaled.done()) == 4
 
 
+@pytest.mark.databases
 async def test_actions_keep_to_their_times_and_are_suspended(scaled, clock):
     now = clock.now()
     await scaled.register(low=1, high=9)
@@ -150,6 +152,7 @@ async def test_actions_keep_to_their_times_and_are_suspended(scaled, clock):
     assert await scaled.capacity() == 1
 
 
+@pytest.mark.databases
 async def test_bounds_that_contradict_are_a_failed_activity(scaled, clock):
     await scaled.register(low=1, high=2)
     await scaled.action("rate(1 minute)", low=5)
@@ -160,6 +163,7 @@ async def test_bounds_that_contradict_are_a_failed_activity(scaled, clock):
     assert failed[1] == "Setting min capacity to 5 and max capacity to 2"
 
 
+@pytest.mark.databases
 async def test_what_was_missed_is_made_up_for_once(tmp_path, scaled, clock):
     await scaled.register(low=1, high=9)
     await scaled.turn()
@@ -208,6 +212,7 @@ async def test_forecasts_are_scaled_by(scaled, clock):
     assert await scaled.capacity() == 16
 
 
+@pytest.mark.databases
 async def test_what_cannot_be_provisioned_is_told_once(scaled, aws):
     await aws.put_function_concurrency(FunctionName="fn", ReservedConcurrentExecutions=2)
     await scaled.register(low=3, high=5)
@@ -218,6 +223,7 @@ async def test_what_cannot_be_provisioned_is_told_once(scaled, aws):
     assert "reservedConcurrentExecution" in failed.message
 
 
+@pytest.mark.databases
 async def test_deregistering_takes_policies_and_actions_along(scaled):
     await scaled.register(low=1, high=2)
     await scaled.policy(tracking())

@@ -22,8 +22,6 @@ from forerun.control.capacity.scaling_policies import METRIC
 from forerun.control.capacity.scheduled_actions import ActionChange
 from forerun.errors import InvalidInput
 
-pytestmark = pytest.mark.databases
-
 
 @pytest.fixture
 async def estate(tmp_path, clock):
@@ -52,6 +50,7 @@ def test_other_namespaces(namespace, dimension):
         require_lambda(namespace, dimension)
 
 
+@pytest.mark.databases
 @pytest.mark.parametrize(
     "configurations",
     [
@@ -119,6 +118,7 @@ async def test_targets_that_are_refused(scaled):
         await targets.page(ACCOUNT, None, 51)
 
 
+@pytest.mark.databases
 async def test_tags(scaled):
     targets = scaled.scaling.targets
     target = await targets.register(
@@ -138,6 +138,7 @@ async def test_tags(scaled):
         await targets.tagged(ACCOUNT, arn + "0")
 
 
+@pytest.mark.databases
 async def test_listings_page_and_accounts_are_apart(scaled, aws):
     targets = scaled.scaling.targets
     for number in range(3):

@@ -7,8 +7,6 @@ from tests.unit.control.owned import ACCOUNT, OTHER, arn
 
 from forerun.errors import NotFound
 
-pytestmark = pytest.mark.databases
-
 QUEUE = f"arn:aws:sqs:us-home-1:{ACCOUNT}:queue"
 
 
@@ -21,6 +19,7 @@ def permission(**changes):
     } | changes
 
 
+@pytest.mark.databases
 async def test_a_policy_is_put_together_as_aws_does(aws, refused):
     await aws.create(Publish=True)
     await refused(aws.get_policy(FunctionName="fn"), "ResourceNotFoundException", "does not exist")
@@ -65,6 +64,7 @@ async def test_a_policy_is_put_together_as_aws_does(aws, refused):
     assert versioned["Statement"][0]["Principal"] == {"AWS": f"arn:aws:iam::{OTHER}:root"}
 
 
+@pytest.mark.databases
 async def test_permissions_that_are_refused(aws, refused):
     await aws.create()
     first = await aws.add_permission(**permission())
@@ -109,6 +109,7 @@ async def test_permissions_that_are_refused(aws, refused):
     await refused(aws.get_policy(FunctionName="fn"), "ResourceNotFoundException")
 
 
+@pytest.mark.databases
 async def test_a_policy_is_bounded(aws, refused):
     await aws.create()
     source = "arn:aws:s3:::" + "b" * 5000
@@ -121,6 +122,7 @@ async def test_a_policy_is_bounded(aws, refused):
     )
 
 
+@pytest.mark.databases
 async def test_a_url_is_made_found_changed_and_deleted(aws, estate, refused):
     await aws.create(Publish=True)
     await aws.create_alias(FunctionName="fn", Name="live", FunctionVersion="1")
@@ -185,6 +187,7 @@ async def test_cors_that_is_refused(aws, cors):
         await aws.create_function_url_config(FunctionName="fn", AuthType="NONE", Cors=cors)
 
 
+@pytest.mark.databases
 async def test_event_invoke_configurations(aws, refused):
     await aws.create(Publish=True)
     await refused(
@@ -240,6 +243,7 @@ async def test_event_invoke_configurations_that_are_refused(aws, values):
         await aws.put_function_event_invoke_config(FunctionName="fn", **values)
 
 
+@pytest.mark.databases
 async def test_reservations_leave_the_accounts_minimum(aws, refused):
     for name in ("fn", "other"):
         await aws.create(name)
@@ -270,6 +274,7 @@ async def test_reservations_leave_the_accounts_minimum(aws, refused):
     )
 
 
+@pytest.mark.databases
 async def test_tags(aws, refused):
     await aws.create(Tags={"a": "1"})
     await aws.tag_resource(Resource=arn("fn"), Tags={"b": "2 /+-=._:@ é", "a": "3"})
@@ -290,6 +295,7 @@ async def test_tags(aws, refused):
     )
 
 
+@pytest.mark.databases
 async def test_behaviour_is_kept(aws, refused):
     await aws.create(Publish=True)
     shown = await aws.get_function_recursion_config(FunctionName="fn")

@@ -12,8 +12,6 @@ from forerun.model import EventInvokeConfig
 from forerun.scheduling import Admission, Deferral, due_at
 from forerun.storage import EventQueue, QueuedEvent
 
-pytestmark = pytest.mark.databases
-
 DAY = 1_700_006_400.0  # a midnight
 HOUR = 3600.0
 PEAK, QUIET = 6000.0, 600.0
@@ -123,6 +121,7 @@ async def test_an_account_without_concurrency_to_spare_does_not_hold_others_up(d
     assert await day.at(0.01) == ["mine"]
 
 
+@pytest.mark.databases
 async def test_many_accounts_take_turns(day):
     for number in range(250):
         await day.submit(f"e{number}", DAY, 600.0, account=f"{number:012d}")

@@ -9,8 +9,6 @@ from tests.unit.control.owned import ACCOUNT, Owned, make_zip, open_estate
 
 from forerun.settings import LimitSettings
 
-pytestmark = pytest.mark.databases
-
 
 async def test_environments_are_not_readable_on_the_disk(aws, tmp_path):
     await aws.create(Environment={"Variables": {"PASSWORD": "correct horse"}})
@@ -18,6 +16,7 @@ async def test_environments_are_not_readable_on_the_disk(aws, tmp_path):
         assert b"correct horse" not in path.read_bytes()
 
 
+@pytest.mark.databases
 async def test_an_accounts_code_storage_is_bounded_and_given_back(tmp_path, clock, refused):
     package = make_zip()
     limits = LimitSettings(code_storage_bytes=2 * len(package) + 1)
@@ -91,6 +90,7 @@ def trees(tmp_path):
     return found
 
 
+@pytest.mark.databases
 async def test_unneeded_code_is_removed_an_hour_after_its_last_use(aws, estate, clock, tmp_path):
     async def digest(name):
         return (await estate.functions.get(ACCOUNT, name))[1].code_digest
@@ -120,6 +120,7 @@ async def test_unneeded_code_is_removed_an_hour_after_its_last_use(aws, estate, 
         assert archive.namelist() == ["app.py"]
 
 
+@pytest.mark.databases
 async def test_code_of_a_creation_that_failed_is_found_after_a_restart(
     aws, estate, clock, tmp_path
 ):

@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 import pytest
 from tests.unit.control.owned import ACCOUNT, OTHER, ROLE, arn, make_zip
 
-pytestmark = pytest.mark.databases
-
 
 async def test_a_function_is_shown_as_it_was_made(aws, estate, clock):
     package = make_zip()
@@ -110,6 +108,7 @@ async def test_a_name_is_taken_once_even_at_the_same_time(aws, refused):
     await refused(aws.create(), "ResourceConflictException", "Function already exist: fn")
 
 
+@pytest.mark.databases
 async def test_accounts_do_not_see_each_other(aws, refused):
     await aws.create()
     other = aws.as_account(OTHER)
@@ -296,6 +295,7 @@ async def test_listeners_hear_which_sandboxes_have_no_use_any_more(aws, estate):
     assert heard[-1] == (ACCOUNT, "fn", [second.sandbox_key, published.sandbox_key])
 
 
+@pytest.mark.databases
 async def test_deleting_takes_everything_along(aws, refused):
     await aws.create(Publish=True)
     await aws.create_alias(FunctionName="fn", Name="live", FunctionVersion="1")
@@ -315,6 +315,7 @@ async def test_deleting_takes_everything_along(aws, refused):
     assert len((await aws.list_versions_by_function(FunctionName="fn"))["Versions"]) == 1
 
 
+@pytest.mark.databases
 async def test_listing_pages_through_all_functions_in_order(aws):
     names = sorted(f"fn-{index:03d}" for index in range(7))
     for name in reversed(names):

@@ -15,8 +15,6 @@ from forerun.errors import AccessDenied, AlreadyExists, InUse, InvalidInput, Not
 from forerun.storage.identity import IdentityStore
 from forerun.storage.sealing import Sealer
 
-pytestmark = pytest.mark.databases
-
 TRUST = json.dumps(
     {
         "Version": "2012-10-17",
@@ -81,6 +79,7 @@ async def test_secrets_are_sealed_in_the_file(db, clock, tmp_path, process):
     assert key.secret.encode() not in stored
 
 
+@pytest.mark.databases
 async def test_a_key_works_until_it_is_disabled_or_deleted(process):
     identities = process.identities
     key = await identities.create_key(DEFAULT_ACCOUNT)
@@ -113,6 +112,7 @@ async def test_accounts_do_not_touch_each_other(process):
         await process.identities.create_key("3" * 12)
 
 
+@pytest.mark.databases
 async def test_what_another_process_did_is_seen_after_refresh(db, clock, process):
     other = Process(db, clock)
     await other.identities.start()
@@ -129,6 +129,7 @@ async def test_what_another_process_did_is_seen_after_refresh(db, clock, process
     assert set(other.principals.get(DEFAULT_ACCOUNT, "role", "r").inline) == {"a", "b"}
 
 
+@pytest.mark.databases
 async def test_users_keys_are_limited_and_hold_the_user(process):
     identities, principals = process.identities, process.principals
     await principals.create(DEFAULT_ACCOUNT, "user", "ann", path="/staff/")

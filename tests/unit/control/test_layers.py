@@ -8,8 +8,6 @@ from tests.unit.control.owned import ACCOUNT, OTHER, Owned, make_zip, open_estat
 
 from forerun.settings import LimitSettings
 
-pytestmark = pytest.mark.databases
-
 LAYER = f"arn:aws:lambda:us-home-1:{ACCOUNT}:layer:deps"
 
 
@@ -37,6 +35,7 @@ async def test_a_layer_is_shown_as_it_was_published(aws):
     assert shown["Content"]["Location"].startswith("http://code/")
 
 
+@pytest.mark.databases
 async def test_numbers_are_never_used_again_and_functions_keep_what_they_have(aws, estate):
     await publish(aws)
     await publish(aws, files={"python/dep.py": "second"})
@@ -112,6 +111,7 @@ async def test_the_unpacked_limit_counts_layers(tmp_path, clock, refused):
     await db.close()
 
 
+@pytest.mark.databases
 async def test_listing_shows_the_newest_and_what_is_compatible(aws):
     await publish(aws, "a", CompatibleRuntimes=["python3.11"])
     await publish(aws, "a", CompatibleRuntimes=["python3.12"])
@@ -139,6 +139,7 @@ async def test_listing_shows_the_newest_and_what_is_compatible(aws):
     assert "c" not in await newest()
 
 
+@pytest.mark.databases
 async def test_another_account_needs_permission(aws, refused):
     await publish(aws)
     other = aws.as_account(OTHER)
@@ -183,6 +184,7 @@ async def test_another_account_needs_permission(aws, refused):
     )
 
 
+@pytest.mark.databases
 async def test_layers_that_are_not_there(aws, refused):
     await publish(aws)
     await refused(

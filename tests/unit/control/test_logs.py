@@ -13,8 +13,6 @@ from forerun.model import LogLine
 from forerun.storage.log_groups import LogGroupStore, StreamOrder
 from forerun.storage.logs import ROW_EVENTS, SPAN_MS, LogBatch, LogStore
 
-pytestmark = pytest.mark.databases
-
 ACCOUNT, GROUP = "1" * 12, "/aws/lambda/f"
 DAY_MS = 86_400_000
 
@@ -142,6 +140,7 @@ async def _check_pages(logs, batches, limit, bounds):
     assert up == found
 
 
+@pytest.mark.databases
 async def test_a_reader_at_the_end_sees_what_comes_later_and_can_turn_back(logs):
     await logs.add((1_000, "a"), (2_000, "b"))
     tail = await logs.page(limit=1)
@@ -161,6 +160,7 @@ async def test_a_reader_at_the_end_sees_what_comes_later_and_can_turn_back(logs)
     ]
 
 
+@pytest.mark.databases
 async def test_an_empty_stream_has_tokens_too(logs):
     await logs.service.create_group(ACCOUNT, GROUP, {})
     await logs.service.create_stream(ACCOUNT, GROUP, "s")
@@ -183,6 +183,7 @@ async def test_foreign_tokens_are_refused(logs, token):
         await logs.search(token=token)
 
 
+@pytest.mark.databases
 async def test_a_long_invocation_is_found_by_any_of_its_moments(logs):
     await logs.add(*((minute * 60_000, f"m{minute}") for minute in range(15)))
     assert await logs.texts(start_ms=7 * 60_000, end_ms=8 * 60_000) == ["m7", "m8"]
@@ -200,6 +201,7 @@ async def test_what_user_code_claims_of_time_or_text_costs_nobody_else_his_logs(
     assert await logs.texts() == ["é", "x", "?"]
 
 
+@pytest.mark.databases
 async def test_streams_know_their_first_and_last_event(logs, clock):
     await logs.add((5_000, "a"), (6_000, "b"), stream="s1")
     await logs.add((1_000, "c"), stream="s1")
@@ -219,6 +221,7 @@ async def test_streams_know_their_first_and_last_event(logs, clock):
     assert (first.first_ms, first.last_ms) == (1_000, 6_000)
 
 
+@pytest.mark.databases
 async def test_groups_are_listed_and_deleted_with_what_they_hold(logs):
     for name in ("/a/1", "/a/2", "/b"):
         await logs.add((1_000, "old"), group=name)
@@ -244,6 +247,7 @@ async def test_groups_are_listed_and_deleted_with_what_they_hold(logs):
         await logs.service.delete_stream(ACCOUNT, "/b", "s")
 
 
+@pytest.mark.databases
 async def test_retention_removes_what_is_past_it(logs, clock):
     await logs.add((logs.now_ms - 3 * DAY_MS, "old"), stream="gone")
     await logs.add((logs.now_ms, "new"))

@@ -14,8 +14,6 @@ from forerun.errors import InvalidInput
 from forerun.scheduling import Admission
 from forerun.storage.mappings import Mapping, MappingStore
 
-pytestmark = pytest.mark.databases
-
 QUEUE = f"arn:aws:sqs:us-home-1:{ACCOUNT}:jobs"
 STREAM = f"arn:aws:kinesis:us-home-1:{ACCOUNT}:stream/s"
 INVALID = "InvalidParameterValueException"
@@ -98,6 +96,7 @@ async def mapped(estate, aws, clock):
     await mapped.runs.close(grace_s=1.0)
 
 
+@pytest.mark.databases
 async def test_a_mapping_is_shown_as_it_is_and_runs_what_comes(mapped, aws, refused):
     made = await mapped.make(Tags={"k": "v"}, BatchSize=2)
     assert (made["State"], made["StateTransitionReason"]) == ("Creating", "USER_INITIATED")
@@ -117,6 +116,7 @@ async def test_a_mapping_is_shown_as_it_is_and_runs_what_comes(mapped, aws, refu
     other.boto.close()
 
 
+@pytest.mark.databases
 async def test_mappings_are_listed_by_function_and_source(mapped, aws):
     await aws.create("more")
     first, second = await mapped.make(), await mapped.make(FunctionName="more")
@@ -131,6 +131,7 @@ async def test_mappings_are_listed_by_function_and_source(mapped, aws):
     assert await ids(FunctionName="another") == set()
 
 
+@pytest.mark.databases
 async def test_a_change_counts_at_once_and_what_ran_before_it_ends(mapped, aws, clock):
     made = await mapped.make(BatchSize=1)
     mapped.invoker.takes_s = 5.0
@@ -163,6 +164,7 @@ async def test_disabled_nothing_is_taken_until_it_is_enabled_again(mapped, aws, 
     await mapped.eventually(lambda: mapped.source.taken == [first, second])
 
 
+@pytest.mark.databases
 async def test_a_deleted_mapping_is_there_until_what_it_took_has_ended(mapped, aws, clock, refused):
     made = await mapped.make(BatchSize=1)
     mapped.invoker.takes_s = 5.0
@@ -193,6 +195,7 @@ async def test_mappings_go_on_after_a_restart(mapped, aws):
     await mapped.eventually(lambda: not len(mapped.source))
 
 
+@pytest.mark.databases
 async def test_a_deleted_function_disables_its_mappings(mapped, aws, estate):
     await aws.publish_version(FunctionName="fn")
     await aws.create_alias(FunctionName="fn", Name="live", FunctionVersion="1")
@@ -288,6 +291,7 @@ async def test_rows_tell_what_waits_and_how_fast_it_is_taken(mapped):
     assert (await mapped.runs.rows(ACCOUNT))[0]["State"] == "Enabled"
 
 
+@pytest.mark.databases
 async def test_a_stored_mapping_of_a_source_that_is_not_served_is_shown_disabled(mapped, aws):
     stored = Mapping(
         id="0" * 36,

@@ -10,8 +10,6 @@ from forerun.control.metaevents import detail
 from forerun.errors import Conflict, NotFound, StorageFailed
 from forerun.events import HostChanged
 
-pytestmark = pytest.mark.databases
-
 
 async def test_an_absence_fires_once_and_again_after_the_event(place):
     await place.put("dead", ABSENT)
@@ -28,6 +26,7 @@ async def test_an_absence_fires_once_and_again_after_the_event(place):
     assert place.jobs() == ["dead", "dead"]
 
 
+@pytest.mark.databases
 async def test_the_message_is_the_rules_and_tells_what_held(place):
     await place.put("dead", ABSENT, job="job:live")
     await place.starts()
@@ -78,6 +77,7 @@ async def test_what_the_job_is_given(place, given, payload):
     assert message.payload == payload
 
 
+@pytest.mark.databases
 async def test_only_the_own_accounts_events_count(place):
     await place.put("mine", ENDED)
     await place.put("theirs", ENDED, account=OTHERS)
@@ -128,6 +128,7 @@ async def test_a_cooldown(place):
 # Chains
 
 
+@pytest.mark.databases
 async def test_a_cascade_carries_its_chain_and_its_cause(place):
     await place.put("one", ABSENT, job="alarm")
     await place.put(

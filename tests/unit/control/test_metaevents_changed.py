@@ -7,8 +7,6 @@ from forerun.control.metaevents import detail, summary
 from forerun.errors import InvalidInput, NotFound
 from forerun.events import Watch
 
-pytestmark = pytest.mark.databases
-
 
 async def test_a_rule_goes_on_while_its_criteria_stay(place):
     await place.put("dead", ABSENT)
@@ -44,6 +42,7 @@ async def test_a_disabled_rule_rests_and_begins_anew(place):
     assert place.jobs() == ["dead"]
 
 
+@pytest.mark.databases
 async def test_a_deleted_rule_is_gone_with_all_it_knew(place):
     await place.put("dead", ABSENT)
     await place.starts()
@@ -57,6 +56,7 @@ async def test_a_deleted_rule_is_gone_with_all_it_knew(place):
         assert await place.db.fetch(f"SELECT * FROM {table}") == []
 
 
+@pytest.mark.databases
 async def test_only_what_rules_look_for_is_watched(place):
     assert place.bus.watched(MINE, "f") is Watch.NOTHING
     await place.put("a", ABSENT)

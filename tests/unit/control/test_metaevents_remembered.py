@@ -13,8 +13,6 @@ from tests.unit.control.watching import (
 from forerun.errors import StorageFailed
 from forerun.storage.db import Statement
 
-pytestmark = pytest.mark.databases
-
 
 async def test_an_absence_that_fell_due_meanwhile_fires_once_at_the_start(place):
     await place.put("dead", ABSENT)
@@ -136,6 +134,7 @@ async def test_a_clock_that_jumps_ahead_fires_at_once(place):
     assert place.jobs() == ["dead"]
 
 
+@pytest.mark.databases
 async def test_a_rule_that_cannot_be_read_any_more_rests_alone(place):
     await place.put("a", ABSENT)
     await place.put("b", ABSENT)

@@ -25,8 +25,6 @@ from forerun.prediction import Cost, Predictor
 from forerun.storage.foresight import ForesightRow, ForesightStore
 from forerun.storage.sqlite import TRACES
 
-pytestmark = pytest.mark.databases
-
 NOW = 1_700_000_000.0
 
 
@@ -126,6 +124,7 @@ async def test_a_predictor_goes_on_where_it_was(db):
     assert again.policy.explain(qualified(), later) == predictor.explain(qualified(), later)
 
 
+@pytest.mark.databases
 async def test_rows_that_cannot_be_read_are_passed_over(db, caplog):
     store = ForesightStore(db)
     await store.put(
@@ -162,6 +161,7 @@ async def test_what_the_server_counts_while_it_reads_is_not_lost(db):
     assert (traffic.running, traffic.count) == (1, 1)
 
 
+@pytest.mark.databases
 async def test_a_deleted_function_leaves_no_row(db):
     book = Book(db)
     book.call()
@@ -188,6 +188,7 @@ async def test_an_account_sees_its_own_with_what_was_counted_since(db):
     }
 
 
+@pytest.mark.databases
 async def test_pages_are_read_to_the_end(db, monkeypatch):
     monkeypatch.setattr("forerun.control.ahead.notebook.PAGE", 7)
     book = Book(db)
@@ -212,6 +213,7 @@ async def test_a_store_that_refuses_costs_what_was_counted_since(db, caplog):
     assert "the disk is full" in caplog.text
 
 
+@pytest.mark.databases
 async def test_what_was_not_called_for_long_goes(db):
     book = Book(db)
     book.call("old", at=NOW - (KEPT_DAYS + 1) * 86_400)

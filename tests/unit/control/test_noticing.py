@@ -16,8 +16,6 @@ from forerun.model import Outcome
 from forerun.storage import QueuedEvent
 from forerun.traces import NOTHING
 
-pytestmark = pytest.mark.databases
-
 
 def watching(outcome=None, watch=Watch.METADATA):
     """An invoker whose function ``f`` is watched, a host that begins calls twice, and what was noted."""

@@ -11,8 +11,6 @@ from forerun.control.packaging.code import CodeStore
 from forerun.errors import NotFound, StorageFailed
 from forerun.settings import PackagingSettings
 
-pytestmark = pytest.mark.databases
-
 LIMIT = 64 << 20
 LARGE = 3 << 20
 
@@ -277,6 +275,7 @@ async def owned(tmp_path, clock):
     await db.close()
 
 
+@pytest.mark.databases
 async def test_popularity_decides_and_nothing_in_use_is_thrown_away(owned, clock, tmp_path):
     aws, packager = Owned(owned), owned.packager
     packages = {f"f{number}": make_zip(wheel() | handler(number)) for number in range(2)}
@@ -314,6 +313,7 @@ async def test_popularity_decides_and_nothing_in_use_is_thrown_away(owned, clock
     assert not Path(owned.code.path(digests["f1"])).exists()
 
 
+@pytest.mark.databases
 async def test_collections_are_known_of_when_the_database_forgot_them(owned, clock):
     aws, packager = Owned(owned), owned.packager
     package = make_zip(wheel() | handler(1))

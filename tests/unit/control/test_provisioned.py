@@ -8,8 +8,6 @@ from tests.unit.control.owned import arn, open_estate
 
 from forerun.host import Standing
 
-pytestmark = pytest.mark.databases
-
 
 class Host:
     """Holds at once whatever it is told, unless it is to fail."""
@@ -186,6 +184,7 @@ async def test_version_and_alias_cannot_both_have_it(aws, host, refused):
     await refused(provisioned(aws, "split", 1), "InvalidParameterValueException", "weights")
 
 
+@pytest.mark.databases
 async def test_it_moves_with_its_alias_and_ends_with_what_it_belongs_to(aws, host):
     await published(aws, 3)
     await aws.create_alias(FunctionName="fn", Name="live", FunctionVersion="1")

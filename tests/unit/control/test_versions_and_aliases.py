@@ -9,8 +9,6 @@ from tests.unit.control.owned import ACCOUNT, OTHER, arn, make_zip
 
 from forerun.control.registry import bounds_of, pick_version
 
-pytestmark = pytest.mark.databases
-
 CODE_1 = make_zip({"app.py": "one = 1"})
 CODE_2 = make_zip({"app.py": "two = 2"})
 
@@ -52,6 +50,7 @@ async def test_no_new_version_when_nothing_changed(aws):
     assert (await aws.publish_version(FunctionName="fn"))["Version"] == "2"
 
 
+@pytest.mark.databases
 async def test_numbers_are_never_used_again(aws, refused):
     await two_versions(aws)
     await aws.delete_function(FunctionName="fn", Qualifier="2")
@@ -178,6 +177,7 @@ async def test_aliases_that_are_refused(aws, version, weights, code, words):
     assert words.lower() in error["Message"].lower()
 
 
+@pytest.mark.databases
 async def test_alias_names(aws, refused):
     await two_versions(aws)
     await aws.create_alias(FunctionName="fn", Name="x" * 128, FunctionVersion="1")
@@ -192,6 +192,7 @@ async def test_alias_names(aws, refused):
     await refused(aws.list_aliases(FunctionName="none"), "ResourceNotFoundException")
 
 
+@pytest.mark.databases
 async def test_aliases_are_listed_by_name_and_by_version(aws):
     await two_versions(aws)
     for name, version in (("b", "1"), ("a", "2"), ("c", "1")):
@@ -220,6 +221,7 @@ def test_weights_split_the_unit_interval(weight, pick):
     assert pick_version(split, pick) == ("2" if pick < weight else "1")
 
 
+@pytest.mark.databases
 async def test_the_registry_follows_every_change(aws, estate):
     registry = estate.registry
 

@@ -115,7 +115,7 @@ class Place:
             async with asyncio.timeout(10):
                 await self.watcher._jobs._waiting.join()
         # Writes are done in their order by a thread: after this one all are.
-        await self.db.write(Statement("DELETE FROM metaevents WHERE 0"), durable=False)
+        await self.db.write(Statement("DELETE FROM metaevents WHERE 1 = 0"), durable=False)
         await settle()
 
     async def advance(self, seconds, step=0.25):

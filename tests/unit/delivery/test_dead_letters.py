@@ -14,8 +14,6 @@ from forerun.model import DeadLetter, Message, Origin
 from forerun.storage.dead_letters import DeadLetterStore
 from forerun.storage.sqlite import MESSAGES
 
-pytestmark = pytest.mark.databases
-
 HOME, OTHER = "1" * 12, "2" * 12
 FUNCTION = f"arn:aws:lambda:us-home-1:{HOME}:function:work"
 QUEUE = f"arn:aws:sqs:us-home-1:{HOME}:jobs"
@@ -136,6 +134,7 @@ async def test_pages_go_on_from_shelf_to_shelf(rig):
     assert seen == ["a", "b", "c", "100"]
 
 
+@pytest.mark.databases
 async def test_large_letters_are_held_a_few_at_a_time_and_all_are_redriven(rig, monkeypatch):
     monkeypatch.setattr(dead_letters, "_PAGE_BYTES", 2 * len(letter("a").message.payload))
     page = await rig.letters.page(HOME, Which(), None, 50)
@@ -163,6 +162,7 @@ async def test_a_letter_to_another_account_needs_its_leave_again(rig):
     assert (message.principal, message.role) == ("lambda.forerun", "arn:aws:iam::1:role/r")
 
 
+@pytest.mark.databases
 async def test_what_cannot_be_sent_stays_with_the_reason(rig):
     rig.sending.fails = {"b": NotFound("no such function"), "c": StorageFailed("disk full")}
     done = await rig.letters.redrive(HOME, Which())
@@ -190,6 +190,7 @@ async def test_memory_and_timeout_are_for_functions(rig):
     assert done.letters == 3
 
 
+@pytest.mark.databases
 async def test_bounds_are_kept_for_every_account(rig):
     await rig.store.put(
         *(letter(f"n{number:03}", failed_at=rig.clock.now()) for number in range(60)),

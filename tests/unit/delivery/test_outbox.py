@@ -32,8 +32,6 @@ from forerun.errors import (
 from forerun.model import RetryPolicy
 from forerun.storage.sqlite import MESSAGES
 
-pytestmark = pytest.mark.databases
-
 
 @pytest.fixture
 async def rig(tmp_path):
@@ -124,6 +122,7 @@ async def test_what_no_function_can_be_given_makes_a_dead_letter(rig, payload, r
     assert made.events.queued == {}
 
 
+@pytest.mark.databases
 async def test_what_is_no_target_makes_a_dead_letter_and_the_rest_flows_on(rig):
     made = await rig()
     odd = [
@@ -221,6 +220,7 @@ async def test_retries_and_age_have_an_end(rig):
     assert [each.id for each in made.queues.taken] == ["fine"]
 
 
+@pytest.mark.databases
 async def test_a_target_that_hangs_holds_up_nobody_else(rig):
     made = await rig()
     made.urls.hangs = asyncio.Event()
@@ -235,6 +235,7 @@ async def test_a_target_that_hangs_holds_up_nobody_else(rig):
     assert len(made.urls.taken) == 60
 
 
+@pytest.mark.databases
 async def test_many_messages_to_one_target_go_together_and_in_order(rig):
     made = await rig(start=False)
     await made.outbox.send([message(f"m{number:03}") for number in range(200)])
@@ -244,6 +245,7 @@ async def test_many_messages_to_one_target_go_together_and_in_order(rig):
     assert len(made.queues.batches) < 10
 
 
+@pytest.mark.databases
 async def test_messages_to_fifo_targets_keep_the_order_of_their_group_when_they_are_refused(rig):
     made = await rig(start=False)
     groups = ["a", "b", "a", "a", "c", "b", "a", "c"]
@@ -278,6 +280,7 @@ async def test_what_an_outbox_that_ended_had_taken_is_delivered_by_the_next(rig)
     assert [each.id for each in second.queues.taken] == ["a", "b", "c"]
 
 
+@pytest.mark.databases
 async def test_a_fault_of_the_platform_is_tried_again(rig):
     made = await rig()
     deliver, faults = made.queues.deliver, [KeyError("bug")]
@@ -306,6 +309,7 @@ ANSWERS = st.sampled_from(
 )
 
 
+@pytest.mark.databases
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     script=st.lists(ANSWERS, max_size=30),

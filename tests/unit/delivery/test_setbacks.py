@@ -13,8 +13,6 @@ from forerun.errors import StorageFailed, Throttled
 from forerun.storage import EventQueue, QueuedEvent
 from forerun.storage.sqlite import MESSAGES
 
-pytestmark = pytest.mark.databases
-
 HOUR = 3600.0
 
 
@@ -74,6 +72,7 @@ async def test_a_message_that_was_refused_is_tried_again(rig):
     assert [each.id for each in rig.queues.taken] == ["a"]
 
 
+@pytest.mark.databases
 async def test_what_an_earlier_server_left_by_a_later_clock_is_not_forgotten(rig):
     rig.clock.off = HOUR
     await rig.outbox.send([message("a")])

@@ -16,8 +16,6 @@ from forerun.model import Origin, TraceContext
 from forerun.storage.once import DependencySpec, OnceConfig, OnceStore
 from forerun.storage.sqlite import MESSAGES
 
-pytestmark = pytest.mark.databases
-
 CONTEXT = TraceContext(trace_id="", span_id="", origin=Origin(), header="")
 THING = DependencySpec(kind="queue", where={"Queue": "q"})
 
@@ -317,6 +315,7 @@ async def test_a_failed_run_is_no_record_even_when_the_old_state_returns(rig):
     assert (await rig.call(once=once)).executed is True
 
 
+@pytest.mark.databases
 async def test_a_success_beside_which_another_run_fails_is_no_record(rig):
     once = {"depends_on": (THING,)}
     rig.runner.script = [None, "error"]
@@ -343,6 +342,7 @@ async def test_a_change_during_the_run_is_a_change(rig):
     assert (await rig.call(once=once)).executed is False
 
 
+@pytest.mark.databases
 async def test_a_declined_call_does_not_use_up_its_id(rig):
     once = {"depends_on": (THING,), "key": "id"}
     payload = b'{"id":1}'
@@ -357,6 +357,7 @@ async def test_a_declined_call_does_not_use_up_its_id(rig):
     assert rig.runner.records[-1].status == "duplicate"
 
 
+@pytest.mark.databases
 async def test_old_results_go_when_there_are_too_many(rig):
     for number in range(4):
         await rig.call(f"x{number}")

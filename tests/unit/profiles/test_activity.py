@@ -14,8 +14,6 @@ from forerun.profiles.activity import MINUTES_KEPT_S, MOST_STEPS, STEPS_S
 from forerun.storage.activity import HOUR_S, MINUTE_S, ActivityStore
 from forerun.storage.sqlite import TRACES
 
-pytestmark = pytest.mark.databases
-
 ACCOUNT = "1" * 12
 DAY_S = 86_400
 CONTEXT = TraceContext(trace_id="a" * 32, span_id="b" * 16, origin=Origin(), header="")
@@ -90,6 +88,7 @@ async def test_minutes_are_told_apart_and_added_up(activity, clock):
     await activity.close()
 
 
+@pytest.mark.databases
 async def test_others_are_not_told_of(activity):
     await activity.consume([ended(MIDNIGHT + 1), ended(MIDNIGHT + 1, name="g")])
     await activity.flush()
@@ -101,6 +100,7 @@ async def test_others_are_not_told_of(activity):
     await activity.close()
 
 
+@pytest.mark.databases
 async def test_it_is_written_once_a_second(db, clock, activity):
     await activity.consume([ended(MIDNIGHT)])
     await settle_writes()
@@ -113,6 +113,7 @@ async def test_it_is_written_once_a_second(db, clock, activity):
     await activity.close()
 
 
+@pytest.mark.databases
 async def test_a_minute_goes_on_after_a_restart(db, clock):
     first = started(db, clock)
     await first.consume([ended(MIDNIGHT + 1)])
@@ -124,6 +125,7 @@ async def test_a_minute_goes_on_after_a_restart(db, clock):
     assert await db.fetch("SELECT calls FROM activity") == [(2,)]
 
 
+@pytest.mark.databases
 async def test_minutes_become_hours_and_the_whole_stays_the_same(db, clock, activity):
     count = 0
     for minute in range(0, 5 * 60, 7):
@@ -154,6 +156,7 @@ async def test_minutes_become_hours_and_the_whole_stays_the_same(db, clock, acti
     await activity.close()
 
 
+@pytest.mark.databases
 async def test_what_the_store_refuses_is_written_later(clock, db, activity, monkeypatch):
     await activity.consume([ended(MIDNIGHT + 1)])
     put = ActivityStore.put
@@ -220,6 +223,7 @@ async def test_the_load_counts_all_but_what_was_deferred(activity, clock):
     await activity.close()
 
 
+@pytest.mark.databases
 async def test_the_load_of_past_hours_is_kept(db, clock, activity):
     for hour, calls in enumerate((60, 120)):
         at = MIDNIGHT + hour * HOUR_S

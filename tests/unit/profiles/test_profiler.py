@@ -19,8 +19,6 @@ from forerun.storage.db import Db
 from forerun.storage.profiles import OutlineRow, ProfileRow, ProfileStore
 from forerun.storage.sqlite import TRACES
 
-pytestmark = pytest.mark.databases
-
 HOUR = 3600
 
 
@@ -122,6 +120,7 @@ async def test_hours_make_the_whole(profiler, store, clock):
     assert await of(another) == whole
 
 
+@pytest.mark.databases
 async def test_an_hour_without_executions_has_no_profile(profiler, clock):
     await profiler.consume(some())
     clock.jump(2 * HOUR)
@@ -129,6 +128,7 @@ async def test_an_hour_without_executions_has_no_profile(profiler, clock):
     assert (await of(profiler)).sampled == 5
 
 
+@pytest.mark.databases
 async def test_trimming_drops_old_hours_and_loses_nothing_of_the_whole(profiler, store, clock):
     for hour in range(3):
         await profiler.consume(some(at=hour * HOUR))
@@ -197,6 +197,7 @@ async def test_memory_is_bounded_though_the_store_refuses(profiler, store, monke
     assert profiler.lost == 4
 
 
+@pytest.mark.databases
 async def test_all_of_an_account_are_listed_by_name_and_version(profiler, store, clock):
     other = events(Ran("Z", account=OTHER), Ran("B", version="2"), Ran("B", version="10"))
     await profiler.consume([*some("C"), *other])
@@ -348,6 +349,7 @@ async def test_an_outline_that_cannot_be_read_is_made_anew(profiler, store, cloc
         assert store.read == reads
 
 
+@pytest.mark.databases
 async def test_what_was_written_meanwhile_is_not_mended(store):
     old, new, read = (OutlineRow(ACCOUNT, "A", "1", body) for body in (b"", b"new", b"of old"))
     await store.put([], [old])
@@ -358,6 +360,7 @@ async def test_what_was_written_meanwhile_is_not_mended(store):
     assert await store.outlines(ACCOUNT) == [read]
 
 
+@pytest.mark.databases
 async def test_outlines_go_with_their_profiles(profiler, store, clock):
     await learn(profiler)
     await profiler.outlines(ACCOUNT)

@@ -17,8 +17,6 @@ from forerun.profiles.tally import Tally
 from forerun.storage.profiles import ProfileStore
 from forerun.storage.sqlite import TRACES
 
-pytestmark = pytest.mark.databases
-
 A, B, C = (Qualified(ACCOUNT, name) for name in "ABC")
 
 
@@ -176,6 +174,7 @@ async def test_destinations_are_reached_when_the_caller_has_ended(profiler):
     assert (found.function.name, found.outlives) == ("B", True)
 
 
+@pytest.mark.databases
 async def test_only_what_has_changed_is_told_again(profiler, store):
     await profiler.consume(events(Ran("A", invoke("B")), Ran("C")))
     told = await profiler.successors()
@@ -188,6 +187,7 @@ async def test_only_what_has_changed_is_told_again(profiler, store):
     assert await profiler.successors() == {}
 
 
+@pytest.mark.databases
 async def test_another_server_is_told_of_all_at_first(profiler, store):
     await profiler.consume(events(Ran("A", invoke("B")), Ran("C", invoke("A"))))
     another = Profiler(store, FakeClock(T0), {PLATFORM})

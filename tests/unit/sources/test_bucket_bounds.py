@@ -12,8 +12,6 @@ from tests.unit.sources.test_bucket_objects import FREE, collect, put
 from forerun.errors import InvalidInput
 from forerun.sources.buckets import About, Wanted, errors
 
-pytestmark = pytest.mark.databases
-
 
 async def test_an_account_has_a_quota(tmp_path: Path):
     async with rig(tmp_path, quota=100) as made:
@@ -53,6 +51,7 @@ async def test_what_is_on_its_way_counts_against_the_quota(tmp_path: Path):
         await put(made, "c", b"x" * 60)
 
 
+@pytest.mark.databases
 async def test_a_part_that_cannot_be_copied_holds_nothing(tmp_path: Path):
     async with rig(tmp_path) as made:
         source = await put(made, "source", b"content")

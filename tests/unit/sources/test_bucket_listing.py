@@ -19,8 +19,6 @@ from forerun.sources.buckets.listing import successor
 from forerun.sources.buckets.naming import check_key, check_name, check_tags
 from forerun.sources.buckets.notifying import check_configuration, targets_of
 
-pytestmark = pytest.mark.databases
-
 TEXT = st.text(st.sampled_from("ab/é\U0001f600\x00 "), min_size=1, max_size=6)
 
 
@@ -91,6 +89,7 @@ async def test_a_listing_may_begin_anywhere(keys: set[str], start: str):
     assert [each.key for each in page.objects] == wanted
 
 
+@pytest.mark.databases
 async def test_the_database_orders_keys_as_bytes(tmp_path: Path):
     keys = ["a", "a b", "a/", "a//b", "a/b", "b\x00c", "é", "\U0001f600", "￿", "+", "%", ".."]
     async with rig(tmp_path) as made:

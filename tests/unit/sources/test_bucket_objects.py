@@ -16,8 +16,6 @@ from forerun.errors import PreconditionFailed, StorageFailed, Throttled
 from forerun.sources.buckets import About, Chosen, Guard, Wanted, errors
 from forerun.storage.objects import Piece
 
-pytestmark = pytest.mark.databases
-
 FREE = Guard()
 FUNCTION = "arn:aws:lambda:us-home-1:111111111111:function:f"
 
@@ -150,6 +148,7 @@ async def test_a_file_that_is_taken_up_while_it_is_looked_at_stays(made: Rig):
     assert piece.blob in made.files()
 
 
+@pytest.mark.databases
 async def test_files_that_nothing_ever_referred_to_are_found(made: Rig):
     await put(made, "a", b"kept")
     received = await made.contents.receive(Body(b"lost"), limit=100)
@@ -178,6 +177,7 @@ async def test_a_full_disk_is_said(made: Rig, monkeypatch: pytest.MonkeyPatch):
     assert not made.files()
 
 
+@pytest.mark.databases
 async def test_guards(made: Rig):
     first = await put(made, "k", b"1", Guard(absent=True))
     with pytest.raises(PreconditionFailed):
@@ -192,6 +192,7 @@ async def test_guards(made: Rig):
     await made.objects.remove(made.bucket, ["k"], etag=second.etag, actor=ACTOR)
 
 
+@pytest.mark.databases
 async def test_of_many_who_want_it_absent_one_is_served(made: Rig):
     wishes = [put(made, "k", str(number).encode(), Guard(absent=True)) for number in range(20)]
     answers = await asyncio.gather(*wishes, return_exceptions=True)
@@ -200,6 +201,7 @@ async def test_of_many_who_want_it_absent_one_is_served(made: Rig):
     assert hashlib.md5(await content(made, "k")).hexdigest() == kept.etag
 
 
+@pytest.mark.databases
 async def test_a_bucket_with_objects_is_not_removed(made: Rig):
     await put(made, "k", b"1")
     with pytest.raises(errors.BucketNotEmpty):
@@ -226,6 +228,7 @@ async def test_a_bucket_with_objects_is_not_removed(made: Rig):
 MEGA = 1024 * 1024
 
 
+@pytest.mark.databases
 async def test_parts_become_an_object(made: Rig):
     parts = [os.urandom(5 * MEGA), os.urandom(5 * MEGA + 1), b"end"]
     about = About(algorithm="CRC32", checksum_type="FULL_OBJECT")
@@ -255,6 +258,7 @@ async def test_parts_become_an_object(made: Rig):
         await made.uploads.find("bucket", "k", upload.id)
 
 
+@pytest.mark.databases
 @pytest.mark.parametrize(
     ("chosen", "refused"),
     [
@@ -285,6 +289,7 @@ async def test_what_cannot_be_completed_stays_an_upload(
     assert not more
 
 
+@pytest.mark.databases
 async def test_an_upload_that_is_given_up_leaves_nothing(made: Rig):
     upload = await made.uploads.begin(made.bucket, "k", About())
     await made.uploads.put(made.bucket, upload, 1, Body(b"part"), Wanted(size=4))
@@ -335,6 +340,7 @@ async def watch(made: Rig, **more: object) -> None:
     made.bucket = await made.buckets.find("bucket")
 
 
+@pytest.mark.databases
 async def test_each_change_is_told_once_and_in_order(made: Rig):
     await watch(made)
     for number in range(3):
@@ -352,6 +358,7 @@ async def test_each_change_is_told_once_and_in_order(made: Rig):
     assert await made.blobs.owed(10) == []
 
 
+@pytest.mark.databases
 async def test_of_many_removed_those_are_told_that_somebody_wants(made: Rig):
     rules = [{"Name": "Prefix", "Value": "in/"}, {"Name": "suffix", "Value": ".jpg"}]
     await watch(made, Filter={"Key": {"FilterRules": rules}})
@@ -362,6 +369,7 @@ async def test_of_many_removed_those_are_told_that_somebody_wants(made: Rig):
     assert told(made) == ["ObjectCreated:Put"] * 2 + ["ObjectRemoved:Delete"] * 2
 
 
+@pytest.mark.databases
 async def test_what_could_not_be_told_is_told_at_the_next_start(tmp_path: Path):
     async with rig(tmp_path) as made:
         await watch(made)

@@ -22,8 +22,6 @@ from forerun.sources.buses import (
     RuleWish,
 )
 
-pytestmark = pytest.mark.databases
-
 SHOP = {"source": ["shop"]}
 
 
@@ -150,6 +148,7 @@ async def test_entries_are_too_large_together(here):
         await here.sender.put([entry, entry])
 
 
+@pytest.mark.databases
 async def test_an_event_is_not_accepted_when_its_messages_are_not_on_disk(here):
     await here.rule("r", SHOP)
     here.outbox.fails = StorageFailed("the disk is full")
@@ -245,6 +244,7 @@ async def test_messages_that_cannot_be_kept_are_tried_again(here):
     assert isinstance(second, NotFound)
 
 
+@pytest.mark.databases
 async def test_an_event_goes_from_bus_to_bus_as_it_is(here):
     await here.buses.create(OWN, "b", BusWish(), {})
     await here.rule("there", SHOP, bus_arn("b"))

@@ -12,8 +12,6 @@ from tests.unit.sources.bus_world import FUNCTION, OWN, QUEUE, REGION, START, Wo
 from forerun.errors import StorageFailed
 from forerun.sources.buses import RuleWish
 
-pytestmark = pytest.mark.databases
-
 RULE = f"arn:aws:events:{REGION}:{OWN}:rule/tick"
 
 
@@ -135,6 +133,7 @@ async def test_what_could_not_be_handed_over_is_handed_over_again(here):
     assert json.loads(message.payload)["time"] == "2023-11-14T22:14:20Z"
 
 
+@pytest.mark.databases
 async def test_tags_that_change_while_it_fires_do_not_fire_it_twice(here):
     await tick(here)
     found = await here.rules.find(OWN, "default", "tick")
@@ -159,6 +158,7 @@ async def test_of_what_passed_while_the_server_was_down_the_latest_moment_fires_
         assert json.loads(message.payload)["time"] == "2023-11-15T01:13:20Z"
 
 
+@pytest.mark.databases
 async def test_a_server_that_dies_after_it_handed_over_hands_over_the_same_message(tmp_path):
     path = tmp_path / "messages.db"
     async with world(path) as before:
@@ -181,6 +181,7 @@ async def test_a_server_that_dies_after_it_handed_over_hands_over_the_same_messa
     assert second.payload == first.payload
 
 
+@pytest.mark.databases
 async def test_what_comes_is_shown(here):
     await tick(here, "rate(1 hour)", QUEUE)
     await here.rules.put(

@@ -29,8 +29,6 @@ from forerun.sources.buses import (
 )
 from forerun.storage.buses import RuleConfig, StoredRule
 
-pytestmark = pytest.mark.databases
-
 SHOP = {"source": ["shop"]}
 
 
@@ -199,6 +197,7 @@ async def test_a_rule_is_replaced_but_for_its_tags(here):
     assert found.config.tags == {"k": "v"}
 
 
+@pytest.mark.databases
 async def test_a_rule_with_targets_is_not_deleted(here):
     await here.rule("r", SHOP)
     with pytest.raises(InvalidInput, match="Rule can't be deleted since it has targets"):
@@ -235,6 +234,7 @@ async def test_a_full_bus_takes_no_more_rules(here):
 # Buses
 
 
+@pytest.mark.databases
 async def test_buses_are_made_and_deleted(here):
     bus = await here.buses.create(OWN, "shop", BusWish(description="d"), {"k": "v"})
     assert (bus.description, bus.tags) == ("d", {"k": "v"})
@@ -260,6 +260,7 @@ async def test_buses_are_made_and_deleted(here):
         await here.buses.delete(OWN, "default")
 
 
+@pytest.mark.databases
 async def test_who_may_put_events_onto_a_bus_is_kept(here):
     arn = bus_arn("default")
     assert await here.sink.policy(arn) is None

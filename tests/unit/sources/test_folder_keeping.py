@@ -18,8 +18,6 @@ from forerun.storage import Db
 from forerun.storage.folders import FolderStore
 from forerun.storage.sqlite import MESSAGES
 
-pytestmark = pytest.mark.databases
-
 ACCOUNT, REGION = "000000000042", "us-home-1"
 
 
@@ -84,6 +82,7 @@ async def until(probe: Callable[[], object], what: str, within: float = 15.0) ->
     assert probe(), what
 
 
+@pytest.mark.databases
 async def test_a_flood_is_told_within_bounds_though_targets_do_not_keep_up(rig, monkeypatch):
     """Many more files than are waited for or hinted at; the outbox refuses for a while."""
     monkeypatch.setattr(keeping, "MOST_HINTS", 100)
@@ -106,6 +105,7 @@ async def test_a_flood_is_told_within_bounds_though_targets_do_not_keep_up(rig, 
     assert (await rig.standing()).trouble == ""
 
 
+@pytest.mark.databases
 async def test_what_was_handed_over_and_not_written_down_is_told_again_with_its_id(
     rig, monkeypatch
 ):
@@ -128,6 +128,7 @@ async def test_what_was_handed_over_and_not_written_down_is_told_again_with_its_
     assert len({each.id for each in rig.outbox.sent}) == 1
 
 
+@pytest.mark.databases
 async def test_what_was_there_before_is_told_only_when_wanted(rig):
     (rig.inbox / "old").write_text("x")
     await asyncio.sleep(keeping.COARSE_S + 0.1)
@@ -170,6 +171,7 @@ async def test_a_directory_that_vanishes_is_no_news_of_its_files_and_is_watched_
     assert rig.subjects() == {"created a": 1, "created b": 1}
 
 
+@pytest.mark.databases
 async def test_marks_of_folders_that_are_gone_are_removed(rig, db):
     for number in range(200):
         (rig.inbox / f"f{number}").write_text("x")

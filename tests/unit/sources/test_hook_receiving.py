@@ -29,8 +29,6 @@ from forerun.storage import Sealer
 from forerun.storage.hooks import HookStore, Scheme, TargetFormat
 from forerun.storage.sqlite import MESSAGES
 
-pytestmark = pytest.mark.databases
-
 ACCOUNT = "123456789012"
 QUEUE = f"arn:aws:sqs:us-home-1:{ACCOUNT}:work"
 JSON = {"content-type": "application/json"}
@@ -94,6 +92,7 @@ async def test_a_webhook_becomes_a_cloudevent(rig: Rig) -> None:
     assert hook_id not in message.payload.decode(), "the URL is a secret"
 
 
+@pytest.mark.databases
 async def test_what_is_replayed_runs_once_also_after_a_restart(rig: Rig) -> None:
     hook_id, secret = await rig.put(max_age_s=600.0)
     await rig.send(hook_id, b"{}", secret=secret)
@@ -117,6 +116,7 @@ async def test_an_outbox_that_fails_takes_nothing_and_the_same_comes_again(rig: 
     assert len(rig.outbox.sent) == 1
 
 
+@pytest.mark.databases
 async def test_a_server_that_dies_between_the_outbox_and_memory_sends_the_same_id(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -245,6 +245,7 @@ def test_buckets_fill_to_their_rim_only() -> None:
     assert [bucket.take(1e9) for _ in range(2)] == [0.0, 2.0]
 
 
+@pytest.mark.databases
 async def test_secrets_are_sealed_rotated_and_forgotten(rig: Rig) -> None:
     hook_id, old = await rig.put()
     stored = msgspec.msgpack.encode(await rig.store.by_id(hook_id))

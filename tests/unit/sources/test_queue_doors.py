@@ -11,8 +11,6 @@ from forerun.errors import InvalidInput, NotFound, StorageFailed
 from forerun.model import Message, Origin
 from forerun.sources.queues import Attribute, attributes_md5
 
-pytestmark = pytest.mark.databases
-
 SOURCE = f"arn:aws:events:us-home-1:{ACCOUNT}:rule/r"
 
 
@@ -142,6 +140,7 @@ async def test_a_filter_sees_other_bodies_as_text(rig, text):
     assert json.loads(pulled.body)["body"] == text
 
 
+@pytest.mark.databases
 async def test_given_back_unbegun_it_does_not_count(rig):
     queue = await rig.make("q", VisibilityTimeout="7")
     assert await rig.pollable.hide_s(queue.arn) == 7
@@ -157,6 +156,7 @@ async def test_given_back_unbegun_it_does_not_count(rig):
     assert queue.total == 0
 
 
+@pytest.mark.databases
 async def test_dead_letters_stand_on_the_shelf(rig):
     dead = await rig.make("dead")
     policy = json.dumps({"deadLetterTargetArn": dead.arn, "maxReceiveCount": "2"})
@@ -195,6 +195,7 @@ async def test_dead_letters_stand_on_the_shelf(rig):
     assert (old.source, old.sent_at) == (queue.arn, 1_700_000_000.0)
 
 
+@pytest.mark.databases
 async def test_what_comes_after_a_given_up_message_of_its_group_can_be_had_at_once(rig):
     dead = await rig.make("dead.fifo")
     policy = json.dumps({"deadLetterTargetArn": dead.arn, "maxReceiveCount": 1})
@@ -209,6 +210,7 @@ async def test_what_comes_after_a_given_up_message_of_its_group_can_be_had_at_on
     assert (letter.body, letter.sent_at) == ("0", rig.clock.now())
 
 
+@pytest.mark.databases
 async def test_numbers_are_not_given_again_after_a_restart(rig):
     queue = await rig.make("q.fifo")
     first = await rig.send(queue, "x", group="g", name="n")
@@ -220,6 +222,7 @@ async def test_numbers_are_not_given_again_after_a_restart(rig):
     assert await rig.receive(queue) == []
 
 
+@pytest.mark.databases
 async def test_what_is_too_old_is_given_to_nobody_and_counted(rig):
     queue = await rig.make("q", MessageRetentionPeriod="60")
     await rig.send(queue, "never taken")
@@ -231,6 +234,7 @@ async def test_what_is_too_old_is_given_to_nobody_and_counted(rig):
     assert (queue.tally.expired, queue.total) == (2, 0)
 
 
+@pytest.mark.databases
 async def test_deleted_and_purged_queues_leave_nothing(rig):
     queue, other = await rig.make("q"), await rig.make("other.fifo")
     large = "x" * 5000
@@ -250,6 +254,7 @@ async def test_deleted_and_purged_queues_leave_nothing(rig):
     assert [message.body for message in await rig.receive(queue)] == ["after"]
 
 
+@pytest.mark.databases
 async def test_large_bodies_come_back_whole(rig):
     queue = await rig.make("q")
     bodies = {"ä" * 500_000, "x" * 2048, "y" * 2049, '{"a": "' + "z" * 100_000 + '"}'}
@@ -258,6 +263,7 @@ async def test_large_bodies_come_back_whole(rig):
     assert {message.body for message in await rig.receive(queue)} == bodies
 
 
+@pytest.mark.databases
 @pytest.mark.parametrize("amount", [1, 64, 1000])
 async def test_many_at_once(rig, amount):
     queue = await rig.make("q")
@@ -269,6 +275,7 @@ async def test_many_at_once(rig, amount):
     assert await rig.db.fetch("SELECT count(*) FROM queue_messages") == [(0,)]
 
 
+@pytest.mark.databases
 @pytest.mark.parametrize("name", ["q", "q.fifo"])
 async def test_a_clock_that_is_set_back_hides_nothing_longer(rig, name):
     """What waits can be had, in its order where it has one; what is in flight or delayed is so for what is left of its time."""

@@ -12,8 +12,6 @@ from forerun.aio import SystemClock
 from forerun.errors import Throttled
 from forerun.sources.queues import NoSuchQueue, Queue
 
-pytestmark = pytest.mark.databases
-
 
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[QueueRig]:
@@ -100,6 +98,7 @@ async def test_the_next_of_a_group_wakes_when_the_first_is_finished(rig):
     assert [message.body for message in await waiting] == ["two"]
 
 
+@pytest.mark.databases
 async def test_who_leaves_while_he_takes_has_it_given_back_as_never_taken(rig):
     queue = await rig.make("q")
     await rig.send(queue, "kept")
@@ -139,6 +138,7 @@ async def test_nothing_is_asked_of_the_database_while_nothing_can_be_had(rig, mo
     assert len(await rig.receive(queue)) == 1
 
 
+@pytest.mark.databases
 async def test_waiting_ends_with_its_time_with_the_queue_and_with_the_server(rig):
     queue, other = await rig.make("q"), await rig.make("other")
     assert await rig.receive(queue, wait_s=0.05) == []

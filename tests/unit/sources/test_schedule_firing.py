@@ -20,8 +20,6 @@ from forerun.storage import Db, Statement
 from forerun.storage.schedules import Firing, ScheduleStore
 from forerun.storage.sqlite import MESSAGES
 
-pytestmark = pytest.mark.databases
-
 ACCOUNT, REGION = "000000000042", "us-home-1"
 START = 1_780_000_000.0  # 2026-05-28T20:26:40Z
 FUNCTION = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f"
@@ -134,6 +132,7 @@ async def test_what_was_handed_over_and_not_written_down_is_handed_over_with_the
     assert len(server.outbox.sent) == 2
 
 
+@pytest.mark.databases
 async def test_an_outbox_that_is_full_delays_and_loses_nothing(server):
     server.outbox.fails = StorageFailed("full")
     await server.put("at(2026-05-28T20:27:00)", delete_after=True)
@@ -145,6 +144,7 @@ async def test_an_outbox_that_is_full_delays_and_loses_nothing(server):
         await server.firing()
 
 
+@pytest.mark.databases
 async def test_changes_count_at_once(server):
     await server.put("rate(1 hour)", "deleted", since=START + 90)
     await server.put("rate(1 hour)", "disabled", since=START + 90)
@@ -173,6 +173,7 @@ async def test_changes_count_at_once(server):
     assert (await server.firing("disabled")).moment == START + 90 + 3600
 
 
+@pytest.mark.databases
 async def test_schedules_of_a_group_that_is_deleted_fire_no_more(server, db):
     await server.schedules.create_group(ACCOUNT, "g", {}, None)
     for number in range(3):
@@ -310,6 +311,7 @@ async def test_each_kind_of_target_gets_what_it_expects(server, kind):
     assert (message.target, message.payload, message.attributes) == (arn, payload, named)
 
 
+@pytest.mark.databases
 async def test_without_an_input_a_target_gets_the_usual_notification(server):
     await server.put("at(2026-05-28T20:27:00)", target=target(FUNCTION))
     await server.advance(25)

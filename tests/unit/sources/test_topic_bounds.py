@@ -9,8 +9,6 @@ from tests.unit.sources.topic_rig import QUEUE, topics
 from forerun.model import Message
 from forerun.sources.topics import publisher
 
-pytestmark = pytest.mark.databases
-
 
 async def test_messages_for_many_are_handed_over_a_few_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -33,8 +33,6 @@ from forerun.sources.topics import (
 from forerun.sources.topics.notifications import Notification, signed_text
 from forerun.storage.topics import Following
 
-pytestmark = pytest.mark.databases
-
 
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
@@ -95,6 +93,7 @@ async def test_signatures_are_those_that_clients_check(rig: Rig, version: str) -
     assert await rig.signatory.certificate(path + "x") is None
 
 
+@pytest.mark.databases
 async def test_urls_get_nothing_before_they_have_confirmed(rig: Rig) -> None:
     topic = await rig.topic()
     name = await rig.subscribe(topic, "http", URL)
@@ -132,6 +131,7 @@ async def test_a_url_is_asked_again_but_not_flooded(rig: Rig) -> None:
     assert json.loads(again.payload)["Token"] != first
 
 
+@pytest.mark.databases
 async def test_what_is_not_confirmed_in_three_days_is_forgotten(rig: Rig) -> None:
     topic = await rig.topic()
     await rig.subscribe(topic, "http", URL)
@@ -143,6 +143,7 @@ async def test_what_is_not_confirmed_in_three_days_is_forgotten(rig: Rig) -> Non
     assert await rig.subscriptions.of_topic(topic, "", 10) == []
 
 
+@pytest.mark.databases
 async def test_a_link_ends_a_url_and_its_token_brings_it_back(rig: Rig) -> None:
     topic = await rig.topic()
     url = await rig.subscribe(topic, "http", URL)
@@ -193,6 +194,7 @@ async def test_filter_policies_choose(rig: Rig) -> None:
         assert "".join(sorted(each.target[-1] for each in rig.sent())) == wanted, message
 
 
+@pytest.mark.databases
 async def test_a_structured_message_has_a_text_for_each_protocol(rig: Rig) -> None:
     topic = await rig.topic()
     await rig.subscribe(topic, "sqs", QUEUE, RawMessageDelivery="true")
@@ -206,6 +208,7 @@ async def test_a_structured_message_has_a_text_for_each_protocol(rig: Rig) -> No
             await rig.publish(topic, message, structured=True)
 
 
+@pytest.mark.databases
 async def test_fifo_topics_take_a_message_once_and_keep_the_order(rig: Rig) -> None:
     topic = await rig.topic("t.fifo", ContentBasedDeduplication="true")
     await rig.subscribe(topic, "sqs", f"{QUEUE}.fifo")
@@ -231,6 +234,7 @@ async def test_fifo_topics_take_a_message_once_and_keep_the_order(rig: Rig) -> N
         await rig.publish(topic)
 
 
+@pytest.mark.databases
 async def test_a_fifo_message_that_was_not_handed_on_is_sent_under_the_same_id(rig: Rig) -> None:
     topic = await rig.topic("t.fifo")
     await rig.subscribe(topic, "sqs", f"{QUEUE}.fifo")

@@ -51,7 +51,7 @@ async def db(tmp_path):
 
 
 def store_of(db, **bounds):
-    return OutboxStore(db, **({"max_messages": 100, "max_bytes": 1 << 20} | bounds))
+    return OutboxStore(db, **({"max_messages": 1000, "max_bytes": 1 << 20} | bounds))
 
 
 async def test_a_message_comes_back_as_it_was_put(db):

@@ -13,8 +13,6 @@ from forerun.storage.sqlite import TRACES
 from forerun.storage.traces import TraceStore
 from forerun.traces import Keeper
 
-pytestmark = pytest.mark.databases
-
 ACCOUNT, OTHER = "1" * 12, "2" * 12
 A = "a" * 32
 T0 = 1_700_000_000.0
@@ -167,6 +165,7 @@ async def test_a_store_that_fails_costs_what_it_was_given_and_no_more(store):
     assert keeper.stats() == {"kept": 1, "dropped": 2, "waiting_bytes": 0}
 
 
+@pytest.mark.databases
 async def test_the_size_stays_bounded_while_much_comes(store, tmp_path):
     bound = 2 << 20
     keeper = keeper_of(store, max_bytes=bound)
@@ -189,6 +188,7 @@ async def test_the_size_stays_bounded_while_much_comes(store, tmp_path):
     assert sum(each.stat().st_size for each in tmp_path.glob("traces.db")) < 2 * bound
 
 
+@pytest.mark.databases
 async def test_what_is_too_old_goes(store):
     clock = FakeClock(T0)
     keeper = keeper_of(store, clock, days=1.0)
