@@ -207,6 +207,30 @@ def test_what_happens_at_the_others_is_known_to_the_holder(cluster):
     eventually(lambda: counted() == 3, what="the holder counts calls of others")
 
 
+def test_what_became_of_events_is_told_whoever_ran_them(cluster):
+    a, b = cluster.planes
+    name = a.function(ECHO.format(1))
+    sqs = a.client("sqs")
+    queue = sqs.create_queue(QueueName="told")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]
+    b.lambda_.put_function_event_invoke_config(
+        FunctionName=name, DestinationConfig={"OnSuccess": {"Destination": arn["QueueArn"]}}
+    )
+    for number in range(10):
+        plane = (a, b)[number % 2]
+        body = json.dumps(number).encode()
+        plane.lambda_.invoke(FunctionName=name, InvocationType="Event", Payload=body)
+    found = set()
+
+    def all_told():
+        got = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1)
+        for message in got.get("Messages", []):
+            found.add(json.loads(message["Body"])["requestPayload"])
+        return found == set(range(10))
+
+    eventually(all_told, within=30)
+
+
 def test_an_execution_id_succeeds_once_whoever_is_asked(cluster):
     a, b = cluster.planes
     name = a.function(ECHO.format(1))

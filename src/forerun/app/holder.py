@@ -6,7 +6,16 @@ from typing import Final
 
 import msgspec
 
-from forerun.aio import App, Clock, Receive, Scope, Send, read_body
+from forerun.aio import (
+    App,
+    ClientLeft,
+    Clock,
+    Receive,
+    Scope,
+    Send,
+    read_body,
+    while_connected,
+)
 from forerun.api.inside import account_inside, from_inside
 from forerun.api.reception import NoHolder
 from forerun.api.request_ids import new_request_id
@@ -155,7 +164,11 @@ class Holder:
             return
         body = await read_body(receive, limit=OWN_BYTES, timeout_s=OWN_S)
         try:
-            answer = await here.desk.answer(scope["raw_path"][1:].decode("latin-1"), body)
+            asked = here.desk.answer(scope["raw_path"][1:].decode("latin-1"), body)
+            # Who asked may be gone, and somebody else run it: it ends here then.
+            answer = await while_connected(receive, asked)
+        except ClientLeft:
+            return
         except ForerunError as error:
             await send_response(send, Response(409, [], _encode(Failure.of(error))))
         else:

@@ -13,7 +13,7 @@ from forerun.control.destinations import Outlet
 from forerun.control.invoke import Invocation, Reply
 from forerun.control.registry import Registry, Resolved
 from forerun.control.relaying import Distant, WatchedElsewhere, unpacked
-from forerun.errors import ForerunError, InvalidInput, StorageFailed, Throttled
+from forerun.errors import ForerunError, HostLost, InvalidInput, StorageFailed, Throttled
 from forerun.events import Watched
 from forerun.model import DeadLetter, InvocationRecord, LogLine, Message, Origin, TraceContext
 
@@ -63,7 +63,7 @@ class RunAnswer(msgspec.Struct, kw_only=True):
 
 
 class Failure(msgspec.Struct, kw_only=True):
-    """Why something was refused: the name of the error, and what a throttle says."""
+    """Why something was refused: the name of the error, and what a throttle says, or when a lost host's work is over."""
 
     error: str
     message: str
@@ -76,12 +76,16 @@ class Failure(msgspec.Struct, kw_only=True):
         made = cls(error=type(error).__name__, message=error.message)
         if isinstance(error, Throttled):
             made.reason, made.retry_after_s = error.reason, error.retry_after_s
+        if isinstance(error, HostLost):
+            made.retry_after_s = error.over_in_s
         return made
 
     def raised(self) -> ForerunError:
         """As it is raised there."""
         if self.error == "Throttled":
             return Throttled(self.message, reason=self.reason, retry_after_s=self.retry_after_s)
+        if self.error == "HostLost":
+            return HostLost(self.message, over_in_s=self.retry_after_s)
         kind = getattr(errors, self.error, None)
         if isinstance(kind, type) and issubclass(kind, ForerunError):
             return kind(self.message)

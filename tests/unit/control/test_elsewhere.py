@@ -15,7 +15,14 @@ from forerun.control.relaying import (
     packed,
     unpacked,
 )
-from forerun.errors import ForerunError, InvalidInput, NotFound, StorageFailed, Throttled
+from forerun.errors import (
+    ForerunError,
+    HostLost,
+    InvalidInput,
+    NotFound,
+    StorageFailed,
+    Throttled,
+)
 from forerun.events import (
     Bus,
     DeadLetterKept,
@@ -98,6 +105,7 @@ def test_what_a_newer_control_plane_tells_is_passed_over():
         Throttled("later", reason="CallerRateLimitExceeded", retry_after_s=7.0),
         NotFound("no such thing"),
         StorageFailed("away"),
+        HostLost("lost", over_in_s=3.5),
     ],
     ids=lambda error: type(error).__name__,
 )
