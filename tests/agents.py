@@ -48,12 +48,12 @@ from forerun.model import (
 ACCOUNT = "123456789012"
 START_S = 40.0
 KEPT_S = 30.0
-TERMS = Terms(dead_s=1.5, lease_s=2.0)
+TERMS = Terms(dead_s=3.0, lease_s=4.0)
 # As the agents are told, so that tests need not wait for long.
 TIMES = {
     "FORERUN_CLUSTER_BEAT_S": "0.1",
-    "FORERUN_CLUSTER_DEAD_S": "1.5",
-    "FORERUN_CLUSTER_LEASE_S": "2",
+    "FORERUN_CLUSTER_DEAD_S": "3",
+    "FORERUN_CLUSTER_LEASE_S": "4",
 }
 
 

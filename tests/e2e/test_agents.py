@@ -75,7 +75,7 @@ async def outcome(host: RemoteAgent, spec: SandboxSpec, event: object, **about) 
 
 
 async def test_first_call_brings_code_and_next_ones_are_warm(plane, host) -> None:
-    spec, moments = plane.deploy(ECHO, "warm"), timings()
+    spec, moments = plane.deploy(ECHO + "# nobody had it\n", "warm"), timings()
     sent = plane.clock.now()
     first = await host.run(spec, call(b'{"a": [1]}'), moments)
     answered = plane.clock.now()
@@ -110,7 +110,8 @@ async def test_what_functions_do_and_what_hosts_cannot_are_told_apart(plane, hos
 
 async def test_long_payloads_let_short_ones_pass(plane, host) -> None:
     spec = plane.deploy(ECHO, "long")
-    await asyncio.gather(*(outcome(host, spec, each) for each in range(2)))
+    host.stand_by(spec, Standby(idle=3, lease_s=60, linger_s=60))
+    await eventually(lambda: host.standing(spec.key).idle == 3, what="three are ready")
     done: list[str] = []
 
     async def run(name: str, event: str) -> None:
@@ -223,7 +224,7 @@ async def test_two_control_planes_share_a_host(plane, host, agent, trust, tmp_pa
     async with control(trust, tmp_path / "second", "control-2") as second:
         (same,) = await second.connect(agent.info)
         theirs = second.deploy(SLEEP, "both", timeout_s=60)
-        mine = asyncio.ensure_future(outcome(host, spec, 3))
+        mine = asyncio.ensure_future(outcome(host, spec, 9))
         other = asyncio.ensure_future(outcome(same, theirs, 40))
         await eventually(lambda: host.stats().states.get("busy") == 2)
         # One does not renew any more, whatever else it says: what it asked for ends, and nothing else.
@@ -236,7 +237,7 @@ async def test_two_control_planes_share_a_host(plane, host, agent, trust, tmp_pa
             await outcome(same, theirs, 0)
         second.renew = True
         await eventually(lambda: same.alive)
-        assert (await mine).payload == b"3"
+        assert (await mine).payload == b"9"
         count = len(second.beats)
         await eventually(lambda: len(second.beats) > count + 1)
         assert (await outcome(same, theirs, 0)).payload == b"0"
