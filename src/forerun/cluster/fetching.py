@@ -94,7 +94,7 @@ class HostTrees:
             if path is not None:
                 digest = os.path.basename(path)  # noqa: PTH119 a microsecond
                 self._touched[digest] = asyncio.get_running_loop().time()
-                if digest in self._there:
+                if digest in self._there and os.path.isdir(path):  # noqa: PTH112, ASYNC240  a look of a microsecond
                     self._there.move_to_end(digest)
                 else:
                     await self._once(digest)

@@ -1,6 +1,7 @@
 """Trees of code on their way: what is sent is what comes, and nothing comes that is not what it must be."""
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -167,6 +168,10 @@ async def test_hosts_take_no_tree_that_is_another_than_it_must_be(tmp_path) -> N
         asked.clear()
         await mine.bring(spec)
         assert not asked
+        # Also when somebody has removed it.
+        shutil.rmtree(tmp_path / "host" / DIGEST)
+        await mine.bring(spec)
+        assert shape(tmp_path / "host" / DIGEST) == shape(plane.trees / DIGEST)
         # The next process of this host finds it, and removes what was begun.
         (tmp_path / "host" / ".fetching-x").mkdir()
         assert dict(trees().there) == {DIGEST: True}
