@@ -6,6 +6,7 @@ One story, since the engine takes long to start: each part of it stands on the o
 import json
 import os
 import queue
+import shutil
 import signal
 import ssl
 import subprocess
@@ -20,6 +21,7 @@ import pytest
 from tests.hosts import Host, HostNetwork
 from tests.servers import eventually
 
+from forerun.cluster.engine.node import session_directory
 from forerun.cluster.trust import make_authority
 
 pytest.importorskip("ray")
@@ -129,6 +131,7 @@ def machines(directory: Path):
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                 each.close()
+                shutil.rmtree(session_directory(each.directory / "engine"), ignore_errors=True)
 
 
 def alive(pid: int) -> bool:

@@ -124,6 +124,7 @@ class EngineNode:
         """End it, if it runs."""
         if (running := self.find()) is not None:
             await running.end(GRACE_S)
+            shutil.rmtree(session_directory(self._directory), ignore_errors=True)
 
     def last_words(self) -> str:
         """Why it ended, as far as it said so."""
@@ -144,7 +145,7 @@ class EngineNode:
             *("--node-ip-address", self.ip, "--node-name", self.name),
             *("--num-cpus", "0", "--num-gpus", "0", "--resources", json.dumps(resources)),
             *("--object-store-memory", str(STORE_BYTES), "--include-log-monitor", "false"),
-            *("--disable-usage-stats", "--temp-dir", str(_short_directory(self._directory)), *more),
+            *("--disable-usage-stats", "--temp-dir", str(_fresh_session(self._directory)), *more),
         ]
         env = {**self.environment(), **identity}
         if self._agent_data is not None:
@@ -176,10 +177,15 @@ def reachable(address: str) -> bool:
     return True
 
 
-def _short_directory(directory: Path) -> Path:
-    """The engine's files: sockets are among them, whose paths may not be long."""
+def session_directory(directory: Path) -> Path:
+    """Where the engine's own files are while it runs: sockets are among them, whose paths may not be long."""
     digest = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:10]
-    path = Path(tempfile.gettempdir()) / f"forerun-engine-{digest}"
+    return Path(tempfile.gettempdir()) / f"forerun-engine-{digest}"
+
+
+def _fresh_session(directory: Path) -> Path:
+    """One that is nobody's but this user's, and empty. Raises ``SetupFailed``."""
+    path = session_directory(directory)
     try:
         path.mkdir(mode=0o700, exist_ok=True)
         found = path.lstat()
