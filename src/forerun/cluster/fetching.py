@@ -54,7 +54,7 @@ class HostTrees:
         self._reserve = reserve
         self._there: OrderedDict[str, bool] = OrderedDict()
         self._touched: dict[str, float] = {}
-        self._fetching: dict[str, asyncio.Task[None]] = {}
+        self._fetching: dict[str, asyncio.Task[str]] = {}
         self._slots = asyncio.Semaphore(FETCHING)
         self._owner = TaskOwner("trees")
 
@@ -94,7 +94,7 @@ class HostTrees:
             if path is not None:
                 digest = os.path.basename(path)  # noqa: PTH119 a microsecond
                 self._touched[digest] = asyncio.get_running_loop().time()
-                if digest in self._there and os.path.isdir(path):  # noqa: PTH112, ASYNC240  a look of a microsecond
+                if digest in self._there and os.path.isdir(self.path(digest)):  # noqa: PTH112, ASYNC240  a look of a microsecond
                     self._there.move_to_end(digest)
                 else:
                     await self._once(digest)
@@ -102,15 +102,23 @@ class HostTrees:
     async def _once(self, digest: str) -> None:
         task = self._fetching.get(digest)
         if task is None:
-            task = self._fetching[digest] = self._owner.spawn(self._fetch(digest), name="fetch")
+            task = self._fetching[digest] = self._owner.spawn(self._tried(digest), name="fetch")
             task.add_done_callback(lambda _: self._fetching.pop(digest, None))
         # Whoever leaves must not take it from the others.
         done, _ = await asyncio.wait({task}, timeout=FETCH_S)
         if not done:
             raise StorageFailed(f"code {digest} could not be fetched in time")
-        failure = task.exception() if not task.cancelled() else None
-        if task.cancelled() or failure is not None:
-            raise StorageFailed(f"code {digest} cannot be brought: {failure or 'the agent ends'}")
+        failure = "the agent ends" if task.cancelled() else task.result()
+        if failure:
+            raise StorageFailed(f"code {digest} cannot be brought: {failure}")
+
+    async def _tried(self, digest: str) -> str:
+        """Why it could not be fetched; empty when it was."""
+        try:
+            await self._fetch(digest)
+        except (ForerunError, OSError, EOFError) as error:
+            return str(error) or type(error).__name__
+        return ""
 
     async def _fetch(self, digest: str) -> None:
         async with asyncio.timeout(FETCH_S), self._slots:
