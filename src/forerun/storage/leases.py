@@ -15,17 +15,18 @@ from forerun.storage.db import Db, Row, Statement
 POSTGRESQL_NOW: LiteralString = "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
 
 _TAKE: LiteralString = (
-    "INSERT INTO leases (name, owner, fence, expires) VALUES ($1, $2, 1, {now} + $3)"
+    "/*free*/ INSERT INTO leases (name, owner, fence, expires) VALUES ($1, $2, 1, {now} + $3)"
     " ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, fence = leases.fence + 1,"
     " expires = excluded.expires WHERE leases.expires <= {now} RETURNING fence"
 )
-_RENEW: LiteralString = "UPDATE leases SET expires = {now} + $4 WHERE name = $1 AND owner = $2 AND fence = $3 RETURNING fence"
+_RENEW: LiteralString = "/*free*/ UPDATE leases SET expires = {now} + $4 WHERE name = $1 AND owner = $2 AND fence = $3 RETURNING fence"
 _HOLDER: LiteralString = "SELECT owner, fence, expires - {now} FROM leases WHERE name = $1"
 _FENCE: LiteralString = "SELECT fence FROM {leases} WHERE name = $1"
-# The next holder waits for what is under way under this fence, but not for a process that was paused in the middle of it.
+# The next holder changes the key, and waits for what is under way under this fence, but not for a process that was paused in the
+# middle of it. Who only renews the lease waits for nobody.
 _PROOF: LiteralString = (
-    "SELECT fence/*pg , set_config('idle_in_transaction_session_timeout', '2000', true) */"
-    " FROM {leases} WHERE name = $1 AND fence = $2 /*pg FOR SHARE */"
+    "/*free*/ SELECT fence/*pg , set_config('idle_in_transaction_session_timeout', '2000', true) */"
+    " FROM {leases} WHERE name = $1 AND fence = $2 /*pg FOR KEY SHARE */"
 )
 
 
@@ -73,7 +74,7 @@ class LeaseStore:
         """Give it back at once; what is still on its way under its fence is not written any more."""
         await self._db.write(
             Statement(
-                "UPDATE leases SET owner = '', fence = fence + 1, expires = 0"
+                "/*free*/ UPDATE leases SET owner = '', fence = fence + 1, expires = 0"
                 " WHERE name = $1 AND owner = $2 AND fence = $3",
                 (lease.name, lease.owner, lease.fence),
             )

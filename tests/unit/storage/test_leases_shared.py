@@ -8,6 +8,7 @@ from tests.unit.storage.moments import NOW, set_time, with_moments
 
 from forerun.errors import Conflict, DutyLost, StorageFailed
 from forerun.storage import Statement
+from forerun.storage.dialect import for_postgresql
 from forerun.storage.leases import FencedDb, LeaseStore
 from forerun.storage.postgresql import open_postgresql
 
@@ -108,7 +109,7 @@ async def test_who_was_paused_in_the_middle_of_a_write_holds_nobody_up(dbs, post
     store = LeaseStore(dbs[0], now=NOW)
     lease = await store.take("duties", "one", 1)
     paused = await asyncpg.connect(postgres_url, server_settings={"search_path": "forerun"})
-    begun = FencedDb(dbs[0], lease)._proof.sql.replace("/*pg", "").replace("*/", "")
+    begun = for_postgresql(FencedDb(dbs[0], lease)._proof.sql)
     await paused.execute("BEGIN")
     await paused.fetch(begun, "duties", lease.fence)
     await paused.execute("INSERT INTO work (fence) VALUES (1)")
