@@ -22,7 +22,7 @@ _ANNOUNCE_HOST: LiteralString = (
     " WHERE hosts.incarnation = excluded.incarnation OR hosts.address = excluded.address"
     " OR hosts.seen < excluded.seen - $7 RETURNING name"
 )
-_SEE_HOST: LiteralString = "UPDATE hosts SET seen = {now} WHERE name = $1 AND incarnation = $2"
+_SEE_HOST: LiteralString = "/*free*/ UPDATE hosts SET seen = {now} WHERE name = $1 AND incarnation = $2"
 _HOSTS: LiteralString = "SELECT info, phase, node, joined, {now} - seen FROM hosts"
 _ANNOUNCE_PLANE: LiteralString = (
     "INSERT INTO control_planes (name, incarnation, door, api, version, started, seen)"
@@ -33,7 +33,7 @@ _ANNOUNCE_PLANE: LiteralString = (
     " OR control_planes.seen < excluded.seen - $6 RETURNING name"
 )
 _SEE_PLANE: LiteralString = (
-    "UPDATE control_planes SET seen = {now} WHERE name = $1 AND incarnation = $2 RETURNING name"
+    "/*free*/ UPDATE control_planes SET seen = {now} WHERE name = $1 AND incarnation = $2 RETURNING name"
 )
 _PLANES: LiteralString = (
     "SELECT name, incarnation, door, api, version, started, {now} - seen FROM control_planes"
