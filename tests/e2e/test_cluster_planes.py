@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
+from tests.counted import executed, invoke, put
 from tests.planes import running_cluster
 from tests.postgres import running_postgres
 from tests.servers import ROLE, eventually, package
@@ -242,6 +243,12 @@ def test_an_execution_id_succeeds_once_whoever_is_asked(cluster):
         answer = plane.request("POST", path, b"1", signed)
         assert answer.status == 200, answer
         said.append(answer.headers["x-forerun-executed"])
+    assert said == ["true", "false", "false", "false"]
+    # Where the function says so of itself, that is known everywhere as soon as it is answered.
+    said = []
+    put(b, name, Key="order")
+    for plane in (a, b, b, a):
+        said.append(executed(invoke(plane, name, {"order": 7})))
     assert said == ["true", "false", "false", "false"]
 
 

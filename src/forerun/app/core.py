@@ -30,6 +30,7 @@ from forerun.host import Host
 from forerun.model import Credentials, Origin, SandboxSpec, Segment
 from forerun.scheduling import Admission
 from forerun.settings import Settings
+from forerun.storage.once import OnceStore
 
 log = logging.getLogger("forerun")
 
@@ -78,6 +79,8 @@ class Core:
             keep=_keep_nothing,
             behind=behind,
         )
+        # How functions run once is asked for here, too: they are run by the holder of the duties then.
+        self.services.estate.registry.connect(OnceStore(state.messages).config)
         self.admission = Admission(settings.limits.account_concurrency, limited=False)
         self.recorder = Recorder(state.invocations, state.logs)
         self.lookout = Lookout()
