@@ -38,6 +38,7 @@ from forerun.cluster import (
     serve_http,
 )
 from forerun.control.duties import Duties
+from forerun.control.following import Others
 from forerun.errors import AlreadyExists, ForerunError
 from forerun.settings import Settings
 from forerun.storage.feed import EVERYTHING, Change, Feed
@@ -114,7 +115,7 @@ class ControlPlane:
             base_url=self.endpoint,
             host=self._machines.host,
             runtimes=self._machines.runtimes,
-            behind=lambda: self._feed.behind,
+            others=Others(lambda: self._feed.behind, self._agreed),
             ask=holder.ask,
         )
         key = await self._first_key()
@@ -222,6 +223,9 @@ class ControlPlane:
             self._machines.changed()
         if topic == EVERYTHING:
             self._core.services.estate.forget_all()
+
+    async def _agreed(self, account: str, name: str) -> None:
+        await self._feed.agreed("function", f"{account}:{name}")
 
     def _ready(self) -> Awaitable[None] | None:
         return self._refresh() if self._known < self._heard or self._feed.behind else None

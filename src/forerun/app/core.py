@@ -19,6 +19,7 @@ from forerun.app.services import make_services
 from forerun.app.state import State
 from forerun.control.claims import Claims
 from forerun.control.elsewhere import RELAY, Ask, ElsewhereGuard, ElsewhereOutlet
+from forerun.control.following import Others
 from forerun.control.invoke import Invoker
 from forerun.control.monitoring import Monitor
 from forerun.control.recorder import Recorder
@@ -47,7 +48,7 @@ BODY_GAPS = 10
 class Core:
     """``start`` once, while the state is open; ``closing`` undoes it. ``routes`` are further ones below ``/forerun/``.
 
-    ``behind`` says whether something may have changed that is not known here; ``ask`` has the holder of the duties do something.
+    ``others`` are the other control planes, who change what is remembered here; ``ask`` has the holder of the duties do something.
     """
 
     def __init__(  # noqa: PLR0913 the wiring of all services, mostly by keyword
@@ -59,7 +60,7 @@ class Core:
         base_url: str,
         host: Host,
         runtimes: Callable[[], Mapping[str, str]],
-        behind: Callable[[], bool],
+        others: Others,
         ask: Ask,
     ) -> None:
         self._settings = settings
@@ -77,7 +78,7 @@ class Core:
             runtimes=runtimes,
             base_url=base_url,
             keep=_keep_nothing,
-            behind=behind,
+            others=others,
         )
         # How functions run once is asked for here, too: they are run by the holder of the duties then.
         self.services.estate.registry.connect(OnceStore(state.messages).config)

@@ -19,7 +19,7 @@ from forerun.control.authorization import Authorizer
 from forerun.control.configuration import Machine
 from forerun.control.directory import Directory
 from forerun.control.estate import Estate, Surroundings
-from forerun.control.following import Behind
+from forerun.control.following import Others
 from forerun.control.identity import Identities
 from forerun.control.log_reading import LogReader
 from forerun.control.logs import LogService
@@ -52,11 +52,11 @@ def make_services(  # noqa: PLR0913 the wiring of all services, mostly by keywor
     runtimes: Callable[[], Mapping[str, str]],
     base_url: str,
     keep: Keep,
-    behind: Behind | None = None,
+    others: Others | None = None,
 ) -> Services:
     """Construct them; ``runtimes`` are those of this machine, ``base_url`` is where clients reach the server.
 
-    ``keep`` takes segments of traces. ``behind`` where other control planes change what users own: whether that may be unknown.
+    ``keep`` takes segments of traces. ``others`` where other control planes change what users own.
     """
     estate = Estate(
         state.db,
@@ -72,7 +72,7 @@ def make_services(  # noqa: PLR0913 the wiring of all services, mostly by keywor
             scaling=settings.scaling,
             packaging=settings.packaging,
             vault=state.vault,
-            behind=behind,
+            others=others,
         ),
     )
     directory = Directory(state.identities)

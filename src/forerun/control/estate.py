@@ -14,7 +14,7 @@ from forerun.control.changes import Changes
 from forerun.control.concurrency import Behaviour, Concurrency
 from forerun.control.configuration import Machine
 from forerun.control.event_invoke import EventInvokes
-from forerun.control.following import Behind, FollowingRegistry
+from forerun.control.following import FollowingRegistry, Others
 from forerun.control.functions import CodeLimits, Functions
 from forerun.control.layers import Layers
 from forerun.control.lookup import Lookup
@@ -50,8 +50,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What the services stand on.
 
     ``machine`` tells what runtimes are installed when asked; ``url_for`` makes the URL of a function URL's id.
-    ``behind`` where other control planes change what is kept here: whether that may be unknown. ``vault`` is where packages are
-    besides ``directory``.
+    ``others`` where other control planes change what is kept here. ``vault`` is where packages are besides ``directory``.
     """
 
     directory: Path
@@ -61,7 +60,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     machine: Callable[[], Machine]
     url_for: Callable[[str], str]
     clock: Clock
-    behind: Behind | None = None
+    others: Others | None = None
     vault: Vault = NO_VAULT
     packaging: PackagingSettings = PackagingSettings()
     scaling: ScalingSettings = ScalingSettings()
@@ -155,13 +154,13 @@ class Estate:
         )
         self.tags = Tags(lookup=lookup, ownership=ownership, mappings=mappings, changes=changes)
         self.mappings = Mappings(store=mappings, lookup=lookup, clock=clock)
-        kind = Registry if around.behind is None else FollowingRegistry
+        kind = Registry if around.others is None else FollowingRegistry
         self.registry = kind(
             lookup=lookup, policies=policies, event_configs=events, egress=around.egress
         )
-        if around.behind is not None and isinstance(self.registry, FollowingRegistry):
-            self.registry.follow(around.behind)
-            self.urls.follow(around.behind)
+        if around.others is not None and isinstance(self.registry, FollowingRegistry):
+            self.registry.follow(around.others)
+            self.urls.follow(around.others.behind)
         changes.listen(self.registry.forget)
         self.provisioning = Provisioning(self.provisioned, self.registry, clock)
         changes.listen(self.provisioning.changed)

@@ -48,7 +48,7 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
 OnceOf = Callable[[str, str], Awaitable[OnceConfig | None]]
 """How the function of an account runs once."""
 
-_Split = tuple[tuple[float, Resolved], ...]
+Split = tuple[tuple[float, Resolved], ...]
 """What serves a qualifier, each up to its bound in [0, 1); the last one takes the rest."""
 
 
@@ -88,8 +88,8 @@ class Registry:
         self._egress = egress
         self._most = functions
         self._once_of: OnceOf | None = None
-        self._known: OrderedDict[tuple[str, str], dict[str | None, _Split]] = OrderedDict()
-        self._loading: dict[tuple[str, str], dict[str | None, asyncio.Future[_Split | None]]] = {}
+        self._known: OrderedDict[tuple[str, str], dict[str | None, Split]] = OrderedDict()
+        self._loading: dict[tuple[str, str], dict[str | None, asyncio.Future[Split | None]]] = {}
 
     def connect(self, once_of: OnceOf) -> None:
         """From now on functions are resolved with how they run once."""
@@ -158,10 +158,10 @@ class Registry:
         account: str,
         name: str,
         qualifier: str | None,
-        loading: dict[str | None, "asyncio.Future[_Split | None]"],
-    ) -> _Split:
+        loading: dict[str | None, "asyncio.Future[Split | None]"],
+    ) -> Split:
         key = (account, name)
-        future: asyncio.Future[_Split | None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Split | None] = asyncio.get_running_loop().create_future()
         # Most loads have no second waiter: a failure that nobody else looks at is not worth a warning.
         future.add_done_callback(asyncio.Future.exception)
         loading[qualifier] = future
@@ -183,7 +183,7 @@ class Registry:
                 del self._loading[key]
         return split
 
-    def _remember(self, key: tuple[str, str], qualifier: str | None, split: _Split) -> None:
+    def _remember(self, key: tuple[str, str], qualifier: str | None, split: Split) -> None:
         known = self._known.setdefault(key, {})
         if len(known) >= QUALIFIERS:
             known.clear()
@@ -192,7 +192,7 @@ class Registry:
         if len(self._known) > self._most:
             self._known.popitem(last=False)
 
-    async def _read(self, account: str, name: str, qualifier: str | None) -> _Split:
+    async def _read(self, account: str, name: str, qualifier: str | None) -> Split:
         policy = await self._policies.find(account, name, qualifier or "")
         event_config = await self._event_configs.find(account, name, qualifier or LATEST)
         once = await self._once_of(account, name) if self._once_of is not None else None

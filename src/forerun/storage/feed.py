@@ -76,6 +76,10 @@ _TRIM_READERS: LiteralString = "DELETE FROM {schema}.feed_readers WHERE seen < {
 _WAITED_FOR: LiteralString = (
     "SELECT name FROM {schema}.feed_readers WHERE number < $1 AND seen > {now} - $2 LIMIT 1"
 )
+_AGREED: LiteralString = (
+    "SELECT name FROM {schema}.feed_readers reader WHERE seen > {now} - $3 AND EXISTS ("
+    "SELECT 1 FROM {schema}.changes one WHERE one.number > reader.number AND one.topic = $1 AND one.key = $2) LIMIT 1"
+)
 
 
 class Change(NamedTuple):
@@ -163,12 +167,22 @@ class Feed:
 
         Raises ``StorageFailed`` when the database cannot be asked.
         """
-        cut_off_s = self._lease_s + MARGIN_S
         [[number]] = await self._db.fetch(self._sql(_LATEST))
+        await self._until_nobody(_WAITED_FOR, number)
+
+    async def agreed(self, topic: str, key: str) -> None:
+        """Return when no reader relies on what this was before its latest change: who has just read it may tell of it then.
+
+        Raises ``StorageFailed`` when the database cannot be asked.
+        """
+        await self._until_nobody(_AGREED, topic, key)
+
+    async def _until_nobody(self, sql: LiteralString, *args: Any) -> None:
+        cut_off_s = self._lease_s + MARGIN_S
         deadline = self._clock.monotonic() + 2 * cut_off_s
         while True:
             self._acted.clear()
-            rows = await self._db.fetch(self._sql(_WAITED_FOR), number, cut_off_s)
+            rows = await self._db.fetch(self._sql(sql), *args, cut_off_s)
             if not rows:
                 return
             if self._clock.monotonic() > deadline:

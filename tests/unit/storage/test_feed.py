@@ -216,3 +216,33 @@ async def test_a_database_that_cannot_be_reached_is_said():
     feed = Feed("postgresql://forerun@/x?host=/nowhere", None, SystemClock(), name="one")
     with pytest.raises(StorageFailed, match="listened"):
         await feed.start()
+
+
+class _Deaf(Feed):
+    """One that hears of what changed, and does not act on it while it is told to wait."""
+
+    waits = False
+
+    async def _read(self):
+        return False if self.waits else await super()._read()
+
+
+async def test_what_was_read_is_told_when_nobody_relies_on_what_was_before(postgres_url, db):
+    slow = _Deaf(postgres_url, db, SystemClock(), name="slow")
+    async with reading(postgres_url, db, "one") as (one, _):
+        await slow.start()
+        try:
+            await db.write(one.tell("function", "a:f"))
+            await one.agreed("function", "a:f")
+            slow.waits = True
+            await db.write(one.tell("function", "a:g"))
+            for other in (("function", "a:f"), ("hosts", "a:g"), ("function", "a")):
+                await asyncio.wait_for(one.agreed(*other), 5)
+            waiting = asyncio.ensure_future(one.agreed("function", "a:g"))
+            await asyncio.wait({waiting}, timeout=0.5)
+            assert not waiting.done()
+            slow.waits = False
+            await asyncio.wait_for(waiting, 10)
+            assert slow.number == one.number == 2
+        finally:
+            await slow.close()
