@@ -99,6 +99,25 @@ class Unbelievable(Exception):
     """What a host says cannot be true."""
 
 
+PER_S = 50.0
+BURST = 1000.0
+"""Beats that may come at once, of a host that could not send for a while."""
+
+
+class Pace:
+    """How fast beats of one connection come; ``now`` is monotonic, in seconds. What reads them must not be kept from all else."""
+
+    def __init__(self, now: float) -> None:
+        self._left, self._at = BURST, now
+
+    def take(self, now: float) -> None:
+        """One came. Raises ``Unbelievable`` when it is one too many."""
+        self._left = min(BURST, self._left + (now - self._at) * PER_S) - 1
+        self._at = now
+        if self._left < 0:
+            raise Unbelievable("its heartbeats come far too fast")
+
+
 _decoder = msgspec.msgpack.Decoder(Beat)
 
 

@@ -10,6 +10,8 @@ from forerun.model import Call
 
 # Of a streamed response a host sends no more than was taken and this.
 WINDOW = 1024 * 1024
+# It begins anew when its sandbox has died before it took the call.
+BEGINS_MAX = 100
 
 
 class Landed(NamedTuple):
@@ -25,7 +27,16 @@ class Flight:
     ``pieces`` are there for a call with a sink: the content type, then bytes, then ``None``.
     """
 
-    __slots__ = ("access_key_id", "call", "deadline", "landed", "pieces", "untaken")
+    __slots__ = (
+        "access_key_id",
+        "begins",
+        "call",
+        "deadline",
+        "landed",
+        "pieces",
+        "streams",
+        "untaken",
+    )
 
     def __init__(self, call: Call, deadline: float) -> None:
         self.call = call
@@ -36,6 +47,8 @@ class Flight:
             self.pieces = asyncio.Queue()
         self.untaken = 0
         self.access_key_id = ""
+        self.begins = 0
+        self.streams = False
 
     def land(self, landed: Landed) -> None:
         """It came to its end."""
@@ -52,15 +65,28 @@ class Flight:
         self._end()
 
     def begin_stream(self, content_type: str) -> None:
-        """Its response is streamed. Raises ``WireBroken`` where that was not wanted."""
+        """Its response is streamed. Raises ``WireBroken`` where that was not wanted, or is said again."""
+        if self.streams:
+            raise WireBroken("a streamed response that begins twice")
+        self.streams = True
         self._pieces().put_nowait(content_type)
 
     def take_piece(self, piece: bytes) -> None:
-        """The next of its streamed response. Raises ``WireBroken`` for more than was let through."""
+        """The next of its streamed response. Raises ``WireBroken`` for more than was let through, and for nothing."""
+        if not piece:
+            raise WireBroken("a piece of nothing")
         self.untaken += len(piece)
         if self.untaken > 2 * WINDOW:
             raise WireBroken("more of a response than was let through")
         self._pieces().put_nowait(piece)
+
+    def begin(self) -> None:
+        """The handler is about to run. Raises ``WireBroken`` when it has been so far too often."""
+        self.begins += 1
+        if self.begins > BEGINS_MAX:
+            raise WireBroken("a call that begins again and again")
+        if self.call.began is not None:
+            self.call.began()
 
     def _pieces(self) -> "asyncio.Queue[str | bytes | None]":
         if self.pieces is None:

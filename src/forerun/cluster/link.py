@@ -42,7 +42,8 @@ class _Incomplete:
 class Link(asyncio.Protocol):
     """``takers`` by kind get what comes; ``on_lost`` hears of the end, with the reason in words.
 
-    ``sizes`` says of each kind that has a payload which may be long how long it is, by its head.
+    ``sizes`` says of each kind that has a payload which may be long how long it is, by its head; ``awaits`` of each number whether
+    anybody waits for what comes of it: of others nothing is kept.
     """
 
     def __init__(
@@ -50,10 +51,12 @@ class Link(asyncio.Protocol):
         takers: dict[int, Taker],
         on_lost: Callable[[str], None],
         sizes: dict[int, Callable[[bytes], int]],
+        awaits: Callable[[int], bool] = lambda _: True,
     ) -> None:
         self._takers = takers
         self._on_lost = on_lost
         self._sizes = sizes
+        self._awaits = awaits
         self._splitter = Splitter()
         self._incomplete: dict[int, _Incomplete] = {}
         self._awaited = 0
@@ -151,7 +154,8 @@ class Link(asyncio.Protocol):
         if sizer is not None and len(payload) >= PIECE:
             size = sizer(head)
             if size > len(payload):
-                self._begin(kind, number, head, size, payload)
+                if self._awaits(number):
+                    self._begin(kind, number, head, size, payload)
                 return
         taker(number, head, payload)
 
@@ -168,6 +172,8 @@ class Link(asyncio.Protocol):
         if begun is None:
             # Of what was withdrawn meanwhile.
             return
+        if not payload:
+            raise WireBroken(f"a part of nothing of number {number}")
         begun.parts.append(payload)
         begun.size -= len(payload)
         if begun.size < 0:

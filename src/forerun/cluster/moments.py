@@ -5,7 +5,6 @@ So the difference of the clocks is measured anew with each call, wrong by no mor
 clock stays. Whatever a host says, a call lies between its ends, and lasts as long as the host has measured, if it can have.
 """
 
-import math
 
 import msgspec
 
@@ -15,12 +14,14 @@ from forerun.model import InitReport, LogLine, Outcome, Timings
 
 # What lines and calls tell is exact to a millisecond.
 _NOTHING_S = 0.001
+# More than any two clocks can differ by.
+_LARGEST_S = 1e10
 
 
 def offset_s(moments: Moments, sent: float, received: float) -> float:
     """What is to be added to the host's times; 0 for times that are none."""
     offset = ((sent - moments.received) + (received - moments.replied)) / 2
-    return offset if math.isfinite(offset) else 0.0
+    return offset if abs(offset) < _LARGEST_S else 0.0
 
 
 def fill(

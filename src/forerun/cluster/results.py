@@ -1,18 +1,26 @@
 """A run as it travels: its head, its payload, and its log behind that; and what is made of it again. Pure.
 
-Nothing of it is believed without a look: numbers that are none become 0, what does not fit together breaks the wire.
+Nothing of it is believed without a look: numbers that are none become 0, texts that end up in headers and columns are printable and
+short, what does not fit together breaks the wire.
 """
 
 import math
+import re
 
 import msgspec
 
 from forerun.cluster.flight import Landed
 from forerun.cluster.frames import PAYLOAD_MAX, Moments, ResultHead, WireBroken, encode
 from forerun.host import Run
-from forerun.model import InitFailure, InitReport, LogLine, Outcome
+from forerun.model import InitFailure, InitReport, LogLine, Outcome, OutgoingCall
 
 _LOGS_MAX = PAYLOAD_MAX - 16 * 1024 * 1024
+_TEXT_MAX = 1000
+_STATUSES = frozenset(("success", "error", "timeout"))
+_ERRORS = frozenset((None, "Unhandled", "Handled"))
+# Functions choose it, so what is none breaks nothing: it is replaced. It ends up in a header.
+_CONTENT_TYPE = re.compile(r"[\x20-\x7e\xa0-\xff]{1,256}")
+_ANY_TYPE = "application/octet-stream"
 _logs = msgspec.msgpack.Decoder(tuple[list[LogLine], list[LogLine]])
 
 
@@ -80,13 +88,13 @@ def run_of(head: ResultHead, payload: bytes) -> Landed:
     run = Run(
         outcome=what,
         start_type=head.start_type,
-        sandbox_id=head.sandbox_id,
-        isolation=head.isolation,
-        placement=head.placement,
-        log_stream=head.log_stream,
+        sandbox_id=_text(head.sandbox_id),
+        isolation=_text(head.isolation),
+        placement=_text(head.placement),
+        log_stream=_text(head.log_stream),
         init=init,
-        foresight=head.foresight,
-        cause=head.cause,
+        foresight=_text(head.foresight),
+        cause=_text(head.cause),
         idle_mb_s=_number(head.idle_mb_s),
         provisioned=head.provisioned,
     )
@@ -98,16 +106,39 @@ def _tidy(what: Outcome | InitFailure, init: InitReport | None) -> None:
         init.duration_ms = _number(init.duration_ms)
         if init.imports:
             init.imports = [one for one in init.imports if math.isfinite(one.ms)]
+    if what.status not in _STATUSES:
+        what.status = "error"
     if isinstance(what, InitFailure):
         what.duration_ms = _number(what.duration_ms)
+        what.error_type = _text(what.error_type)
         return
+    what.content_type = safe_type(what.content_type)
+    if what.error not in _ERRORS:
+        what.error = "Unhandled"
+    if what.error_type:
+        what.error_type = _text(what.error_type)
     what.cpu_ms = _number(what.cpu_ms)
     what.max_memory_mb = max(0, what.max_memory_mb)
     what.calls_dropped = max(0, what.calls_dropped)
     if what.calls:
-        what.calls = [
-            one for one in what.calls if math.isfinite(one.started) and math.isfinite(one.ended)
-        ]
+        what.calls = [one for one in what.calls if _is_sound(one)]
+
+
+def safe_type(content_type: str) -> str:
+    """A content type that can stand in a header."""
+    return content_type if _CONTENT_TYPE.fullmatch(content_type) else _ANY_TYPE
+
+
+def _is_sound(call: OutgoingCall) -> bool:
+    numbers = (call.started, call.ended, call.rtt_ms)
+    texts = (call.kind, call.method, call.service, call.operation, call.host, call.path, call.error)
+    return all(map(math.isfinite, numbers)) and "\0" not in "".join((call.span_id, *texts))
+
+
+def _text(value: str) -> str:
+    if len(value) <= _TEXT_MAX and value.isprintable():
+        return value
+    return "".join(each if each.isprintable() else "?" for each in value[:_TEXT_MAX])
 
 
 def _number(value: float) -> float:

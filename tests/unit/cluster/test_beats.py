@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forerun.cluster import Beat
-from forerun.cluster.beats import ENTRIES_MAX, State, Telling, Unbelievable, changes, merge, read
+from forerun.cluster.beats import (
+    ENTRIES_MAX,
+    Pace,
+    State,
+    Telling,
+    Unbelievable,
+    changes,
+    merge,
+    read,
+)
 from forerun.host import HostStats, Standing
 from forerun.model import ChannelQuality, Phase
 
@@ -134,3 +143,15 @@ def test_a_clock_that_goes_backwards() -> None:
 def test_fields_of_a_newer_host_are_ignored() -> None:
     told = msgspec.to_builtins(BEAT) | {"weather": {"sun": 1}}
     assert isinstance(read(msgspec.msgpack.encode(told), "host-1", None), Beat)
+
+
+def test_beats_that_come_far_too_fast() -> None:
+    pace, now = Pace(0.0), 0.0
+    for _ in range(5000):
+        now += 1 / 20
+        pace.take(now)
+    for _ in range(900):
+        pace.take(now)
+    with pytest.raises(Unbelievable, match="fast"):
+        for _ in range(200):
+            pace.take(now)

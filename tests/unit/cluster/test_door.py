@@ -124,9 +124,15 @@ async def raw(address: str, sent: bytes) -> bytes:
     return got
 
 
-def hello(**fields: object) -> bytes:
-    body = msgspec.msgpack.encode(fields)
+def framed(body: bytes) -> bytes:
     return len(body).to_bytes(4, "big") + body
+
+
+def hello(**fields: object) -> bytes:
+    return framed(msgspec.msgpack.encode(fields))
+
+
+DEEP = b"\x83\xa4kind\xa5enrol\xa9protocols\x92\x01\x01\xa6fields\x81\xa1a" + b"\x91" * 60_000
 
 
 @pytest.mark.parametrize(
@@ -135,11 +141,12 @@ def hello(**fields: object) -> bytes:
         (b"GET / HTTP/1.1\r\n\r\n", "malformed"),
         (b"\0\0\0\4abcd", "malformed"),
         (hello(kind="enrol"), "malformed"),
+        (framed(DEEP), "malformed"),
         (hello(kind=1, protocols=[1, 1]), "malformed"),
         (hello(kind="enrol", protocols=[7, 9]), "version"),
         (hello(kind="enrol", protocols=[9, 1]), "version"),
     ],
-    ids=["http", "noise", "incomplete", "types", "newer", "backwards"],
+    ids=["http", "noise", "incomplete", "deep", "types", "newer", "backwards"],
 )
 async def test_what_is_no_greeting_is_refused(trust, sent, code) -> None:
     async with opened(trust) as (_, address):

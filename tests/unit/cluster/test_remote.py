@@ -12,7 +12,15 @@ from tests.unit.cluster.near import lying, near
 
 from forerun.cluster import Terms, frames
 from forerun.cluster.flight import WINDOW
-from forerun.cluster.frames import FailedHead, Moments, ResultHead, encode, pack
+from forerun.cluster.frames import (
+    BeganHead,
+    FailedHead,
+    Moments,
+    ResultHead,
+    StreamHead,
+    encode,
+    pack,
+)
 from forerun.errors import (
     HostLost,
     HostUnreachable,
@@ -281,6 +289,48 @@ async def test_numbers_that_are_none_are_not_passed_on(tmp_path) -> None:
         assert (run.outcome.max_memory_mb, run.outcome.calls) == (0, [])
         for moment in (told.acquired, told.loaded, told.started, told.ended):
             assert sent <= moment <= received
+
+
+async def test_texts_that_would_break_headers_or_columns_are_not_passed_on(tmp_path) -> None:
+    async with lying(tmp_path) as (plane, remote, liar):
+        odd = Outcome(
+            payload=b"",
+            content_type="text/html\r\nset-cookie: a",
+            error="x\r\ny: z",
+            error_type="A\0B" * 1000,
+            status="enlightened",
+            calls=[OutgoingCall(span_id="1", started=1.0, host="a\0:80")],
+        )
+        far = Moments(1.7e308, 1.0, 1.0, 1.0, 1.0, 1.7e308)
+        liar.answer = lambda kind, number: (
+            result(number, outcome=odd, moments=far, log_stream="a\0b", sandbox_id="\x1b[2J")
+            if kind == frames.CALL
+            else b""
+        )
+        run = await remote.run(plane.deploy("1"), call(), timings())
+        assert (run.log_stream, run.sandbox_id) == ("a?b", "?[2J")
+        outcome = run.outcome
+        assert (outcome.content_type, outcome.error) == ("application/octet-stream", "Unhandled")
+        assert (outcome.status, outcome.calls) == ("error", [])
+        assert len(outcome.error_type) == 1000
+        assert outcome.error_type.isprintable()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        lambda number: pack(frames.CHUNK, number),
+        lambda number: 2 * pack(frames.STREAM, number, encode(StreamHead("a/b"))),
+        lambda number: 101 * pack(frames.BEGAN, number, encode(BeganHead("KEY"))),
+    ],
+    ids=["pieces-of-nothing", "begins-twice", "begins-for-ever"],
+)
+async def test_a_call_costs_no_more_than_what_it_lets_through(tmp_path, told) -> None:
+    async with lying(tmp_path) as (plane, remote, liar):
+        liar.answer = lambda kind, number: told(number) if kind == frames.CALL else b""
+        with pytest.raises(HostLost):
+            await remote.run(plane.deploy("1"), call(sink=Client()), timings())
+        assert plane.lost == ["host-1"]
 
 
 async def test_a_host_that_lies_in_its_beats_is_dropped_and_others_stay(tmp_path) -> None:

@@ -52,7 +52,7 @@ def test_what_is_no_frame_breaks_the_wire(stream) -> None:
 
 
 class End:
-    """One end of a link, and what has come to it."""
+    """One end of a link, and what has come to it; of numbers from 100 on nobody waits for anything."""
 
     def __init__(self) -> None:
         self.taken: list[tuple[int, int, int]] = []
@@ -63,7 +63,7 @@ class End:
             )
             for kind in (1, SIZED)
         }
-        self.link = Link(takers, self.lost.append, {SIZED: int})
+        self.link = Link(takers, self.lost.append, {SIZED: int}, lambda number: number < 100)
 
 
 @asynccontextmanager
@@ -110,6 +110,15 @@ async def test_what_is_withdrawn_is_not_sent_and_its_number_can_be_dropped() -> 
         assert other.taken == [(1, 2, 0), (SIZED, 1, 2**20)]
 
 
+async def test_nothing_is_kept_of_what_nobody_waits_for() -> None:
+    async with linked() as (one, other):
+        sized(one.link, 100, bytes(8 * 2**20))
+        sized(one.link, 1, bytes(2**20))
+        await eventually(lambda: other.taken)
+        assert (other.taken, other.lost) == ([(SIZED, 1, 2**20)], [])
+        assert not other.link.drop(100)
+
+
 async def test_kinds_of_a_newer_side_are_ignored() -> None:
     async with linked() as (one, other):
         one.link.send(77, 1, b"new", b"new")
@@ -124,9 +133,10 @@ async def test_kinds_of_a_newer_side_are_ignored() -> None:
         (pack(SIZED, 1, b"200000000", bytes(PIECE)), b""),
         (pack(SIZED, 1, b"nonsense", bytes(PIECE)), b""),
         (pack(SIZED, 1, str(PIECE + 1).encode(), bytes(PIECE)), pack(frames.PART, 1, b"", b"xx")),
+        (pack(SIZED, 1, str(PIECE + 1).encode(), bytes(PIECE)), pack(frames.PART, 1)),
         (b"\xff" * 20, b""),
     ],
-    ids=["too-long", "no-size", "longer-than-said", "noise"],
+    ids=["too-long", "no-size", "longer-than-said", "part-of-nothing", "noise"],
 )
 async def test_who_breaks_the_protocol_is_dropped(first, then) -> None:
     end, (near, far) = End(), socket.socketpair()
