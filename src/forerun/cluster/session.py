@@ -10,7 +10,7 @@ import msgspec
 
 from forerun.aio import Clock, TaskOwner
 from forerun.cluster import frames
-from forerun.cluster.beats import Unbelievable, read
+from forerun.cluster.beats import Pace, Unbelievable, read
 from forerun.cluster.contract import Beat
 from forerun.cluster.failures import heard
 from forerun.cluster.flight import Flight, Landed
@@ -34,7 +34,7 @@ from forerun.cluster.frames import (
 from forerun.cluster.giving import Giver
 from forerun.cluster.lease import GrantedLease
 from forerun.cluster.link import Link
-from forerun.cluster.results import run_of
+from forerun.cluster.results import run_of, safe_type
 from forerun.errors import HostLost, HostUnreachable
 from forerun.model import Call, SandboxSpec, TraceContext
 
@@ -73,6 +73,7 @@ class Session:
         self.host = host
         self.beat: Beat | None = None
         self.beat_at = clock.monotonic()
+        self._pace = Pace(self.beat_at)
         self._clock = clock
         self._lease = GrantedLease(lease_s)
         self._giver = giver
@@ -100,6 +101,7 @@ class Session:
             },
             self._lost,
             {frames.RESULT: lambda head: _calls.decode(head).size},
+            awaits=self._flights.__contains__,
         )
 
     def end(self, reason: str) -> None:
@@ -171,6 +173,7 @@ class Session:
         flight = self._flights.pop(number, None)
         if flight is not None:
             self._over(number, flight)
+            self.link.drop(number)
             self.link.withdraw(number)
             self.link.send(frames.CANCEL, number)
 
@@ -252,12 +255,11 @@ class Session:
             self._keys.pop(flight.access_key_id, None)
             flight.access_key_id = key
             self._keys[key] = flight
-        if flight.call.began is not None:
-            flight.call.began()
+        flight.begin()
 
     def _take_stream(self, number: int, head: bytes, _: bytes) -> None:
         if (flight := self._flights.get(number)) is not None:
-            flight.begin_stream(_streams.decode(head).content_type)
+            flight.begin_stream(safe_type(_streams.decode(head).content_type))
 
     def _take_chunk(self, number: int, _: bytes, payload: bytes) -> None:
         if (flight := self._flights.get(number)) is not None:
@@ -276,6 +278,7 @@ class Session:
     def _take_beat(self, _: int, head: bytes, __: bytes) -> None:
         received = self._clock.monotonic()
         try:
+            self._pace.take(received)
             beat = read(head, self.host, self.beat)
             self.beat, self.beat_at = beat, received
             renew = self._renew()
