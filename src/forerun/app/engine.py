@@ -1,9 +1,34 @@
 """Who keeps agents running, as the settings say: the engine, or whoever started each of them."""
 
+import dataclasses
+import ipaddress
+import logging
+
 from forerun.aio import Clock
 from forerun.app.entering import Entered
-from forerun.cluster import EngineHere, Fleet, RayFleet, StaticFleet
+from forerun.cluster import EngineHere, Fleet, RayFleet, StaticFleet, split_address
 from forerun.settings import Settings
+
+log = logging.getLogger("forerun.cluster")
+
+
+def with_usable_engine(settings: Settings) -> Settings:
+    """The same, without an engine where no other machine could join: on loopback it would take another of the machine's
+    addresses instead, and listen everywhere.
+    """
+    cluster = settings.cluster
+    address, _ = split_address(cluster.advertise or cluster.listen)
+    try:
+        alone = ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        alone = address == "localhost"
+    if not alone or cluster.engine == "none" or cluster.engine_address:
+        return settings
+    log.warning(
+        "the engine is not started: only this machine reaches %s. For others to join: --cluster-listen IP:PORT",
+        address,
+    )
+    return dataclasses.replace(settings, cluster=dataclasses.replace(cluster, engine="none"))
 
 
 def make_fleet(

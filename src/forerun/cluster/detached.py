@@ -48,6 +48,17 @@ class Running:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._over.wait(), wait_s)
 
+    async def end_all(self, grace_s: float) -> None:
+        """The same, and then what it has left of its session, which nobody else is in."""
+        if not self.alive:
+            return
+        group = os.getpgid(self.pid)
+        await self.end(grace_s)
+        if group != os.getpgid(0):
+            # No group gets the id while one of this one lives.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGKILL)
+
     def release(self) -> None:
         """Look at it no more; it goes on."""
         self._ended()

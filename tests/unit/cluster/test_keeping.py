@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from forerun.aio import SystemClock, TaskOwner
+from forerun.cluster import launching
 from forerun.cluster.contract import Member
 from forerun.cluster.detached import Detached
 from forerun.cluster.engine.watching import (
@@ -110,6 +111,22 @@ async def test_one_that_cannot_start_is_tried_later_and_says_why(tmp_path):
         await until(lambda: keeper.report().starts >= 2)
         assert "it cannot be" in keeper.report().failure
         assert keeper.report().agent is None
+
+
+async def test_what_a_process_leaves_behind_ends_with_it(tmp_path):
+    left = tmp_path / "left"
+    program = (
+        "import os, subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(100)'])\n"
+        f"open({str(left)!r}, 'w').write(str(child.pid) + '\\n')\n"
+        "time.sleep(100)\n"
+    )
+    running = await Detached(tmp_path, "node").start([sys.executable, "-c", program], env={})
+    child = int(await until(lambda: left.exists() and left.read_text().strip()))
+    assert launching.start_time(child)
+    await running.end_all(5.0)
+    await until(lambda: not launching.start_time(child))
+    assert not running.alive
 
 
 async def test_another_process_with_its_number_is_not_taken_for_it(tmp_path):

@@ -123,7 +123,8 @@ class EngineNode:
     async def end(self) -> None:
         """End it, if it runs."""
         if (running := self.find()) is not None:
-            await running.end(GRACE_S)
+            # Its own agents look for their parent now and then only.
+            await running.end_all(GRACE_S)
             shutil.rmtree(session_directory(self._directory), ignore_errors=True)
 
     def last_words(self) -> str:

@@ -1,0 +1,23 @@
+"""Where the engine is of use at all."""
+
+import pytest
+
+from forerun.app.engine import with_usable_engine
+from forerun.settings import ClusterSettings, Settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "engine"),
+    [
+        (ClusterSettings(), "none"),
+        (ClusterSettings(listen="localhost:9701"), "none"),
+        (ClusterSettings(listen="[::1]:9701"), "none"),
+        (ClusterSettings(listen="10.0.0.1:9701"), "ray"),
+        (ClusterSettings(advertise="10.0.0.1:9701"), "ray"),
+        (ClusterSettings(listen="10.0.0.1:9701", engine="none"), "none"),
+        (ClusterSettings(engine_address="10.0.0.9:9702"), "ray"),
+    ],
+    ids=["default", "by name", "ipv6", "an address", "advertised", "not wanted", "there before"],
+)
+def test_no_engine_is_started_where_no_other_machine_can_join(settings, engine):
+    assert with_usable_engine(Settings(cluster=settings)).cluster.engine == engine
