@@ -19,6 +19,7 @@ from forerun.app.closing import Closing
 from forerun.app.cluster_duties import ClusterDuties
 from forerun.app.core import Core
 from forerun.app.credentials import write_credentials
+from forerun.app.engine import with_usable_engine
 from forerun.app.entering import Entered, enter
 from forerun.app.holder import Holder
 from forerun.app.holding import Holding, Stage
@@ -59,7 +60,7 @@ class ControlPlane:
     """``start`` then ``close``, once each, as ``Standalone``."""
 
     def __init__(self, settings: Settings, listener: socket.socket) -> None:
-        self._settings = settings
+        self._settings = settings = with_usable_engine(settings)
         self._listener = listener
         self.endpoint = endpoint_of(listener)
         self._closing = Closing(SystemClock(), settings.server.drain_s)
@@ -280,6 +281,7 @@ class ControlPlane:
             self._own.here,
             self._static,
             self._clock,
+            tell=self._tell,
         )
         stage = Stage(
             settings=self._settings,
