@@ -11,6 +11,7 @@ from forerun.cluster.lease import WorkLease
 from forerun.cluster.shares import Shares
 from forerun.host import HostStats
 from forerun.model import HostInfo, Phase, Share
+from forerun.scheduling import Ask
 
 RUNTIME = "python3.11"
 IDLE_MB = 24
@@ -60,8 +61,11 @@ class SimulatedHost:
 
     # -- calls ---------------------------------------------------------------------------------------------------
 
-    def take(self, key: str, tree: str, mb: int, share: Share | None, now: float) -> str:
-        """Begin a call: ``warm``, ``pool`` or ``fork``; ``share`` or ``full`` when it refuses."""
+    def take(self, ask: Ask, share: Share | None, now: float, *, idle_only: bool = False) -> str:
+        """Begin a call: ``warm``, ``pool`` or ``fork``; ``not idle``, ``share`` or ``full`` when it refuses."""
+        key, mb = ask.key, ask.memory_mb
+        if idle_only and key not in self.idle:
+            return "not idle"
         if share is not None and not self.shares.take(share):
             return "share"
         how = "warm" if key in self.idle else self._start(mb, now)
@@ -71,7 +75,7 @@ class SimulatedHost:
             return how
         if how == "warm":
             self._use(key)
-        self.trees[tree] = True
+        self.trees[ask.trees[0]] = True
         self.booked_mb += mb
         self.running += 1
         return how

@@ -70,6 +70,7 @@ def rates(world: World) -> dict[str, float]:
         else 0.0,
         "sent on": round(counts["sent on"] / counted, 5),
         "refusals for memory": round(counts["refused: full"] / counted, 5),
+        "refusals for want of an idle sandbox": round(counts["refused: not idle"] / counted, 5),
         "refusals by share": round(counts["refused: share"] / counted, 5),
         "shares grown": round(counts["grown"] / counted, 6),
         "waited for room": round(counts["waited for room"] / counted, 5),

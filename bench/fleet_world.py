@@ -59,8 +59,20 @@ class Call:
     """``event``: nobody waits for it, so that it is run again. ``run_until`` is when its last run surely was over."""
 
     __slots__ = (
-        "account", "ask", "came", "event", "function", "host", "ms", "over", "parked", "plane",
-        "run_until", "runs", "share", "warm",
+        "account",
+        "ask",
+        "came",
+        "event",
+        "function",
+        "host",
+        "idle_only",
+        "ms",
+        "parked",
+        "plane",
+        "run_until",
+        "runs",
+        "share",
+        "warm",
     )  # fmt: skip
 
     def __init__(self, function: int, account: int, ask: Ask, ms: float, came: float, plane: Plane):
@@ -73,7 +85,7 @@ class Call:
         self.event = False
         self.host: SimulatedHost | None = None
         self.share: Share | None = None
-        self.warm = self.over = self.parked = False
+        self.warm = self.parked = self.idle_only = False
         self.run_until = 0.0
         self.runs = 0
 
@@ -331,11 +343,13 @@ class World:
             placed = plane.decide(call.ask, shares, full | shared, self.chance.random())
             if placed is None:
                 return False
-            for name in placed.hosts:
+            for number, name in enumerate(placed.hosts):
+                call.idle_only = placed.idle_elsewhere(call.ask.key, number)
                 said = self._try(call, name, shares[name] if shares is not None else None)
                 if said == "taken":
                     return True
-                (shared if said == "share" else full).add(name)
+                if said != "not idle":
+                    (shared if said == "share" else full).add(name)
 
     def _others(self, call: Call) -> bool:
         assert self.choose is not None
@@ -354,12 +368,14 @@ class World:
             return "taken"
         # What brought nothing yet: its code is to be had elsewhere.
         bring = ask.trees[0] not in host.trees
-        how = host.take(ask.key, ask.trees[0], ask.memory_mb, share, self.now)
-        if how in ("share", "full"):
+        how = host.take(ask, share, self.now, idle_only=call.idle_only)
+        if how in ("share", "full", "not idle"):
             view.ended(state, ask, self.now, idle=call.warm and how == "share",
                        freed_mb=0 if call.warm else ask.memory_mb)  # fmt: skip
             if how == "full":
                 view.refused(state, ask)
+            elif how == "not idle":
+                view.not_idle(state, ask)
             self._count(call, f"refused: {how}")
             return how
         call.runs += 1

@@ -19,7 +19,7 @@ from tests.agents import (
     timings,
 )
 
-from forerun.cluster import SHARE, Authority, RemoteAgent
+from forerun.cluster import NOT_IDLE, SHARE, Authority, RemoteAgent
 from forerun.errors import HostUnreachable, NoSuchRuntime, SetupFailed, Throttled
 from forerun.model import (
     InitFailure,
@@ -134,6 +134,16 @@ async def test_a_call_that_nobody_waits_for_is_ended(plane, host) -> None:
         await waiting
     await eventually(lambda: not host.stats().states.get("busy"), what="its sandbox has ended")
     assert not [one for one in await host.fetch_sandboxes() if one.key == spec.key]
+
+
+async def test_what_is_for_an_idle_sandbox_only_starts_none(plane, host) -> None:
+    spec = plane.deploy(ECHO, "idle-only")
+    with pytest.raises(Throttled) as refused:
+        await outcome(host, spec, 1, idle_only=True)
+    assert refused.value.reason == NOT_IDLE
+    assert not [one for one in await host.fetch_sandboxes() if one.key == spec.key]
+    await outcome(host, spec, 1)
+    assert (await outcome(host, spec, 2, idle_only=True)).payload == b"2"
 
 
 async def test_a_share_is_kept_to(plane, host) -> None:

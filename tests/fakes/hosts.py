@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from forerun.cluster import SHARE, Beat
+from forerun.cluster import NOT_IDLE, SHARE, Beat
 from forerun.errors import HostUnreachable, Throttled
 from forerun.host import HostStats, Run, SandboxInfo, Standing
 from forerun.model import (
@@ -137,6 +137,9 @@ class FakeHost:
         if share is not None and self.shares[share.key] >= share.amount:
             self.refused += 1
             raise Throttled("as much as it may", reason=SHARE)
+        if call.idle_only and not self.idle[spec.key]:
+            self.refused += 1
+            raise Throttled("nothing of it is idle", reason=NOT_IDLE)
         warm = self._take(spec)
         self.idle_mb[spec.key] = spec.memory_mb
         self.trees.add(spec.code_dir.rpartition("/")[2])

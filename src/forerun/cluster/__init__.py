@@ -6,6 +6,7 @@ only after that anybody runs it elsewhere; the engine is in nobody's way when a 
 
 from forerun.cluster.announcing import Announcer, StaticFleet
 from forerun.cluster.contract import (
+    NOT_IDLE,
     PROTOCOLS,
     SHARE,
     Beat,
@@ -57,6 +58,7 @@ from forerun.cluster.watchdog import watch_over
 __all__ = [
     "ENROL_ROLES",
     "NOT_HERE",
+    "NOT_IDLE",
     "PROTOCOLS",
     "SHARE",
     "AgentLinks",

@@ -9,7 +9,7 @@ import msgspec
 
 from forerun.cluster import frames, verbs
 from forerun.cluster.beats import State, Telling
-from forerun.cluster.contract import SHARE
+from forerun.cluster.contract import NOT_IDLE, SHARE
 from forerun.cluster.failures import told
 from forerun.cluster.frames import (
     AnswerHead,
@@ -225,6 +225,8 @@ class Attending:
             return told(HostUnreachable(f"{name} has no lease of this control plane"))
         if held is None:
             return told(HostUnreachable(f"{name} does not know the spec of the call"))
+        if head.idle_only and not place.host.is_idle(held.spec.key):
+            return FailedHead("Throttled", f"nothing of it is idle on {name}", NOT_IDLE)
         if head.share is not None and not place.shares.take(head.share):
             message = f"{name} runs as much as it may of {head.share.key}"
             return FailedHead("Throttled", message, SHARE, 1.0)

@@ -38,7 +38,8 @@ class RemoteHost(Host, Protocol):
     """A host on the other end of a connection. Its sides that answer at once answer from the latest beat.
 
     ``run`` also raises ``HostUnreachable`` when the call surely was not begun, ``HostLost`` when it may have been, and
-    ``Throttled`` with the reason ``SHARE`` when the host runs as much of ``call.share`` as it may.
+    ``Throttled`` with the reason ``SHARE`` when the host runs as much of ``call.share`` as it may, with
+    ``NOT_IDLE`` when the call is for an idle sandbox only and there is none.
     """
 
     @property
@@ -69,6 +70,9 @@ class RemoteHost(Host, Protocol):
 
 SHARE = "HostShareExhausted"
 """The reason a host throttles with when it runs as much of a share as it may."""
+
+NOT_IDLE = "NoIdleSandbox"
+"""The reason a host throttles with when a call is for an idle sandbox only, and it has none."""
 
 
 class Links(Protocol):

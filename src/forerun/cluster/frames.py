@@ -71,6 +71,7 @@ class CallHead(msgspec.Struct, array_like=True):
     watched: bool = False
     share: Share | None = None
     wait_s: float | None = None
+    idle_only: bool = False
 
 
 class Moments(msgspec.Struct, array_like=True):

@@ -142,6 +142,7 @@ class Session:
             call.began is not None,
             call.share,
             call.wait_s,
+            call.idle_only,
         )
         self._flights[number] = flight
         if not self.link.send(frames.CALL, number, encode(head), call.payload):

@@ -98,7 +98,8 @@ class Call(msgspec.Struct, kw_only=True):
     died before it took the call. ``share`` is what the host may run at once of what the call is counted with; ``None``: no limit.
     ``reserved`` is its function's reserved concurrency. ``wait_s`` is how long it may wait for memory on a host, in seconds: with 0 it
     is refused at once where none is free nor about to be; ``None``: as the host's settings say. ``taken`` is for who has no ``context``:
-    it is called with the access key id of the sandbox that the handler is about to run in.
+    it is called with the access key id of the sandbox that the handler is about to run in. ``idle_only``: a host of a cluster is to
+    refuse it unless a sandbox of the version is idle there, since one is thought to be idle elsewhere, too.
     """
 
     request_id: str
@@ -117,6 +118,7 @@ class Call(msgspec.Struct, kw_only=True):
     reserved: int | None = None
     wait_s: float | None = None
     taken: Callable[[str], None] | None = None
+    idle_only: bool = False
 
 
 class LogLine(msgspec.Struct, frozen=True, array_like=True):

@@ -136,6 +136,16 @@ class Placed(NamedTuple):
         """Their names, in order."""
         return [candidate.name for _, _, _, candidate in self.weighed]
 
+    def idle_elsewhere(self, key: str, number: int) -> bool:
+        """Whether an idle sandbox of the version is believed to be on the host of that number, and on a later one, too.
+
+        Then that host is not to start another one should calls of others have been quicker: the next one is asked.
+        """
+        weighed = self.weighed
+        if weighed[number][3].idle.get(key, 0) <= 0:
+            return False
+        return any(each[3].idle.get(key, 0) > 0 for each in weighed[number + 1 :])
+
     def placement(self, host: str) -> Placement:
         """What is kept of it in the record of a call that ran on ``host``."""
         first = self.services[0] if self.services else None

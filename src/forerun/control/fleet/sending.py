@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from forerun.aio import Clock
-from forerun.cluster import SHARE, Links
+from forerun.cluster import NOT_IDLE, SHARE, Links
 from forerun.control.fleet.asks import Asks
 from forerun.control.fleet.contract import Limits
 from forerun.control.fleet.trip import REASON, Trip, late, never
@@ -72,7 +72,8 @@ class Sending:
                 trip.allowed = shares
                 return None
             trip.call.wait_s = 0.0
-            for name in placed.hosts:
+            for number, name in enumerate(placed.hosts):
+                trip.call.idle_only = placed.idle_elsewhere(trip.ask.key, number)
                 run = await self._try(trip, name, shares)
                 if run is not None:
                     _explain(run, placed.placement(name))
@@ -114,7 +115,7 @@ class Sending:
         now = self._clock.monotonic()
         warm = view.sent(state, ask, now)
         self._on_sent(trip, name, now)
-        idle = False
+        idle, reason = False, ""
         try:
             run = await host.run(trip.spec, call, trip.timings)
             idle = isinstance(run.outcome, Outcome) and run.outcome.alive
@@ -122,8 +123,10 @@ class Sending:
             log.info("%s takes no call: %s", name, error.message)
             trip.away.add(name)
         except Throttled as error:
-            idle = warm and error.reason == SHARE
-            (trip.shared if error.reason == SHARE else trip.full).add(name)
+            reason = error.reason
+            idle = warm and reason == SHARE
+            if reason != NOT_IDLE:
+                (trip.shared if reason == SHARE else trip.full).add(name)
         except HostLost as error:
             raise HostLost(
                 f"the host {name} was lost while it may have run the call; retry it, unless it must not run twice",
@@ -134,7 +137,9 @@ class Sending:
         finally:
             freed_mb = 0 if idle or warm else ask.memory_mb
             view.ended(state, ask, self._clock.monotonic(), idle=idle, freed_mb=freed_mb)
-        if name in trip.full:
+        if reason == NOT_IDLE:
+            view.not_idle(state, ask)
+        elif name in trip.full:
             view.refused(state, ask)
         trip.began_anew()
         return None
@@ -170,6 +175,7 @@ class Sending:
         name = self._line(trip, shares)
         trip.again()
         trip.call.wait_s = min(PARKED_S, left)
+        trip.call.idle_only = False
         self.parked += 1
         try:
             run = await self._try(trip, name, shares) if name else None

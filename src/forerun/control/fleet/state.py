@@ -221,6 +221,11 @@ class HostState(Candidate):
         self._settle()
         self.room_mb = min(self.room_mb, memory_mb - 1)
 
+    def not_idle(self, key: str) -> None:
+        """No sandbox of a version waits there, until it says otherwise."""
+        if count := self.idle.get(key, 0):
+            self._correct(key, -count)
+
     def _correct(self, key: str, change: int) -> None:
         count = self.idle.get(key, 0)
         self._told.setdefault(key, count)

@@ -110,6 +110,10 @@ class View:
         state.refused(ask.memory_mb)
         self._list(state)
 
+    def not_idle(self, state: HostState, ask: Ask) -> None:
+        """None of its sandboxes waits for a call of that kind: another control plane's calls have them."""
+        state.not_idle(ask.key)
+
     # -- what is asked -------------------------------------------------------------------------------------------
 
     def candidates(

@@ -103,6 +103,35 @@ async def test_a_warm_sandbox_is_used_wherever_it_is(fleet_of) -> None:
     assert (await fleet.run()).start_type is StartType.WARM
 
 
+async def test_idle_sandboxes_that_others_were_quicker_to_take_start_none_while_there_are_more(
+    fleet_of,
+) -> None:
+    hosts = [FakeHost(name) for name in ("a", "b", "c", "d")]
+    for host in hosts:
+        host.idle[spec().key] = 2
+    fleet = fleet_of(*hosts)
+    for host in hosts[:3]:
+        host.idle.clear()
+    run = await fleet.run()
+    assert (run.host, run.start_type) == ("d", StartType.WARM)
+    refused = sum(host.refused for host in hosts)
+    # Who refused is known to have none, so calls that follow do not ask in vain again.
+    assert {(await fleet.run()).host for _ in range(5)} == {"d"}
+    assert sum(host.refused for host in hosts) <= max(3, refused)
+
+
+async def test_the_last_that_seemed_to_have_an_idle_sandbox_starts_one(fleet_of) -> None:
+    hosts = [FakeHost("a"), FakeHost("b")]
+    for host in hosts:
+        host.idle[spec().key] = 1
+    fleet = fleet_of(*hosts)
+    for host in hosts:
+        host.idle.clear()
+    run = await fleet.run()
+    assert run.start_type is not StartType.WARM
+    assert sum(host.refused for host in hosts) == 1
+
+
 async def test_calls_beyond_what_was_said_are_counted_before_the_next_beat(fleet_of) -> None:
     one, other = FakeHost("one", cpus=1), FakeHost("other", cpus=1)
     fleet = fleet_of(one, other)
