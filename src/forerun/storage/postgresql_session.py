@@ -4,6 +4,7 @@ A single statement is a transaction by itself and costs one round trip. What is 
 transaction is only called undone when it surely is, so that nobody runs it twice.
 """
 
+import socket
 from collections.abc import Sequence
 from typing import Any, LiteralString
 
@@ -17,6 +18,7 @@ from forerun.storage.postgresql_errors import is_over, is_undone
 PREPARED = 1024
 CONNECT_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
+SILENCE_MS = 10_000
 # Longer than any statement takes; the server gives up before the client does, which leaves no doubt.
 STATEMENT_SECONDS = 25.0
 CLIENT_SECONDS = 30.0
@@ -256,6 +258,7 @@ async def connected(url: str, schema: str) -> Any:
         server_settings=_SETTINGS | {"search_path": f'"{schema}"'},
     )
     try:
+        _notice_silence(connection)
         # A comparison is 0 or 1; what is added up is a number like any other.
         await connection.set_type_codec(
             "bool", schema="pg_catalog", encoder=_bool_out, decoder=_bool_in, format="binary"
@@ -267,6 +270,13 @@ async def connected(url: str, schema: str) -> Any:
         connection.terminate()
         raise
     return connection
+
+
+def _notice_silence(connection: Any) -> None:
+    """A server that is gone without a word is noticed when it has not acknowledged what was sent for so long."""
+    peer = connection._transport.get_extra_info("socket")  # noqa: SLF001 asyncpg has no other way to it
+    if peer is not None and peer.family in (socket.AF_INET, socket.AF_INET6):
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_MS)
 
 
 def _bool_out(value: object) -> bytes:
