@@ -16,7 +16,6 @@ from forerun.storage.machines import HostStore, KnownHost
 log = logging.getLogger("forerun.fleet")
 
 TURN_S = 1.0
-GONE_S = 7 * 86_400.0
 
 
 class HostKeeping:

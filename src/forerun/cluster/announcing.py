@@ -37,8 +37,6 @@ class StaticFleet:
         self._members: dict[str, Member] = {}
         self._writers: dict[str, asyncio.StreamWriter] = {}
         self._changed: Changed = lambda _: None
-        self.wished = (0, 0)
-        """What ``scale`` was last told: nobody here can fulfil it."""
 
     async def start(self, on_change: Changed) -> None:
         """See ``Fleet``."""
@@ -57,8 +55,7 @@ class StaticFleet:
         writer.write(END)
 
     async def scale(self, hosts: int, memory_mb: int) -> None:
-        """See ``Fleet``: a wish that stays one."""
-        self.wished = (hosts, memory_mb)
+        """See ``Fleet``: a wish that stays one, since nobody here starts machines."""
 
     async def close(self) -> None:
         """See ``Fleet``."""

@@ -61,7 +61,7 @@ class Knocker:
         """
         host, port = split_address(address)
         hello = greeting.pack(Hello(kind=kind, protocols=PROTOCOLS, fields=fields or {}))
-        waiting = _Waiting(hello)
+        waiting = _Waiting()
         try:
             async with asyncio.timeout(timeout_s):
                 transport, _ = await asyncio.get_running_loop().create_connection(
@@ -104,8 +104,7 @@ async def knock(
 class _Waiting(asyncio.Protocol):
     """A connection until the door has answered."""
 
-    def __init__(self, hello: bytes) -> None:
-        self._hello = hello
+    def __init__(self) -> None:
         self._buffer = bytearray()
         self._transport: Any = None
         self.answer: asyncio.Future[tuple[bytes, bytes]] = (

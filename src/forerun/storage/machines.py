@@ -96,15 +96,6 @@ class HostStore:
         if statements:
             await self._db.write(*statements, durable=False)
 
-    async def lose(self, name: str, incarnation: str) -> None:
-        """It ended surely: another may have its name at once."""
-        await self._db.write(
-            Statement(
-                "UPDATE hosts SET seen = 0 WHERE name = $1 AND incarnation = $2",
-                (name, incarnation),
-            )
-        )
-
     async def wish(self, name: str, phase: Phase) -> None:
         """What is to become of it. Raises ``NotFound``."""
         sql: LiteralString = "UPDATE hosts SET phase = $2 WHERE name = $1 RETURNING name"

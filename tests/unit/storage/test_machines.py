@@ -67,15 +67,6 @@ async def test_a_second_machine_of_that_name_is_refused_until_the_first_is_gone(
     assert (await hosts.get("east-1")).info == OTHER
 
 
-async def test_what_ended_surely_leaves_its_name_at_once(hosts):
-    await hosts.announce(HOST, gone_s=GONE)
-    await hosts.lose("east-1", "another")
-    with pytest.raises(AlreadyExists):
-        await hosts.announce(OTHER, gone_s=GONE)
-    await hosts.lose("east-1", "a")
-    await hosts.announce(OTHER, gone_s=GONE)
-
-
 async def test_an_agent_that_starts_again_at_its_address_is_the_same_host_with_the_same_wish(hosts):
     await hosts.announce(HOST, gone_s=GONE)
     await hosts.wish("east-1", Phase.CORDONED)

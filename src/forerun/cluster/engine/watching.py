@@ -19,7 +19,6 @@ class NodeSeen(NamedTuple):
 
     node: str
     name: str
-    ip: str
     alive: bool
     cpus: float
     memory_mb: int
@@ -38,7 +37,6 @@ def read_nodes(told: Iterable[Mapping[str, Any]], known: Mapping[str, NodeSeen])
                 NodeSeen(
                     node=node,
                     name=str(each.get("NodeName") or each["NodeManagerAddress"]),
-                    ip=str(each["NodeManagerAddress"]),
                     alive=True,
                     cpus=float(resources.get(CPUS, 0)),
                     memory_mb=int(resources.get("memory", 0) / (1 << 20)),
@@ -73,16 +71,6 @@ def _member(node: NodeSeen, report: Kept | str | None) -> Member:
         agent=kept.agent if kept and node.alive else None,
         failure=failure if node.alive else "the engine does not reach this machine",
     )
-
-
-def twice(nodes: Sequence[NodeSeen]) -> dict[str, str]:
-    """Nodes whose name another that is there has, too, and who that is: the earlier id keeps the name."""
-    first: dict[str, NodeSeen] = {}
-    result = {}
-    for each in sorted((each for each in nodes if each.alive), key=lambda each: each.node):
-        if (other := first.setdefault(each.name, each)) is not each:
-            result[each.node] = other.ip
-    return result
 
 
 def machines_wanted(hosts: int, memory_mb: int, members: Sequence[Member]) -> int:
