@@ -1,6 +1,5 @@
 """Heartbeats: what a host tells of itself, in changes and of bounded size; and what is believed of it. Pure."""
 
-import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -131,7 +130,10 @@ def read(body: bytes, host: str, last: Beat | None) -> Beat:
         beat = _decoder.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
         raise Unbelievable(f"no beat: {error}") from None
-    _check(beat, "beat")
+    try:
+        _check(beat)
+    except Unbelievable as wrong:
+        raise Unbelievable(f"beat{wrong}") from None
     if beat.stats.name != host:
         raise Unbelievable(f"the stats are those of {beat.stats.name!r}")
     expected = 1 if last is None else last.sequence + 1
@@ -142,26 +144,44 @@ def read(body: bytes, host: str, last: Beat | None) -> Beat:
     return beat
 
 
-def _check(value: Any, where: str) -> None:
-    """Each number is one, and not negative; texts and tables are of bounded size."""
-    if isinstance(value, Mapping):
-        if len(value) > 2 * ENTRIES_MAX:
-            raise Unbelievable(f"{where} has {len(value)} entries")
-        for key, inner in value.items():
-            _check(key, where)
-            _check(inner, where)
-    elif isinstance(value, (tuple, list)):
+def _check(value: Any) -> None:
+    """Each number is one, and not negative; texts and tables are of bounded size. What is wrong is told with its place."""
+    kind = type(value)
+    if kind is int or kind is float:
+        # Nothing is true of what is no number.
+        if not 0 <= value <= NUMBER_MAX:
+            raise Unbelievable(f" is {value}")
+    elif kind is str:
+        if len(value) > TEXT_MAX:
+            raise Unbelievable(f" has {len(value)} characters")
+    elif kind is dict:
+        _check_table(value)
+    elif kind is tuple or kind is list:
         for inner in value:
-            _check(inner, where)
+            _check(inner)
     elif isinstance(value, msgspec.Struct):
-        for name in value.__struct_fields__:
-            _check(getattr(value, name), f"{where}.{name}")
-    else:
-        _check_plain(value, where)
+        _check_fields(value)
 
 
-def _check_plain(value: Any, where: str) -> None:
-    if isinstance(value, (int, float)) and not (math.isfinite(value) and 0 <= value <= NUMBER_MAX):
-        raise Unbelievable(f"{where} is {value}")
-    if isinstance(value, str) and len(value) > TEXT_MAX:
-        raise Unbelievable(f"{where} has {len(value)} characters")
+def _check_fields(value: msgspec.Struct) -> None:
+    for name in value.__struct_fields__:
+        try:
+            _check(getattr(value, name))
+        except Unbelievable as wrong:
+            raise Unbelievable(f".{name}{wrong}") from None
+
+
+def _check_table(table: dict[str, Any]) -> None:
+    """Most of a beat are tables of counts: these are looked at as a whole."""
+    if not table:
+        return
+    if len(table) > 2 * ENTRIES_MAX:
+        raise Unbelievable(f" has {len(table)} entries")
+    _check("" if max(map(len, table)) <= TEXT_MAX else max(table, key=len))
+    kinds = set(map(type, table.values()))
+    if kinds == {int}:
+        _check(min(table.values()))
+        _check(max(table.values()))
+    elif kinds != {bool}:
+        for inner in table.values():
+            _check(inner)
