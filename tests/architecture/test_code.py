@@ -1,6 +1,7 @@
 """The shape of the code: directions of imports, faces, sizes, names, and settings that mean something."""
 
 import ast
+import configparser
 import dataclasses
 import re
 import subprocess
@@ -82,6 +83,30 @@ def test_names_say_something():
 def test_modules_say_why_they_exist(path):
     tree = ast.parse(path.read_text())
     assert not tree.body or ast.get_docstring(tree)
+
+
+def test_what_calls_itself_pure_is():
+    """As the contract of .importlinter, which names the deciders, for everything whose first lines say so."""
+    contracts = configparser.ConfigParser()
+    contracts.read(ROOT / ".importlinter")
+    impure = set(contracts["importlinter:contract:pure"]["forbidden_modules"].split())
+    found = []
+    for path in (ROOT / "src").rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        if re.search(r"\bPure[.:]", ast.get_docstring(tree) or ""):
+            named = {
+                name
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Import | ast.ImportFrom)
+                for name in (
+                    [node.module or ""]
+                    if isinstance(node, ast.ImportFrom)
+                    else [each.name for each in node.names]
+                )
+            }
+            found += [f"{name_of(path)}: {name}" for name in named if name.split(".")[0] in impure]
+    # What the word of a process's end means is asked of ``os``; nothing is done by that.
+    assert found == ["src/forerun/sandbox/endings.py: os"]
 
 
 def test_nothing_is_left_to_be_done():
