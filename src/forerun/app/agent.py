@@ -56,7 +56,7 @@ class Datagrams:
 
     def take_datagram(self, data: bytes, spec: SandboxSpec) -> None:
         """From inside a sandbox: it is known whose it is."""
-        self._here.take_datagram(data, spec.account, spec.region, spec.name)
+        self._here.take_datagram(data, spec)
 
     def open_daemon(self) -> str:
         """The daemon's address for functions that are not in a network of their own."""
@@ -79,7 +79,7 @@ class Datagrams:
                 data = sock.recv(_DATAGRAM)
             except OSError:
                 return
-            self._here.take_datagram(data, "", "", "")
+            self._here.take_datagram(data, None)
 
 
 class Agent:
@@ -144,7 +144,7 @@ class Agent:
         if jailed:
             outside.close()
         else:
-            await pipes.listen(outside, "", "")
+            await pipes.listen(outside, "", None)
         self._paths = paths = Paths(
             clock,
             every_s=settings.cluster.probe_s,
@@ -213,8 +213,7 @@ class Agent:
     async def _serve_inside(
         self, sock: socket.socket, _sandbox_id: str, spec: SandboxSpec
     ) -> Callable[[], None]:
-        key = spec.credentials.access_key_id if spec.credentials is not None else ""
-        return await self._pipes.listen(sock, spec.account, key)
+        return await self._pipes.listen(sock, spec.account, spec.credentials)
 
     def _open_outside(self) -> socket.socket:
         """Where functions that are not in a network of their own find the platform."""

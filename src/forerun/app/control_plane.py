@@ -186,8 +186,7 @@ class ControlPlane:
         def app_for(guest: Guest) -> App:
             if guest.role == "control":
                 return passed
-            account = guest.fields.get("account")
-            return from_inside(reception, account) if account else reception
+            return from_inside(reception, self._core.account_of(guest.fields))
 
         enroller = Enroller(
             entered.authority,

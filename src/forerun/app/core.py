@@ -25,7 +25,7 @@ from forerun.control.monitoring import Monitor
 from forerun.control.recorder import Recorder
 from forerun.control.relaying import Datagram, Lookout, Relay
 from forerun.control.specs import Specs
-from forerun.errors import StorageFailed
+from forerun.errors import AccessDenied, StorageFailed
 from forerun.events import Bus
 from forerun.host import Host
 from forerun.model import Credentials, Origin, SandboxSpec, Segment
@@ -222,6 +222,19 @@ class Core:
             spec.account, spec.role, spec.name, duration_s=SESSION_S
         )
         return session.credentials
+
+    def account_of(self, fields: Mapping[str, object]) -> str:
+        """Whose sandbox a host has a connection for, by the credentials that only who was given its function has; empty for what
+        proves nothing.
+        """
+        key, token = fields.get("key"), fields.get("token")
+        if not isinstance(key, str) or not isinstance(token, str) or not token:
+            return ""
+        try:
+            known = self.services.identities.lookup(key, token)
+        except AccessDenied:
+            return ""
+        return known.account if known is not None else ""
 
     async def tree(self, digest: str) -> str:
         """See ``cluster.Upstream``."""

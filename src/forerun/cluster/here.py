@@ -85,7 +85,6 @@ class Here:
         self._ahead: dict[str, deque[tuple[asyncio.Task[Credentials | None], float]]] = {}
         self._talkers: OrderedDict[str, None] = OrderedDict()
         self._owner = TaskOwner("asked-ahead")
-        self.dropped_datagrams = 0
 
     def come(self, plane: ControlPlane) -> None:
         """It is connected."""
@@ -188,11 +187,15 @@ class Here:
         """Whether the sandbox with these credentials has asked the platform for anything."""
         return access_key_id in self._talkers
 
-    async def reach(self, account: str, access_key_id: str) -> Knocked:
+    async def reach(self, account: str, credentials: Credentials | None) -> Knocked:
         """A connection to a control plane for what a sandbox asks of the platform: to the one whose call runs in it, else to any.
 
-        Raises ``HostUnreachable`` when there is none.
+        The sandbox's own credentials prove whose it is: what a host says of that is not believed. Raises ``HostUnreachable`` when
+        there is none.
         """
+        access_key_id, token = "", ""
+        if credentials is not None:
+            access_key_id, token = credentials.access_key_id, credentials.session_token
         if access_key_id:
             self._talkers[access_key_id] = None
             if len(self._talkers) > TALKERS_MAX:
@@ -203,17 +206,21 @@ class Here:
             if plane.address:
                 try:
                     whose = Peer(plane.name, "control")
-                    fields: dict[str, Any] = {"account": account}
+                    fields = {"account": account, "key": access_key_id, "token": token}
                     return await self._knocker.knock(plane.address, "http", fields, expect=whose)
                 except HostUnreachable as error:
                     failure = error
         raise failure
 
-    def take_datagram(self, data: bytes, account: str, region: str, name: str) -> None:
-        """What a function sent to X-Ray's daemon; the rest is empty where it is not known whose it is."""
-        head = encode(DatagramHead(account, region, name))
-        if not any(plane.send_datagram(head, data) for plane in self._ready()):
-            self.dropped_datagrams += 1
+    def take_datagram(self, data: bytes, spec: SandboxSpec | None) -> None:
+        """What a function sent to X-Ray's daemon; ``None`` where it is not known whose it is. Lost when nobody takes it."""
+        planes, head = self._ready(), DatagramHead("", "", "")
+        if spec is not None:
+            # Only who has sent the function believes that it is here.
+            planes = [plane for plane in planes if plane.number_of(spec.key)]
+            head = DatagramHead(spec.account, spec.region, spec.name)
+        packed = encode(head)
+        any(plane.send_datagram(packed, data) for plane in planes)
 
     def _ready(self) -> list[ControlPlane]:
         """Those that renew their leases first, newer ones first."""

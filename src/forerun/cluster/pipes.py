@@ -10,6 +10,7 @@ from typing import Any
 from forerun.aio import TaskOwner
 from forerun.cluster.knocking import Knocked
 from forerun.errors import HostUnreachable
+from forerun.model import Credentials
 
 log = logging.getLogger("forerun.cluster")
 
@@ -25,7 +26,7 @@ UNAVAILABLE = (
     b"connection: close\r\ncontent-length: %d\r\n\r\n%s" % (len(_BODY), _BODY)
 )
 
-Reach = Callable[[str, str], Awaitable[Knocked]]
+Reach = Callable[[str, Credentials | None], Awaitable[Knocked]]
 """A connection to the platform for an account and the sandbox with these credentials. Raises ``HostUnreachable``."""
 
 
@@ -39,13 +40,13 @@ class Pipes:
         self._servers: list[asyncio.Server] = []
 
     async def listen(
-        self, sock: socket.socket, account: str, access_key_id: str
+        self, sock: socket.socket, account: str, credentials: Credentials | None
     ) -> Callable[[], None]:
         """Pass on what connects to ``sock``, as that of an account's sandbox; what is returned stops it."""
         mine: set[_End] = set()
         loop = asyncio.get_running_loop()
         server = await loop.create_server(
-            lambda: _Inner(self, mine, account, access_key_id), sock=sock, backlog=OF_ONE
+            lambda: _Inner(self, mine, account, credentials), sock=sock, backlog=OF_ONE
         )
         self._servers.append(server)
 
@@ -82,7 +83,7 @@ class Pipes:
 
     async def _join(self, inner: "_Inner") -> None:
         try:
-            knocked = await self._reach(inner.account, inner.access_key_id)
+            knocked = await self._reach(inner.account, inner.credentials)
         except HostUnreachable as error:
             log.warning("a sandbox of %s cannot reach the platform: %s", inner.account, error)
             inner.transport.write(UNAVAILABLE)
@@ -132,13 +133,15 @@ class _End(asyncio.Protocol):
 class _Inner(_End):
     """The end in a sandbox."""
 
-    def __init__(self, pipes: Pipes, mine: "set[_End]", account: str, access_key_id: str) -> None:
+    def __init__(
+        self, pipes: Pipes, mine: "set[_End]", account: str, credentials: Credentials | None
+    ) -> None:
         super().__init__()
         self._pipes = pipes
         self._mine = mine
         self._early = bytearray()
         self.account = account
-        self.access_key_id = access_key_id
+        self.credentials = credentials
 
     def join(self, outer: _End) -> None:
         """There is somewhere for what comes."""

@@ -43,6 +43,7 @@ log = logging.getLogger("forerun.cluster")
 SPECS_MAX = 10_000
 WANTS_MAX = 256
 GIVE_S = 30.0
+DATAGRAM_MAX = 65_536
 
 _calls = msgspec.msgpack.Decoder(ResultHead)
 _failed = msgspec.msgpack.Decoder(FailedHead)
@@ -85,6 +86,7 @@ class Session:
         self._asked: dict[int, tuple[asyncio.Future[AnswerHead], float]] = {}
         self._specs: dict[str, tuple[SandboxSpec, int]] = {}
         self._by_number: dict[int, SandboxSpec] = {}
+        self._functions: set[tuple[str, str]] = set()
         self._keys: dict[str, Flight] = {}
         self._owner = TaskOwner(f"session-{host}")
         self.link = Link(
@@ -221,9 +223,11 @@ class Session:
         if len(self._specs) >= SPECS_MAX:
             self._specs.clear()
             self._by_number.clear()
+            self._functions.clear()
         number = next(self._numbers)
         self._specs[spec.key] = spec, number
         self._by_number[number] = spec
+        self._functions.add((spec.account, spec.name))
         self.link.send(frames.SPEC, number, encode(SpecHead(travelling(spec))))
         return number
 
@@ -311,6 +315,10 @@ class Session:
 
     def _take_datagram(self, _: int, head: bytes, payload: bytes) -> None:
         told = _datagrams.decode(head)
+        known = not told.account or (told.account, told.name) in self._functions
+        if not known or len(payload) > DATAGRAM_MAX:
+            # A host speaks for functions that it was given, and for no others.
+            return
         self._giver.take_datagram(payload, told.account, told.region, told.name)
 
     def _over(self, _: int, flight: Flight) -> None:

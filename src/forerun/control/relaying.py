@@ -23,6 +23,10 @@ log = logging.getLogger("forerun.relay")
 BATCH: Final = 2_000
 MOST: Final = 50_000
 _DISTANT: Final = 50_000
+# Datagrams that wait to be told, of all functions and of one.
+DATAGRAMS_BYTES: Final = 8 * 1024 * 1024
+DATAGRAMS_BYTES_OF_ONE: Final = DATAGRAMS_BYTES // 4
+_OVERHEAD: Final = 200
 
 
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,6 +175,8 @@ class Lookout:
     def __init__(self) -> None:
         self._here: Foresight | None = None
         self._notes: list[Note] = []
+        self._bytes = 0
+        self._bytes_of: dict[tuple[str, str], int] = {}
         self.dropped = 0
 
     def look(self, foresight: Foresight | None) -> None:
@@ -215,14 +221,26 @@ class Lookout:
     def take(self) -> list[Note]:
         """What is to be told to those who have foresight."""
         notes, self._notes = self._notes, []
+        self._bytes = 0
+        self._bytes_of.clear()
         return notes
 
     def note(self, note: Note) -> None:
         """Have it told with the next batch."""
-        if len(self._notes) >= MOST:
+        if len(self._notes) >= MOST or (isinstance(note, Datagram) and not self._has_room(note)):
             self.dropped += 1
         else:
             self._notes.append(note)
+
+    def _has_room(self, datagram: Datagram) -> bool:
+        """Functions choose how many and how long they are: none of them takes the place of others."""
+        size, whose = len(datagram.data) + _OVERHEAD, (datagram.account, datagram.name)
+        of_it = self._bytes_of.get(whose, 0) + size
+        if self._bytes + size > DATAGRAMS_BYTES or of_it > DATAGRAMS_BYTES_OF_ONE:
+            return False
+        self._bytes += size
+        self._bytes_of[whose] = of_it
+        return True
 
 
 Deliver = Callable[[bytes], Awaitable[bytes]]

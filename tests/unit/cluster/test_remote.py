@@ -7,13 +7,14 @@ from collections import Counter
 
 import msgspec
 import pytest
-from tests.agents import TERMS, call, eventually, timings
+from tests.agents import ACCOUNT, TERMS, call, eventually, timings
 from tests.unit.cluster.near import lying, near
 
 from forerun.cluster import Terms, frames
 from forerun.cluster.flight import WINDOW
 from forerun.cluster.frames import (
     BeganHead,
+    DatagramHead,
     FailedHead,
     Moments,
     ResultHead,
@@ -331,6 +332,25 @@ async def test_a_call_costs_no_more_than_what_it_lets_through(tmp_path, told) ->
         with pytest.raises(HostLost):
             await remote.run(plane.deploy("1"), call(sink=Client()), timings())
         assert plane.lost == ["host-1"]
+
+
+async def test_a_host_speaks_for_no_function_that_it_was_not_given(tmp_path) -> None:
+    async with lying(tmp_path) as (plane, remote, liar):
+
+        def told(*whose: str, size: int = 4) -> bytes:
+            return pack(frames.DATAGRAM, 0, encode(DatagramHead(*whose)), bytes(size))
+
+        liar.answer = lambda kind, number: (
+            told("999999999999", "us-home-1", "f")
+            + told(ACCOUNT, "us-home-1", "other")
+            + told(ACCOUNT, "us-home-1", "f", size=70_000)
+            + told(ACCOUNT, "us-home-1", "f")
+            + result(number)
+            if kind == frames.CALL
+            else b""
+        )
+        await remote.run(plane.deploy("1"), call(), timings())
+        assert plane.datagrams == [(bytes(4), "f")]
 
 
 async def test_a_host_that_lies_in_its_beats_is_dropped_and_others_stay(tmp_path) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from forerun.control.elsewhere import RELAY, SEND, Desk, ElsewhereOutlet, Failure
 from forerun.control.relaying import (
+    DATAGRAMS_BYTES,
     Arrival,
     Datagram,
     Departure,
@@ -179,6 +180,19 @@ async def test_what_cannot_be_told_is_counted():
     await relay.flush()
     await bus.close()
     assert relay.dropped == 2
+
+
+def test_no_function_takes_the_room_of_others_datagrams():
+    lookout = Lookout()
+    for _ in range(1000):
+        lookout.note(Datagram(data=bytes(60_000), account=ACCOUNT, name="loud"))
+    lookout.note(Datagram(data=bytes(60_000), account=ACCOUNT, name="quiet"))
+    told = lookout.take()
+    assert sum(len(each.data) for each in told) <= DATAGRAMS_BYTES
+    assert [each.name for each in told].count("quiet") == 1
+    assert lookout.dropped == 1001 - len(told)
+    lookout.note(Datagram(data=bytes(60_000), account=ACCOUNT, name="loud"))
+    assert len(lookout.take()) == 1
 
 
 def test_what_is_watched_is_told_whole():
