@@ -17,6 +17,7 @@ const TraceView = lazy(() => import("./pages/Trace"));
 const MapView = lazy(() => import("./pages/Map"));
 const Foresight = lazy(() => import("./pages/Foresight"));
 const Live = lazy(() => import("./pages/Live"));
+const Fleet = lazy(() => import("./pages/Fleet"));
 const Host = lazy(() => import("./pages/Host"));
 
 /** A fault of a page must not take the others with it. */
@@ -41,6 +42,7 @@ function Page({ me }: { me: Me }) {
   if (first === "map") return <MapView />;
   if (first === "foresight") return <Foresight />;
   if (first === "live") return <Live />;
+  if (first === "fleet") return <Fleet />;
   if (first === "host") return <Host />;
   return <Empty title="There is no such page."><Link to={paths.functions}>To the functions</Link></Empty>;
 }

@@ -11,6 +11,7 @@ const PAGES: [string, string, string][] = [
   ["Map", paths.map, "m"],
   ["Foresight", paths.foresight, "s"],
   ["Live", paths.live, "l"],
+  ["Fleet", "/fleet", "a"],
   ["Host", paths.host, "h"],
 ];
 
@@ -23,7 +24,7 @@ const BELOW: [string, string, string][] = [
 
 const KEYS: [string[], string][] = [
   [["/"], "filter this page"],
-  [["g", "f"], "functions; g e events, g t traces, g m map, g s foresight, g l live, g h host"],
+  [["g", "f"], "functions; g e events, g t traces, g m map, g s foresight, g l live, g a fleet, g h host"],
   [["g", "c"], "schedules; g v metaevents, g x dead letters"],
   [["↑", "↓"], "move in a list or a trace; j and k, too"],
   [["Enter"], "open what is chosen"],

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Trace, TraceNode } from "../src/api";
 import { ahead, brief, called, depth, local, span, spelled, valued } from "../src/events";
+import { channels, heated, state, type HostRow, type Quality } from "../src/fleet";
 import { picture, when, why } from "../src/foresight";
 import { ago, bytes, count, ms, perHour, rate, share } from "../src/format";
 import { excerpt, place } from "../src/parts/layout";
@@ -151,4 +152,27 @@ test("errors are told in a line, and as their runtime prints them", () => {
   assert.equal(brief("two\n  lines"), "two lines");
   assert.equal(spelled("{\"a\":1}"), '{\n  "a": 1\n}');
   assert.deepEqual([brief("null"), brief("[1]"), spelled("null")], ["null", "[1]", "null"]);
+});
+
+const host = (Name: string, Channels: Record<string, Quality>, more: Partial<HostRow> = {}): HostRow => ({
+  Name, Address: "", Zone: "", Labels: {}, Phase: "active", Alive: true, Version: "", Cpus: 1, MemoryMb: 1, BookedMb: 0, Sandboxes: 0, Running: 0, Pools: {}, Channels, BeatAgeS: 0, Failure: "", ...more,
+});
+
+test("paths are compared with the best one to the same service, and one that fails is never the best", () => {
+  const path = (latency: number, failures = 0): Quality => [latency, failures, 0, 0, 9, 1];
+  const shown = channels([host("a", { "db:1": path(0.1, 0.5) }), host("b", { "db:1": path(4), "x:1": path(90) }), host("c", { "db:1": path(10) }), host("d", {})]);
+  assert.deepEqual(shown.map(({ service }) => service), ["db:1", "x:1"]);
+  assert.deepEqual(Object.entries(shown[0]?.paths ?? {}).map(([name, { mood }]) => [name, mood]), [["a", "bad"], ["b", "good"], ["c", "warn"]]);
+  assert.equal(shown[1]?.paths.b?.mood, "good");
+});
+
+test("a host says first what matters most of it", () => {
+  assert.deepEqual([{}, { Phase: "cordoned" }, { Alive: false }, { Alive: false, Phase: "draining" }].map((more) => state(host("a", {}, more))[0]), ["active", "cordoned", "gone", "left"]);
+});
+
+test("of many hosts those where something ran are shown, the busiest first", () => {
+  const many = Array.from({ length: 40 }, (_, n) => `h${n}`);
+  const rows = [{ FunctionName: "f", Calls: 9, Hosts: { h7: 1, old: 8 } }, { FunctionName: "g", Calls: 5, Hosts: { h7: 2, h3: 3 } }];
+  assert.deepEqual(heated(rows, many), { named: ["old", "h3", "h7"], idle: 38 });
+  assert.deepEqual(heated(rows, ["h3", "h4"]), { named: ["h3", "h4", "h7", "old"], idle: 0 });
 });

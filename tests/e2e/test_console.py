@@ -294,6 +294,7 @@ def test_no_page_asks_anybody_else(shop: Server, visit: Callable[..., Visit]):
         "/map",
         "/live",
         "/host",
+        "/fleet",
         "/foresight",
     ):
         page = visited.to(path)

@@ -152,7 +152,10 @@ def test_a_page_may_have_the_platform_do_little(shop: Server):
     assert made.status == 200, made
     names = ask(shop, cookie, "platform/metaevents").json()["Metaevents"]
     assert [each["Name"] for each in names] == ["kept"]
-    for command in ("put-folder", "put-hook", "rotate-hook", "status", "delete-metaevent/", ""):
+    for command in (
+        *("put-folder", "put-hook", "rotate-hook", "create-join-token", "status"),
+        *("delete-metaevent/", ""),
+    ):
         assert change(shop, cookie, f"platform/{command}", {"Name": "kept"}).status == 404
 
     reader = enter(shop, limited(shop, "watcher", "forerun:Get*"))

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 
 from forerun.aio import Clock
+from forerun.api.cluster import ClusterRoutes, Tell
+from forerun.api.heat import HeatRoutes
 from forerun.api.hosts import HostRoutes, TokenRoutes
 from forerun.api.limits import LimitRoutes
 from forerun.api.platform import Command, Route
@@ -17,6 +19,7 @@ from forerun.cluster import EngineHere, Fleet, StaticFleet, authority_hash
 from forerun.control.fleet.capacity import FleetCapacity
 from forerun.control.fleet.shrinking import Shrinking
 from forerun.control.fleet.sizing import Sizing
+from forerun.control.heat import Heatmap
 from forerun.settings import ClusterSettings, Settings
 from forerun.storage.machines import HostStore
 from forerun.storage.shares import ShareStore
@@ -25,7 +28,7 @@ from forerun.storage.shares import ShareStore
 class ClusterDuties:
     """Made anew whenever the duties come here."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 wiring, what the duties stand on
         self,
         settings: Settings,
         entered: Entered,
@@ -33,7 +36,11 @@ class ClusterDuties:
         here: EngineHere,
         static: StaticFleet,
         clock: Clock,
+        *,
+        tell: Tell,
     ) -> None:
+        """``tell`` says which control planes there are."""
+        self._tell = tell
         self._here = here
         self._settings = settings
         self._entered = entered
@@ -45,19 +52,29 @@ class ClusterDuties:
     def part(self, plane: Plane) -> Part:
         """What can be asked, and done."""
         store = HostStore(plane.state.db)
-        hosts = HostRoutes(
-            ShownHosts(store, self._machines, self._clock, self._failures),
-            lambda: plane.services.identities.accounts()[0].id,
-        )
+
+        def operator() -> str:
+            return plane.services.identities.accounts()[0].id
+
+        heat = Heatmap(self._clock)
+        plane.watching.bus.listen("heat", heat.consume)
+        hosts = HostRoutes(ShownHosts(store, self._machines, self._clock, self._failures), operator)
         tokens = TokenRoutes(
             self._entered.trust,
             authority_hash(self._entered.authority.pem),
             self._clock,
-            lambda: plane.services.identities.accounts()[0].id,
+            operator,
             door=self._door,
         )
         limits = LimitRoutes(self._machines.limits)
-        routes: Mapping[str, Route] = {**hosts.routes(), **tokens.routes(), **limits.routes()}
+        routes: Mapping[str, Route] = {
+            **hosts.routes(),
+            **tokens.routes(),
+            **limits.routes(),
+            **HeatRoutes(heat).routes(),
+            # What any control plane answers, for the console's pages, which are here.
+            **ClusterRoutes(self._tell, operator).routes(),
+        }
         commands: Mapping[str, Command] = {**hosts.commands(), **tokens.commands()}
         return Part(routes=routes, commands=commands)
 

@@ -283,6 +283,8 @@ def from_others(app: App) -> App:
         scope["headers"] = headers
         scope[PASSED] = passed
         scope["client"] = passed.client
+        # It came here by TLS, which its client knows nothing of: a cookie for TLS alone would be lost.
+        scope["scheme"] = "http"
         if passed.request_id:
             scope["forerun.request-id"] = passed.request_id
         await app(scope, receive, send)

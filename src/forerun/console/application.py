@@ -48,10 +48,13 @@ CHANGING = b"x-forerun-console"
 # What pages may have the platform do in the visitor's name; everything else is for those who sign.
 COMMANDS = frozenset(
     {
+        "cordon",
         "delete-dead-letters",
         "delete-metaevent",
+        "drain",
         "put-metaevent",
         "redrive-dead-letters",
+        "uncordon",
     }
 )
 _STATUS: list[tuple[type[ForerunError], int]] = [

@@ -156,6 +156,7 @@ async def test_who_asked_is_told_and_what_clients_say_of_it_is_not_believed(worl
     scope = world.scopes[0]
     assert scope["forerun.passed"] == passed
     assert tuple(scope["client"]) == ("192.0.2.7", 77)
+    assert scope["scheme"] == "http"
     assert scope["forerun.request-id"] == "r-1"
     assert all(name != b"x-forerun-passed" for name, _ in scope["headers"])
 
