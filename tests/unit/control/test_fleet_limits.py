@@ -246,6 +246,10 @@ async def test_what_is_remembered_of_a_host_before_it_was_started_again_is_not_u
         world.restart(name)
         for plane in world.planes:
             plane.connect(name)
+        world.machines[name].beat()
+    # No call goes to a host before its first beat has come.
+    for connection in second.connections.values():
+        world.deliver(connection, to_host=False, most=10)
     assert second.limits.hosts(ACCOUNT, "", None) == {}
     await pass_time(world, 1, planes=[])
     await load(world, 10)

@@ -13,7 +13,7 @@ from forerun.aio import Clock, TaskOwner
 from forerun.cluster import Beat, Links, RemoteHost
 from forerun.control.fleet.draining import Draining
 from forerun.control.fleet.heard import Heard
-from forerun.control.fleet.remembered import Clients, Key
+from forerun.control.fleet.remembered import Clients, Key, Remembered
 from forerun.control.limits import ClientLimit, HostPart, reason
 from forerun.errors import StorageFailed, Throttled
 from forerun.model import Phase, Share, ShareBook
@@ -62,6 +62,8 @@ class FleetLimits:
         self.over_s = (2 * self.valid_s + 2 * (lease_s + END_S)) * DRIFT
         """Seconds after which a host that no control plane hears is surely over."""
         self._looked = float("-inf")
+        # How many connections hosts have made so far; on each it is another start of the host, maybe.
+        self._came = 0
         self.heard_of = Heard()
         self._draining = Draining(
             store, links, self.heard_of, clock, lease_s=lease_s + END_S, over_s=self.over_s
@@ -84,13 +86,20 @@ class FleetLimits:
         now = self._clock.monotonic()
         if now - max(self._looked, client.read_at) > self.valid_s:
             return _NOTHING
+        if client.checked != self._came and not self._same_starts(client):
+            return _NOTHING
+        client.used_at = now
+        return client.shares
+
+    def _same_starts(self, client: Remembered) -> bool:
+        """Whether its hosts are those of the time before it was read; looked at once for each host that came since."""
         remotes = self._links.hosts
         for host, incarnation in client.starts:
             remote = remotes.get(host)
             if remote is not None and remote.info.incarnation != incarnation:
-                return _NOTHING
-        client.used_at = now
-        return client.shares
+                return False
+        client.checked = self._came
+        return True
 
     async def grow(
         self,
@@ -203,7 +212,8 @@ class FleetLimits:
         return {name: remote.info.incarnation for name, remote in self._links.hosts.items()}
 
     def heard(self, host: RemoteHost, beat: Beat) -> None:
-        """A host's beat has come."""
+        """A host's beat has come, of which nobody knows yet: no call has gone there on a new connection."""
+        self._came += beat.whole
         self.heard_of.beat(host.name, beat, self._clock.monotonic())
 
     def may_renew(self) -> bool:

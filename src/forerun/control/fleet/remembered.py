@@ -14,13 +14,14 @@ Key = tuple[str, str]
 
 
 class Remembered:
-    """A client as it was read. ``starts`` are the hosts of its shares with the incarnation each had before that."""
+    """A client as it was read. ``starts`` are the hosts of its shares with the incarnation each had before that, ``checked`` is for who compares them."""
 
-    __slots__ = ("_refused", "book", "read_at", "shares", "starts", "used_at")
+    __slots__ = ("_refused", "book", "checked", "read_at", "shares", "starts", "used_at")
 
     def __init__(self, book: ShareBook, starts: Mapping[str, str], read_at: float) -> None:
         self.book = book
         self.read_at = read_at
+        self.checked = -1
         self.used_at = read_at
         self.shares = {
             held.host: Share(book.key, held.amount, held.epoch) for held in book.held if held.amount
