@@ -6,7 +6,7 @@ import signal
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jepsen_history import Fault, History
@@ -147,7 +147,9 @@ class Nemesis:
     def _kill_agent(self) -> None:
         name = self._chance.choice(self._hosts)
         with self._fault("kill agent", name, ()):
-            os.kill(self._fleet.joined(name).agent, signal.SIGKILL)
+            if agent := self._fleet.joined(name).agent:
+                with suppress(ProcessLookupError):
+                    os.kill(agent, signal.SIGKILL)
 
     def _kill_plane(self) -> None:
         name = self._chance.choice(self._planes)

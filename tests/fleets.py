@@ -140,8 +140,8 @@ class Fleet(Cluster):
     def hang(self, name: str) -> list[int]:
         """What is the platform's on a machine does nothing more until ``resume``; functions go on. The process ids."""
         pids = [self._process(name).pid]
-        if any(name == each.name for each in self.hosts):
-            pids.append(self.joined(name).agent)
+        if any(name == each.name for each in self.hosts) and (agent := self.joined(name).agent):
+            pids.append(agent)
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)

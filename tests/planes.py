@@ -67,8 +67,11 @@ class Joined:
 
     @property
     def agent(self) -> int:
-        """The process id of its agent."""
-        return int((keeper_directory(self.data) / "agent.pid").read_text().split()[0])
+        """The process id of its agent; 0 while there is none."""
+        try:
+            return int((keeper_directory(self.data) / "agent.pid").read_text().split()[0])
+        except (OSError, IndexError):
+            return 0
 
     def ready(self) -> None:
         eventually(
