@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from case import PYTHON, Run
 from client import Samples, sequential
-from cluster_running import cluster, target, transactions
+from cluster_running import MODE, cluster, target, transactions
 from load import load
 from results import Line
 from server import HELLO, Server
@@ -94,19 +94,17 @@ def cores(run: Run) -> Iterator[Line]:
     if len(available) < 2:
         yield run.line("a second host, over one", None, "ratio", TWICE, note="one core alone")
         return
-    with cluster() as fleet:
-        plane = fleet.first
-        # Of all memory each would take 80 %.
-        fleet.more["FORERUN_HOST_MEMORY_MB"] = "4096"
-        work = target(plane, plane.function(BURN.format(seconds=BURN_S), runtime=PYTHON))
-        rates = []
+    with cluster(FORERUN_HOST_MEMORY_MB="4096") as fleet:
+        plane, rates, work = fleet.first, [], None
         for name, core in (("h1", available[0]), ("h2", available[1])):
             try:
                 # What it starts inherits it, sandboxes too.
                 os.sched_setaffinity(0, {core})
-                fleet.host(name, "process")
+                fleet.host(name, MODE)
             finally:
                 os.sched_setaffinity(0, set(available))
+            if work is None:
+                work = target(plane, plane.function(BURN.format(seconds=BURN_S), runtime=PYTHON))
             load(work, AT_ONCE, 2)
             rates.append([load(work, AT_ONCE, run.size(8, 4)) for _ in run.rounds(3, 1)])
     one, two = ([each.rate for each in found] for found in rates)

@@ -139,9 +139,11 @@ def _joining(run: Run, engine: str, bound_s: float) -> Line:
 
 
 def _joined(engine: str) -> float:
-    with cluster(FORERUN_CLUSTER_ENGINE=engine) as fleet:
+    with cluster("h0", FORERUN_CLUSTER_ENGINE=engine) as fleet:
         plane = fleet.first
         first = target(plane, plane.function(HELLO, runtime=PYTHON))
+        # Calls wait for the next host.
+        fleet.do("cordon", {"Host": "h0"})
         began = time.monotonic()
         fleet.hosts.append(Joined(fleet, "h1", MODE))
         until(lambda: _answers(first), "a first answer", 2 * WITHIN_S)
