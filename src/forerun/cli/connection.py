@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from forerun.cli.failures import Failure, Misuse, no_credentials, not_running
+from forerun.cli.failures import Failure, Misuse, Refused, no_credentials, not_running
 from forerun.settings import ClientSettings
 
 _FALLBACK_REGION = "us-home-1"
@@ -80,8 +80,10 @@ class Connection:
                 else None
             )
             path = target.partition("?")[0]
-            raise Failure(
-                f"{method} {path} answered {status}: {said or 'not the JSON of a Forerun server'}"
+            raise Refused(
+                f"{method} {path} answered {status}: {said or 'not the JSON of a Forerun server'}",
+                status,
+                str(said or ""),
             )
         return content
 

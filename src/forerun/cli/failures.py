@@ -20,6 +20,9 @@ _KEY_ERRORS = frozenset(
 )
 
 
+_CLUSTER_EXTRA = frozenset({"asyncpg", "ray"})
+
+
 class Failure(click.ClickException):
     """The command did not do what was asked; ``next_step`` says what to do about it."""
 
@@ -33,6 +36,15 @@ class Misuse(Failure):
     """The arguments cannot be meant so."""
 
     exit_code = 2
+
+
+class Refused(Failure):
+    """The server answered with an error. ``said`` is its message, if it gave one."""
+
+    def __init__(self, message: str, status: int, said: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.said = said
 
 
 def not_running(endpoint: str) -> Failure:
@@ -50,6 +62,11 @@ def explain(error: Exception) -> click.ClickException | None:
     for (module, *names), failure in _EXPLANATIONS.items():
         if _is(error, module, *names):
             return failure(error)
+    if isinstance(error, ModuleNotFoundError) and error.name in _CLUSTER_EXTRA:
+        return Failure(
+            f"A cluster needs {error.name}, which is not installed.",
+            "Install it with: pip install 'forerun[cluster]'",
+        )
     if isinstance(error, OSError) and error.filename:
         return Failure(f"{error.filename}: {error.strerror}")
     return None

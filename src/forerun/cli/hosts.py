@@ -1,11 +1,13 @@
-"""``hosts``, ``cordon``, ``uncordon`` and ``drain``: the machines of a cluster; ``token``: what lets further ones join."""
+"""``hosts``, ``cordon``, ``uncordon``, ``drain`` and ``expel``: the machines of a cluster; ``token``: what lets further ones join."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from forerun.cli.connection import connect
-from forerun.cli.failures import Misuse
+from forerun.cli.failures import Failure, Misuse, Refused
 from forerun.cli.options import data_option, json_option
 from forerun.cli.output import clock_time, emit_json, remark, table
 
@@ -17,7 +19,8 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 @json_option
 def hosts(data: str | None, as_json: bool) -> None:
     """List the hosts of the cluster: whether they are there, and what they do."""
-    content = connect(data).get("/forerun/hosts")
+    with _of_a_cluster():
+        content = connect(data).get("/forerun/hosts")
     found = content["Hosts"]
     if as_json:
         emit_json(content)
@@ -30,6 +33,23 @@ def hosts(data: str | None, as_json: bool) -> None:
     for each in found:
         if each["Failure"]:
             remark(f"{each['Name']}: {each['Failure']}")
+
+
+@contextmanager
+def _of_a_cluster() -> Iterator[None]:
+    """What a single machine does not have, and what is not there, is told with the next step."""
+    try:
+        yield
+    except Refused as error:
+        if error.status != 404:
+            raise
+        if error.said.startswith(("There is no /forerun/", "There is no POST /forerun/")):
+            raise Failure(
+                "This server is a single machine, not a cluster.",
+                "Make it one with: forerun migrate --to URL, then forerun up --cluster --database URL",
+            ) from error
+        next_step = "" if "forerun " in error.said else "See which there are with: forerun hosts"
+        raise Failure(error.said, next_step) from error
 
 
 def _row(host: dict[str, Any]) -> list[object]:
@@ -76,8 +96,22 @@ def drain(host: str, data: str | None, as_json: bool) -> None:
     _wish("drain", host, data, done, as_json=as_json)
 
 
+@click.command()
+@click.argument("host")
+@data_option
+@json_option
+def expel(host: str, data: str | None, as_json: bool) -> None:
+    """Let HOST in nowhere any more, at once and for good: its machine or its key is in wrong hands.
+
+    Calls that run there are lost. Its name is not given again as long as a certificate of it may hold. Where the engine is Ray, it
+    must be started anew with another secret, too.
+    """
+    _wish("expel", host, data, "is let in nowhere any more", as_json=as_json)
+
+
 def _wish(command: str, host: str, data: str | None, done: str, *, as_json: bool) -> None:
-    content = connect(data).post(f"/forerun/{command}", Host=host)
+    with _of_a_cluster():
+        content = connect(data).post(f"/forerun/{command}", Host=host)
     if as_json:
         emit_json(content)
     else:
@@ -104,9 +138,10 @@ def token() -> None:
 @json_option
 def create_token(role: str, ttl: str, uses: int, data: str | None, as_json: bool) -> None:
     """Make a token. It is shown this once; whoever has it can join until it is used or has expired."""
-    content = connect(data).post(
-        "/forerun/create-join-token", Role=role, TtlSeconds=_seconds(ttl), Uses=uses
-    )
+    with _of_a_cluster():
+        content = connect(data).post(
+            "/forerun/create-join-token", Role=role, TtlSeconds=_seconds(ttl), Uses=uses
+        )
     if as_json:
         emit_json(content)
         return
@@ -124,7 +159,8 @@ def create_token(role: str, ttl: str, uses: int, data: str | None, as_json: bool
 @json_option
 def list_tokens(data: str | None, as_json: bool) -> None:
     """List the tokens, without their secrets."""
-    content = connect(data).get("/forerun/join-tokens")
+    with _of_a_cluster():
+        content = connect(data).get("/forerun/join-tokens")
     if as_json:
         emit_json(content)
         return
@@ -147,7 +183,8 @@ def list_tokens(data: str | None, as_json: bool) -> None:
 @json_option
 def revoke_token(token_id: str, data: str | None, as_json: bool) -> None:
     """Let nobody join any more with the token of this ID. Machines that have joined stay."""
-    content = connect(data).post("/forerun/revoke-join-token", Id=token_id)
+    with _of_a_cluster():
+        content = connect(data).post("/forerun/revoke-join-token", Id=token_id)
     if as_json:
         emit_json(content)
     else:

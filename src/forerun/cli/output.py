@@ -119,4 +119,11 @@ _STYLES: dict[str, Any] = {
     "throttled": "yellow",
     "declined": "cyan",
     "duplicate": "cyan",
+    "alive": "green",
+    "active": "green",
+    "usable": "green",
+    "cordoned": "yellow",
+    "draining": "yellow",
+    "gone": "red",
+    "over": "dim",
 }

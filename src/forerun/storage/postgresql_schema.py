@@ -10,7 +10,7 @@ program starts on a newer schema when all of what it does not know says so.
 
 import re
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -36,6 +36,11 @@ CREATE TABLE IF NOT EXISTS schema_version (
 )
 """
 
+_ABOUT = """
+SELECT current_setting('server_version_num')::BIGINT, current_setting('server_encoding'),
+    has_database_privilege(current_database(), 'CREATE')
+"""
+
 
 class Migration:
     """One step of a schema: its number, its name, what it runs, and the oldest version that can work with it."""
@@ -59,6 +64,29 @@ async def bring_up_to_date(url: str, schema: str, folder: str) -> None:
         raise StorageFailed(f"The schema {schema} cannot be opened: {error}") from error
     finally:
         connection.terminate()
+
+
+class About(NamedTuple):
+    """A database: the server's major version, its encoding, and whether its user may create schemas."""
+
+    version: int
+    encoding: str
+    may_create: bool
+
+
+async def look_at(url: str) -> About:
+    """What stands at ``url``, which is not changed. Raises ``StorageFailed``."""
+    try:
+        connection = await connected(url, "public")
+    except Exception as error:
+        raise StorageFailed(f"The database cannot be opened: {error}") from error
+    try:
+        row = await connection.fetchrow(_ABOUT)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        raise StorageFailed(f"The database cannot be asked: {error}") from error
+    finally:
+        connection.terminate()
+    return About(row[0] // 10_000, row[1], bool(row[2]))
 
 
 def migrations(folder: str) -> list[Migration]:
