@@ -45,7 +45,8 @@ class Skews:
     def environment(self, name: str) -> dict[str, str]:
         """What the machine's processes need."""
         self.set(name, 0.0)
-        return {"PYTHONPATH": str(self._folder), "CLOCK_OFFSET": str(self._folder / name)}
+        path = os.pathsep.join([str(self._folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+        return {"PYTHONPATH": path, "CLOCK_OFFSET": str(self._folder / name)}
 
     def set(self, name: str, seconds: float) -> None:
         """Set a machine's clock off by so much."""
