@@ -70,3 +70,23 @@ def test_a_host_is_no_control_plane(cluster, door, kind):
     identity = stolen(cluster, door, f"host-{kind}")
     with pytest.raises(Refused):
         asyncio.run(Knocker(identity).knock(door, kind))
+
+
+def test_a_host_that_was_expelled_is_let_in_nowhere_for_good(cluster, door):
+    identity = stolen(cluster, door, "lost")
+    assert asyncio.run(asked(identity, door, {})) == 401
+    assert cluster.do("expel", {"Host": "lost"})["Phase"] == "expelled"
+    for kind, fields in (
+        ("http", {}),
+        ("announce", {}),
+        ("tree", {"digest": "0" * 64}),
+        ("enrol", {"ask": "renew"}),
+        ("enrol", {"ask": "engine"}),
+    ):
+        with pytest.raises(Refused) as refused:
+            asyncio.run(Knocker(identity).knock(door, kind, fields))
+        assert refused.value.code == "expelled"
+    with pytest.raises(Refused, match="expelled"):
+        stolen(cluster, door, "lost")
+    [shown] = [each for each in cluster.told("hosts")["Hosts"] if each["Name"] == "lost"]
+    assert (shown["Phase"], shown["Alive"]) == ("expelled", False)

@@ -9,7 +9,7 @@ import msgspec
 from forerun.aio import Clock
 from forerun.api.caller import Caller
 from forerun.api.platform import Command, Query, Route
-from forerun.cluster import make_token
+from forerun.cluster import check_name, make_token
 from forerun.errors import AccessDenied, InvalidInput
 from forerun.model import ChannelQuality, Phase
 from forerun.storage.trust import TrustStore
@@ -53,6 +53,10 @@ class Hosts(Protocol):
         """What is to become of one from now on. Raises ``NotFound``."""
         ...
 
+    async def expel(self, name: str) -> None:
+        """Let it in nowhere any more, for good."""
+        ...
+
 
 class HostRoutes:
     """Who may: callers of the account that ``operator`` names, whose policies allow the action."""
@@ -71,11 +75,18 @@ class HostRoutes:
             "cordon": self._command(Phase.CORDONED),
             "uncordon": self._command(Phase.ACTIVE),
             "drain": self._command(Phase.DRAINING),
+            "expel": self._expel,
         }
 
     async def _get(self, caller: Caller, _query: Query) -> object:
         require_operator(caller, self._operator)
         return {"Hosts": await self._hosts.shown()}
+
+    async def _expel(self, caller: Caller, given: dict[str, Any]) -> object:
+        require_operator(caller, self._operator)
+        name = check_name(_text(given, "Host"))
+        await self._hosts.expel(name)
+        return {"Host": name, "Phase": Phase.EXPELLED}
 
     def _command(self, phase: Phase) -> Command:
         async def wish(caller: Caller, given: dict[str, Any]) -> object:

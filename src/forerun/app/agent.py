@@ -185,7 +185,11 @@ class Agent:
             log.warning("%d calls are ended: they had their time", self._serving.working)
 
     async def _open_door(self) -> None:
-        self._door = door = Door(self._identity)
+        serving = self._serving
+        self._door = door = Door(
+            self._identity,
+            admits=lambda peer: peer.role != "host" or peer.name not in serving.expelled,
+        )
         shelf = TreeShelf(self._trees.find)
         door.serve("calls", self._serving.handle, roles=("control",))
         door.serve("tree", shelf.serve, roles=("control", "host"))

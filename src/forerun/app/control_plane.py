@@ -174,7 +174,9 @@ class ControlPlane:
             return await identities.start()
 
     async def _open_door(self, entered: Entered, shelf: TreeShelf, reception: App) -> None:
-        door = self._door = Door(entered.identity)
+        machines = self._machines
+        door = self._door = Door(entered.identity, admits=machines.admits)
+        machines.on_expelled = door.expel
         http = HttpServer(
             reception,
             name="cluster-http",

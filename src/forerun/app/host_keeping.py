@@ -16,6 +16,8 @@ from forerun.storage.machines import HostStore, KnownHost
 log = logging.getLogger("forerun.fleet")
 
 TURN_S = 1.0
+# Longer than any certificate that it may have had holds.
+EXPELLED_S = 91 * 86_400.0
 
 
 class HostKeeping:
@@ -103,7 +105,8 @@ class HostKeeping:
         host = self._machines.links.hosts.get(name)
         if host is None or not host.alive:
             self._cordoned.pop(name, None)
-            if phase is Phase.DRAINING and known.seen_s > self._gone_s:
+            drained = phase is Phase.DRAINING and known.seen_s > self._gone_s
+            if drained or (phase is Phase.EXPELLED and known.seen_s > EXPELLED_S):
                 await self._store.remove(name)
                 self._written.pop(name, None)
                 self._dismissed.discard(name)
@@ -154,6 +157,11 @@ class ShownHosts:
     async def wish(self, name: str, phase: Phase) -> None:
         """See ``Hosts``."""
         await self._store.wish(name, phase)
+        await self._machines.look()
+
+    async def expel(self, name: str) -> None:
+        """See ``Hosts``."""
+        await self._store.expel(name)
         await self._machines.look()
 
     def _one(self, known: KnownHost, failure: str) -> ShownHost:

@@ -1,5 +1,6 @@
 """The hosts as a control plane has them: its connections, what it knows of them, and the one ``Host`` that they are together."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
@@ -9,6 +10,7 @@ from forerun.cluster import (
     AgentLinks,
     Giving,
     Knocker,
+    Peer,
     Terms,
     TreeShelf,
     TreeSource,
@@ -18,7 +20,7 @@ from forerun.control.fleet.limits import FleetLimits
 from forerun.control.fleet.router import FleetHost
 from forerun.control.fleet.services import LikelyServices
 from forerun.errors import ForerunError
-from forerun.model import Likely
+from forerun.model import Likely, Phase
 from forerun.profiles import read_services
 from forerun.settings import Settings
 from forerun.storage import Db
@@ -77,6 +79,17 @@ class Machines:
             services=self._services,
         )
         self._clock = clock
+        # What was read earlier must not be acted upon later.
+        self._looking = asyncio.Lock()
+        self._expelled: frozenset[str] | None = None
+        self.on_expelled: Callable[[], None] = lambda: None
+        """Called when hosts were expelled."""
+
+    def admits(self, peer: Peer) -> bool:
+        """Whether somebody with a certificate is let in; no host is before it is known who was expelled."""
+        if peer.role != "host":
+            return True
+        return self._expelled is not None and peer.name not in self._expelled
 
     async def start(
         self, closing: Closing, upstream: Upstream, shelf: TreeShelf, name: str
@@ -106,8 +119,20 @@ class Machines:
 
     async def look(self) -> None:
         """Follow the hosts that stand in the database. Raises ``StorageFailed``."""
-        self.known = await self.store.all()
+        async with self._looking:
+            await self._look()
+
+    async def _look(self) -> None:
+        everybody = await self.store.all()
+        expelled = frozenset(
+            known.info.name for known in everybody if known.info.phase is Phase.EXPELLED
+        )
+        self.known = [known for known in everybody if known.info.name not in expelled]
         self.links.follow([known.info for known in self.known])
+        self.links.expel(sorted(expelled))
+        if expelled != self._expelled:
+            self._expelled = expelled
+            self.on_expelled()
 
     def runtimes(self) -> Mapping[str, str]:
         """What functions may be made for."""

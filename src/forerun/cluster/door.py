@@ -16,7 +16,7 @@ from forerun.cluster import greeting
 from forerun.cluster.greeting import Hello, Malformed, Welcome
 from forerun.cluster.identity import Identity
 from forerun.cluster.knocking import adopt, no_delay, streams
-from forerun.cluster.tls import Peer, peer_of, renew, server_context
+from forerun.cluster.tls import NOBODY, Peer, peer_of, renew, server_context
 
 log = logging.getLogger("forerun.cluster")
 
@@ -91,7 +91,15 @@ Handler = Callable[[Guest], Awaitable[None]]
 class Door:
     """One listener of a process. ``serve`` what it is for, ``listen``, and ``close``."""
 
-    def __init__(self, identity: Identity, *, connections: int = CONNECTIONS) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        connections: int = CONNECTIONS,
+        admits: Callable[[Peer], bool] = lambda _: True,
+    ) -> None:
+        """``admits`` says who is let in of those whose certificates hold."""
+        self._admits = admits
         self._context = server_context(identity)
         self._connections = connections
         self._handlers: dict[str, Handler] = {}
@@ -130,6 +138,12 @@ class Door:
             entry.transport.abort()
         await self._owner.close()
 
+    def expel(self) -> None:
+        """End the connections of those that are not let in any more."""
+        for entry in list(self._open):
+            if entry.peer.role and not self._admits(entry.peer):
+                entry.transport.abort()
+
     def entered(self, entry: "_Entry") -> bool:
         """Whether there is room for one more."""
         if len(self._open) >= self._prune_at:
@@ -156,8 +170,10 @@ class Door:
     def greet(self, entry: "_Entry", hello: Hello, rest: bytes) -> None:
         """Somebody has said what it wants."""
         transport = entry.transport
-        peer = peer_of(transport)
+        peer = entry.peer = peer_of(transport)
         reply = greeting.answer(hello, peer.role, self._roles)
+        if peer.role and not self._admits(peer):
+            reply = Welcome(refused="expelled", message=f"{peer.role} {peer.name} is not let in")
         if reply.refused:
             log.warning(
                 "refused %s of %s %r from %s: %s",
@@ -194,6 +210,7 @@ class _Entry(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._silent = False
         self.transport: Any = None
+        self.peer = NOBODY
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport

@@ -176,7 +176,7 @@ class Enroller:
             raise
         if await self._register.taken(wish.name, role):
             raise AlreadyExists(
-                f"There is a {role} {wish.name} already, and it is there; "
+                f"There is a {role} {wish.name} already, and it is there, or was expelled; "
                 "give this one another name (--name), or end that one first"
             )
         answer = await self._certified(wish.request, wish.name, role)

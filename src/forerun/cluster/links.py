@@ -10,7 +10,7 @@ import msgspec
 
 from forerun.aio import Clock, TaskOwner
 from forerun.cluster.contract import Beat, RemoteHost
-from forerun.cluster.frames import TreeSource
+from forerun.cluster.frames import KEYS_MAX, TreeSource
 from forerun.cluster.giving import Giver
 from forerun.cluster.knocking import Knocker
 from forerun.cluster.remote import RemoteAgent, Terms
@@ -59,6 +59,7 @@ class AgentLinks:
         self._owner = TaskOwner("links")
         self._looked_at = clock.monotonic()
         self._closing = False
+        self._expelled: list[str] = []
 
     def start(self, giver: Giver) -> None:
         """Begin to watch; what hosts want comes from ``giver``."""
@@ -79,10 +80,18 @@ class AgentLinks:
             known = self._agents.get(name)
             if known is None:
                 self._agents[name] = agent = RemoteAgent(info, clock=self._clock, terms=self._terms)
+                agent.expel(self._expelled)
                 self._tasks[name] = self._owner.spawn(self._keep(agent), name=f"keep {name}")
             else:
                 # Connected, it says itself who it is.
                 known.moved(info)
+
+    def expel(self, names: Sequence[str]) -> None:
+        """Hosts are told to give nothing to those of these names."""
+        if self._expelled != (told := sorted(names)[:KEYS_MAX]):
+            self._expelled = told
+            for agent in self._agents.values():
+                agent.expel(told)
 
     def listen(self, on_beat: OnBeat, on_lost: OnLost) -> None:
         """See ``Links.listen``."""

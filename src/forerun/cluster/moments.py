@@ -5,7 +5,6 @@ So the difference of the clocks is measured anew with each call, wrong by no mor
 clock stays. Whatever a host says, a call lies between its ends, and lasts as long as the host has measured, if it can have.
 """
 
-
 import msgspec
 
 from forerun.cluster.frames import Moments

@@ -3,6 +3,7 @@
 from forerun.cluster.enrolment import Engine
 from forerun.cluster.identity import Role
 from forerun.errors import NotFound
+from forerun.model import Phase
 from forerun.settings import ClusterSettings
 from forerun.storage.machines import ControlPlaneStore, HostStore
 from forerun.storage.trust import TrustStore
@@ -42,7 +43,7 @@ class StoredRegister:
         return there or [each.door for each in planes]
 
     async def taken(self, name: str, role: Role) -> bool:
-        """Whether it was seen within the time after which nobody works on."""
+        """Whether it was seen within the time after which nobody works on, or was expelled."""
         if role == "control":
             return any(
                 each.name == name and each.seen_s <= self._settings.lease_s
@@ -52,4 +53,4 @@ class StoredRegister:
             known = await self._hosts.get(name)
         except NotFound:
             return False
-        return known.seen_s <= self._settings.lease_s
+        return known.info.phase is Phase.EXPELLED or known.seen_s <= self._settings.lease_s

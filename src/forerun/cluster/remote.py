@@ -226,6 +226,12 @@ class RemoteAgent:
         self._levels.hold("measure", ask)
         self._tell(ask)
 
+    def expel(self, names: Sequence[str]) -> None:
+        """Let it give nothing to other hosts of these names, and to all others again."""
+        ask = AskHead(verb="expel", keys=list(names))
+        self._levels.hold("expel", ask)
+        self._tell(ask)
+
     def drop(self, outdated: Callable[[str], bool]) -> int:
         """See ``Host.drop``; counted are those that were idle there by its latest beats."""
         session = self._session

@@ -56,6 +56,8 @@ class Serving:
     ) -> None:
         self.info = info
         self.phase = Phase.ACTIVE
+        self.expelled: frozenset[str] = frozenset()
+        """Names of hosts that get nothing here, as a control plane has told last."""
         self._ending = False
         self._host = host
         self._clock = clock
@@ -73,6 +75,7 @@ class Serving:
             set_phase=self.set_phase,
             measure=measure,
             heard=heard,
+            expel=self._expel,
             shares=Shares(),
             announce_all=announce_all,
         )
@@ -103,6 +106,9 @@ class Serving:
         if phase is not self.phase:
             log.info("%s is %s", self.info.name, phase.value)
         self.phase = phase
+
+    def _expel(self, names: list[str]) -> None:
+        self.expelled = frozenset(names)
 
     def drain(self) -> None:
         """Take no more calls, whatever control planes wish: this process is about to end."""

@@ -26,6 +26,7 @@ class Place(NamedTuple):
     set_phase: Callable[[Phase], None]
     measure: Callable[[list[str]], None]
     heard: Callable[[list[OutgoingCall]], None]
+    expel: Callable[[list[str]], None]
     shares: Shares
     announce_all: bool
 
@@ -47,6 +48,8 @@ def do(place: Place, held: Held | None, ask: AskHead, plane: str) -> None:
         case "phase":
             if ask.phase is not None:
                 place.set_phase(ask.phase)
+        case "expel":
+            place.expel(ask.keys)
         case "measure":
             place.measure(ask.services)
         case _:

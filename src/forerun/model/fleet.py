@@ -8,11 +8,15 @@ import msgspec
 
 
 class Phase(StrEnum):
-    """What is wished of a host. A cordoned one gets no new work; a draining one is left as soon as it has none."""
+    """What is wished of a host. A cordoned one gets no new work; a draining one is left as soon as it has none.
+
+    An expelled one is let in nowhere any more, whatever certificate it has, and nobody else gets its name.
+    """
 
     ACTIVE = "active"
     CORDONED = "cordoned"
     DRAINING = "draining"
+    EXPELLED = "expelled"
 
 
 class HostInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,10 +19,17 @@ _ANNOUNCE_HOST: LiteralString = (
     " VALUES ($1, $2, $3, $4, $5, $6, {now}, {now})"
     " ON CONFLICT (name) DO UPDATE SET incarnation = excluded.incarnation, address = excluded.address,"
     " node = excluded.node, info = excluded.info, seen = excluded.seen"
-    " WHERE hosts.incarnation = excluded.incarnation OR hosts.address = excluded.address"
-    " OR hosts.seen < excluded.seen - $7 RETURNING name"
+    " WHERE hosts.phase <> 'expelled' AND (hosts.incarnation = excluded.incarnation"
+    " OR hosts.address = excluded.address OR hosts.seen < excluded.seen - $7) RETURNING name"
 )
-_SEE_HOST: LiteralString = "/*free*/ UPDATE hosts SET seen = {now} WHERE name = $1 AND incarnation = $2"
+_EXPEL_HOST: LiteralString = (
+    "INSERT INTO hosts (name, incarnation, address, phase, node, info, joined, seen)"
+    " VALUES ($1, '', '', $2, '', $3, {now}, {now})"
+    " ON CONFLICT (name) DO UPDATE SET phase = excluded.phase, incarnation = '', seen = excluded.seen"
+)
+_SEE_HOST: LiteralString = (
+    "/*free*/ UPDATE hosts SET seen = {now} WHERE name = $1 AND incarnation = $2"
+)
 _HOSTS: LiteralString = "SELECT info, phase, node, joined, {now} - seen FROM hosts"
 _ANNOUNCE_PLANE: LiteralString = (
     "INSERT INTO control_planes (name, incarnation, door, api, version, started, seen)"
@@ -32,9 +39,7 @@ _ANNOUNCE_PLANE: LiteralString = (
     " WHERE control_planes.incarnation = excluded.incarnation OR control_planes.door = excluded.door"
     " OR control_planes.seen < excluded.seen - $6 RETURNING name"
 )
-_SEE_PLANE: LiteralString = (
-    "/*free*/ UPDATE control_planes SET seen = {now} WHERE name = $1 AND incarnation = $2 RETURNING name"
-)
+_SEE_PLANE: LiteralString = "/*free*/ UPDATE control_planes SET seen = {now} WHERE name = $1 AND incarnation = $2 RETURNING name"
 _PLANES: LiteralString = (
     "SELECT name, incarnation, door, api, version, started, {now} - seen FROM control_planes"
     " ORDER BY name"
@@ -75,6 +80,7 @@ class HostStore:
         self._db = db
         self._announce = _ANNOUNCE_HOST.replace("{now}", now)
         self._see = _SEE_HOST.replace("{now}", now)
+        self._expel = _EXPEL_HOST.replace("{now}", now)
         self._all = _HOSTS.replace("{now}", now)
 
     async def announce(self, info: HostInfo, *, node: str = "", gone_s: float) -> None:
@@ -97,11 +103,29 @@ class HostStore:
             await self._db.write(*statements, durable=False)
 
     async def wish(self, name: str, phase: Phase) -> None:
-        """What is to become of it. Raises ``NotFound``."""
-        sql: LiteralString = "UPDATE hosts SET phase = $2 WHERE name = $1 RETURNING name"
+        """What is to become of it. Raises ``NotFound``, also for one that was expelled: that is for good."""
+        sql: LiteralString = (
+            "UPDATE hosts SET phase = $2 WHERE name = $1 AND phase <> 'expelled' RETURNING name"
+        )
         [rows] = await self._db.write(Statement(sql, (name, phase.value)))
         if not rows:
-            raise NotFound(f"There is no host {name}.")
+            raise NotFound(f"There is no host {name}, or it was expelled.")
+
+    async def expel(self, name: str) -> None:
+        """Let nobody of that name in any more, whether or not it has ever announced itself; ``remove`` forgets that."""
+        unknown = HostInfo(
+            name=name,
+            address="",
+            incarnation="",
+            version="",
+            protocols=(1, 1),
+            isolation="",
+            memory_mb=0,
+            cpus=0,
+            runtimes=(),
+        )
+        args = (name, Phase.EXPELLED.value, msgspec.json.encode(unknown))
+        await self._db.write(Statement(self._expel, args))
 
     async def remove(self, name: str) -> None:
         """Forget it; should it come again, it is a new one."""

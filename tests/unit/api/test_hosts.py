@@ -39,6 +39,9 @@ class FakeHosts:
             raise NotFound(f"There is no host {name}.")
         self.wished.append((name, phase))
 
+    async def expel(self, name):
+        self.wished.append((name, Phase.EXPELLED))
+
 
 async def test_hosts_are_told_with_their_members_named_as_all_answers():
     answer = await HostRoutes(FakeHosts(), lambda: OPERATOR).routes()["hosts"](caller(), {})
@@ -62,6 +65,16 @@ async def test_wishes_reach_the_host_that_is_named(command, phase):
     for wrong in ({}, {"Host": 5}, {"Host": ""}, {"Host": "x" * 64}):
         with pytest.raises(InvalidInput, match="Host must be"):
             await commands[command](caller(), wrong)
+
+
+async def test_any_name_may_be_expelled_that_can_be_one():
+    hosts = FakeHosts()
+    expel = HostRoutes(hosts, lambda: OPERATOR).commands()["expel"]
+    assert (await expel(caller(), {"Host": "never-seen"}))["Phase"] == "expelled"
+    assert hosts.wished == [("never-seen", Phase.EXPELLED)]
+    for wrong in ({}, {"Host": "A"}, {"Host": "a\0b"}):
+        with pytest.raises(InvalidInput):
+            await expel(caller(), wrong)
 
 
 @pytest.fixture

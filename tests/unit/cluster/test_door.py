@@ -202,3 +202,38 @@ async def test_nobody_is_there(trust) -> None:
     with pytest.raises(HostUnreachable):
         await Knocker(identity(trust, "host-1", "host")).knock(address_of(sock), "tree")
     sock.close()
+
+
+async def test_who_is_not_let_in_any_more_is_refused_and_its_connections_end(trust) -> None:
+    expelled: set[str] = set()
+    door, sock = (
+        Door(
+            identity(trust, "control-1", "control"), admits=lambda peer: peer.name not in expelled
+        ),
+        listener(),
+    )
+
+    async def hold(guest: Guest) -> None:
+        reader, _ = guest.streams()
+        await reader.read()
+
+    door.serve("tree", hold, roles=("host",))
+    await door.listen(sock)
+    address = address_of(sock)
+    good, bad = (Knocker(identity(trust, name, "host")) for name in ("good", "bad"))
+    (kept, writing), (ended, leaving) = [
+        (await each.knock(address, "tree")).streams() for each in (good, bad)
+    ]
+    expelled.add("bad")
+    door.expel()
+    async with asyncio.timeout(5):
+        with pytest.raises((OSError, EOFError)):
+            await ended.readexactly(1)
+    with pytest.raises(Refused) as refused:
+        await bad.knock(address, "tree")
+    assert refused.value.code == "expelled"
+    assert not kept.at_eof()
+    for writer in (writing, leaving):
+        writer.transport.abort()
+    await door.close()
+    sock.close()

@@ -85,6 +85,18 @@ async def test_a_host_that_was_removed_is_not_known(hosts):
     assert await hosts.all() == []
 
 
+async def test_a_host_that_was_expelled_stays_so_whoever_it_says_it_is(hosts):
+    await hosts.announce(HOST, gone_s=GONE)
+    for host in (HOST, msgspec.structs.replace(HOST, name="never-seen")):
+        await hosts.expel(host.name)
+        assert (await hosts.get(host.name)).info.phase is Phase.EXPELLED
+        with pytest.raises(AlreadyExists):
+            await hosts.announce(host, gone_s=0)
+        with pytest.raises(NotFound, match="expelled"):
+            await hosts.wish(host.name, Phase.ACTIVE)
+        await hosts.see([host])
+
+
 async def test_two_control_planes_cannot_have_one_name(db, planes):
     await planes.announce(PLANE, gone_s=GONE)
     second = PLANE._replace(incarnation="b", door="10.0.0.2:9701")
