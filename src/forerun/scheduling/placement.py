@@ -200,23 +200,20 @@ def place(  # noqa: PLR0913 a call, the hosts, and all that is weighed, by keywo
     ``services`` are those that count (``qualified``), ``allowed`` the hosts with a share of the account, ``owed_ms`` what calls of the
     version have paid so far for worse channels, ``chance`` from 0 to 1.
     """
-    able = [
-        each
-        for each in candidates
-        if _suits(each, ask) and (allowed is None or each.name in allowed)
-    ]
+    able = _able(ask, candidates, allowed)
     if not able:
         return None
     channels = _channels(able, services) if services else [0.0] * len(able)
+    key, affinity = ask.key, ask.affinity
     weighed = []
     for each, channel in zip(able, channels, strict=True):
-        start = _start_ms(each, ask, rule)
+        start = 0.0 if each.idle.get(key, 0) > 0 else _start_ms(each, ask, rule)
         total = channel + start
         if owed_ms:
             total = channel + max(0.0, start - owed_ms)
         if each.load > 1.0:
             total += rule.load * (each.load - 1.0) ** 2
-        if each.name == ask.affinity:
+        if each.name == affinity:
             total -= rule.affinity
         weighed.append((total, start, channel, each))
     weighed.sort(key=_total)
@@ -236,19 +233,27 @@ def could_ever(ask: Ask, candidates: Iterable[Candidate]) -> tuple[bool, int]:
     return bool(suiting), max(suiting, default=0)
 
 
-def _suits(each: Candidate, ask: Ask) -> bool:
-    """The hard constraints."""
-    if not each.open or ask.runtime not in each.runtimes or each.memory_mb < ask.memory_mb:
-        return False
-    if (ask.isolation and each.isolation != ask.isolation) or (ask.zone and each.zone != ask.zone):
-        return False
-    return each.room_mb >= ask.memory_mb or each.idle.get(ask.key, 0) > 0
+def _able(
+    ask: Ask, candidates: Iterable[Candidate], allowed: Collection[str] | None
+) -> list[Candidate]:
+    """Those that keep the hard constraints."""
+    key, runtime, memory_mb = ask.key, ask.runtime, ask.memory_mb
+    isolation, zone = ask.isolation, ask.zone
+    found = []
+    for each in candidates:
+        if not each.open or runtime not in each.runtimes or each.memory_mb < memory_mb:
+            continue
+        if (isolation and each.isolation != isolation) or (zone and each.zone != zone):
+            continue
+        if allowed is not None and each.name not in allowed:
+            continue
+        if each.room_mb >= memory_mb or each.idle.get(key, 0) > 0:
+            found.append(each)
+    return found
 
 
 def _start_ms(each: Candidate, ask: Ask, rule: Rule) -> float:
-    """What a start there takes; nothing where a sandbox of the version is idle."""
-    if each.idle.get(ask.key, 0) > 0:
-        return 0.0
+    """What a start takes where no sandbox of the version is idle."""
     start = ask.start_ms
     if each.preparing.get(ask.key, 0) > 0:
         return start * rule.joined

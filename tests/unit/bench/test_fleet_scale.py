@@ -158,7 +158,7 @@ def test_cold_starts_are_nearly_as_few_as_if_everything_was_known():
 
 def test_several_control_planes_start_hardly_more_than_one():
     one, four = cold(Plan(10, step=0)), cold(Plan(10, planes=4, step=0))
-    assert four <= 2 * one + 0.01
+    assert four <= 1.4 * one + 0.003
 
 
 def test_shares_never_exceed_the_maximum_however_many_control_planes_grow_them():
