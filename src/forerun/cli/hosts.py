@@ -9,7 +9,7 @@ import click
 from forerun.cli.connection import connect
 from forerun.cli.failures import Failure, Misuse, Refused
 from forerun.cli.options import data_option, json_option
-from forerun.cli.output import clock_time, emit_json, remark, table
+from forerun.cli.output import clock_time, emit_json, plain, remark, table
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -32,7 +32,7 @@ def hosts(data: str | None, as_json: bool) -> None:
     table([*columns, "version", "address"], [_row(each) for each in found])
     for each in found:
         if each["Failure"]:
-            remark(f"{each['Name']}: {each['Failure']}")
+            remark(plain(f"{each['Name']}: {each['Failure']}"))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from forerun.cli.failures import Misuse
-from forerun.cli.options import parse_pairs
+from forerun.cli.options import parse_pairs, read_secret
 from forerun.errors import InvalidInput
 from forerun.settings import Settings
 
@@ -14,7 +14,12 @@ from forerun.settings import Settings
 @click.command()
 @click.argument("address")
 @click.option(
-    "--token", default="", metavar="TOKEN", help="From forerun token create; needed the first time."
+    "--token",
+    default="",
+    envvar="FORERUN_CLUSTER_TOKEN",
+    metavar="TOKEN",
+    help="From forerun token create; needed the first time. - reads it from the input, @FILE from a file: "
+    "what stands on a command line everybody on the machine can read.",
 )
 @click.option("--name", metavar="NAME", help="Name of this host. Default: the machine's.")
 @click.option("--zone", default="", metavar="ZONE", help="Where it is, for what must be there.")
@@ -59,7 +64,7 @@ def join(
 
     wanted = Joining(
         address=address,
-        token=token,
+        token=read_secret(token, "--token"),
         name=name or _machine_name(),
         data_dir=Path(settings.server.data_dir),
         listen=listen,

@@ -1,9 +1,13 @@
 """Options that many commands share, so that they are spelled and explained once."""
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+_SECRET_MAX = 4096
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -17,6 +21,22 @@ data_option: Callable[[F], F] = click.option(
 json_option: Callable[[F], F] = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON for machines."
 )
+
+
+def read_secret(given: str, option: str) -> str:
+    """A secret that need not stand on the command line, which everybody on the machine can read.
+
+    ``-`` stands for the first line of the input, ``@FILE`` for that of a file; anything else is the secret itself.
+    """
+    try:
+        if given == "-":
+            return sys.stdin.readline(_SECRET_MAX).strip()
+        if given.startswith("@"):
+            with Path(given[1:]).open(encoding="utf-8") as file:
+                return file.readline(_SECRET_MAX).strip()
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(f"it cannot be read: {error}", param_hint=option) from error
+    return given
 
 
 def parse_pairs(pairs: tuple[str, ...], option: str) -> dict[str, str]:

@@ -79,10 +79,18 @@ def progress(*, quiet: bool = False) -> Iterator[Progress]:
         yield remark
 
 
+def plain(text: str) -> str:
+    """Text that strangers wrote, in which nothing speaks to the terminal."""
+    return "".join(each if each.isprintable() else "?" for each in text)
+
+
 def _cell(value: object) -> str:
     if value is None:
         return "-"
-    return milliseconds(value) if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return milliseconds(value)
+    text = str(value)
+    return text if text.isprintable() else plain(text)
 
 
 def _numeric(text: str) -> bool:

@@ -7,7 +7,7 @@ import click
 
 from forerun.cli.connection import connect, read_credentials
 from forerun.cli.failures import Misuse
-from forerun.cli.options import data_option, json_option
+from forerun.cli.options import data_option, json_option, read_secret
 from forerun.cli.output import emit_json, table
 from forerun.errors import InvalidInput
 from forerun.settings import ClientSettings, Settings
@@ -40,7 +40,8 @@ from forerun.settings import ClientSettings, Settings
 @click.option(
     "--database",
     metavar="URL",
-    help="postgresql://USER:PASSWORD@HOST/NAME that all control planes of the cluster share.",
+    help="postgresql://USER:PASSWORD@HOST/NAME that all control planes of the cluster share. @FILE reads it from a file: "
+    "what stands on a command line everybody on the machine can read.",
 )
 @click.option(
     "--cluster-listen",
@@ -55,7 +56,7 @@ from forerun.settings import ClientSettings, Settings
 @click.option(
     "--token",
     metavar="TOKEN",
-    help="For a further control plane: forerun token create --role control",
+    help="For a further control plane: forerun token create --role control. - reads it from the input, @FILE from a file.",
 )
 @click.option("--name", metavar="NAME", help="Name of this control plane. Default: the machine's.")
 @click.option(
@@ -88,10 +89,10 @@ def up(
             sandbox_mode=sandbox,
             sandbox_egress=egress,
             server_json_logs=json_logs,
-            cluster_database=database,
+            cluster_database=read_secret(database, "--database") if database else None,
             cluster_listen=cluster_listen,
             cluster_engine=engine,
-            cluster_token=token,
+            cluster_token=read_secret(token, "--token") if token else None,
             cluster_name=name,
             cluster_host=host,
         )

@@ -3,12 +3,14 @@
 import json
 import socket
 
+import click
 import pytest
 from click.testing import CliRunner
 
 import forerun.sandbox
 from forerun.cli import connection, main
 from forerun.cli.failures import Refused, explain
+from forerun.cli.options import read_secret
 
 HOST = {
     "Name": "h1", "Phase": "cordoned", "Alive": True, "Zone": "a", "Sandboxes": 3, "Running": 1, "BookedMb": 128, "MemoryMb": 1024,
@@ -150,3 +152,26 @@ def test_doctor_looks_for_the_door_of_a_cluster():
 @pytest.mark.usefixtures("jailed")
 def test_doctor_says_nothing_of_clusters_unasked():
     assert needs() == (0, {})
+
+
+def test_what_hosts_say_of_themselves_does_not_speak_to_the_terminal(told):
+    told["hosts"] = {"Hosts": [HOST | {"Zone": "\x1b[2J", "Failure": "\x1b]0;you\x07\nand\x9b31m"}]}
+    said = CliRunner().invoke(main, ["hosts"])
+    assert said.exit_code == 0, said.output
+    assert not set(said.output) & {"\x1b", "\x07", "\x9b"}
+
+
+@pytest.mark.parametrize("form", ["itself", "input", "file"])
+def test_a_secret_need_not_stand_on_the_command_line(tmp_path, form):
+    (tmp_path / "token").write_text("fr1.secret\nmore\n")
+    given = {"itself": "fr1.secret", "input": "-", "file": f"@{tmp_path / 'token'}"}[form]
+
+    @click.command()
+    @click.option("--token")
+    def tell(token):
+        click.echo(read_secret(token, "--token"))
+
+    said = CliRunner().invoke(tell, ["--token", given], input="fr1.secret\n")
+    assert said.output == "fr1.secret\n"
+    missing = CliRunner().invoke(tell, ["--token", "@/nowhere"])
+    assert "cannot be read" in missing.output
