@@ -3,7 +3,7 @@
     .venv/bin/python -m bench.fleet_scale [--trace FOLDER] [--hosts 1000] [--functions 1000000] [--rate 100000] [--seconds 4]
     .venv/bin/python -m bench.fleet_scale --compare --hosts 100 --functions 100000 --rate 10000    # other ways to place
     .venv/bin/python -m bench.fleet_scale --fail --hosts 100 --functions 100000 --rate 10000 --seconds 20
-    .venv/bin/python -m bench.fleet_scale --ring
+    .venv/bin/python -m bench.fleet_scale --parts                # what the ring costs, and telling the holder of the duties of calls
 
 View, placement, ring, shares, leases and beats are the product's own; hosts are a model (``fleet_host``). ``--trace`` names a recording
 in the schema of Azure Functions 2019, from which popularity, durations and memory are drawn.
@@ -20,12 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.fleet_choices import CHOICES, fill
+from bench.fleet_parts import churn, relaying
 from bench.fleet_traffic import Row, Traffic, recorded
 from bench.fleet_world import Choose, Plan, World
-
-from forerun.scheduling import Ring
-
-CLIENTS = 20_000
 
 
 def quantiles(values: Iterable[float], unit: float = 1e6) -> dict[str, float]:
@@ -195,27 +192,6 @@ def compared(about: argparse.Namespace, rows: list[Row] | None) -> dict[str, dic
     }
 
 
-def churn(hosts: int) -> dict[str, float]:
-    """How many clients another host comes first for when one joins or goes, and what finding the new ring costs."""
-    names = [f"host-{number}" for number in range(hosts)]
-    ring = Ring(names)
-    before = [next(ring.walk(str(client))) for client in range(CLIENTS)]
-    found: dict[str, float] = {}
-    for what, others in (("joins", [*names, "one-more"]), ("goes", names[1:])):
-        began = time.thread_time()
-        new = ring.of(others)
-        found[f"{what}: ring, ms"] = round((time.thread_time() - began) * 1000, 2)
-        moved = sum(first != next(new.walk(str(client))) for client, first in enumerate(before))
-        found[f"{what}: clients moved, over what one host has"] = round(moved * hosts / CLIENTS, 2)
-    held = sorted(before.count(name) for name in names[:200])
-    found["clients of the fullest host over mean"] = round(held[-1] * hosts / CLIENTS, 2)
-    began = time.thread_time()
-    for client in range(1000):
-        next(ring.walk(str(client)))
-    found["first of a client, us"] = round((time.thread_time() - began) * 1000, 2)
-    return found
-
-
 def main() -> None:
     """Measure, and print it as JSON."""
     parser = argparse.ArgumentParser(
@@ -233,12 +209,14 @@ def main() -> None:
     parser.add_argument("--only", action="store_true", help="this number of hosts, not fewer, too")
     parser.add_argument("--compare", action="store_true", help="with other ways to place")
     parser.add_argument("--fail", action="store_true", help="hosts die, are cut off, and join")
-    parser.add_argument("--ring", action="store_true", help="only what the ring costs")
+    parser.add_argument("--parts", action="store_true", help="the ring, and what calls are told of")
     about = parser.parse_args()
     rows = recorded(about.trace) if about.trace else None
     found: object
-    if about.ring:
-        found = {hosts: churn(hosts) for hosts in (10, 100, 1000)}
+    if about.parts:
+        found = {f"ring of {hosts}": churn(hosts) for hosts in (10, 100, 1000)} | {
+            "a call told to the holder of the duties": relaying()
+        }
     elif about.compare:
         found = compared(about, rows)
     elif about.only:
