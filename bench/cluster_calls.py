@@ -1,15 +1,16 @@
 """Calls to a cluster beside calls to a single machine, in turns; and how much two hosts do that have a core each."""
 
-import os
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 from case import PYTHON, Run
 from client import Samples, sequential
-from cluster_running import MODE, cluster, target, transactions
+from cluster_running import cluster, inside, processor_group, target, transactions, until
 from load import load
 from results import Line
 from server import HELLO, Server
+from tests.planes import Cluster, Joined
 
 ADDED_MS = 0.6
 DATABASE_RATIO = 1.2
@@ -21,8 +22,10 @@ def handler(event, context):
     while time.process_time() < until:
         pass
 """
-BURN_S = 0.1
-AT_ONCE = 8
+BURN_S = 0.04
+AT_ONCE = 2
+# Connections, and of a processor, for each host.
+QUOTA = 0.4
 
 
 def remote_host(run: Run) -> Iterator[Line]:
@@ -89,27 +92,36 @@ def compared(run: Run) -> Iterator[Line]:
 
 
 def cores(run: Run) -> Iterator[Line]:
-    """Work of the processor with one host and with two, each of which has one core."""
-    available = sorted(os.sched_getaffinity(0))
-    if len(available) < 2:
-        yield run.line("a second host, over one", None, "ratio", TWICE, note="one core alone")
-        return
-    with cluster(FORERUN_HOST_MEMORY_MB="4096") as fleet:
-        plane, rates, work = fleet.first, [], None
-        for name, core in (("h1", available[0]), ("h2", available[1])):
-            try:
-                # What it starts inherits it, sandboxes too.
-                os.sched_setaffinity(0, {core})
-                fleet.host(name, MODE)
-            finally:
-                os.sched_setaffinity(0, set(available))
+    """Work of the processor with one host and with two, each of which may use so much of a processor and no more.
+
+    So the second one has something of its own also where all processes share two cores.
+    """
+    rates = []
+    with ExitStack() as ending:
+        groups = [ending.enter_context(processor_group(QUOTA)) for _ in range(2)]
+        if None in groups:
+            why = "no control groups of version 1 here"
+            yield run.line("a second host, over one", None, "ratio", TWICE, note=why)
+            return
+        # In jails sandboxes would be in control groups of their own.
+        more = {"FORERUN_HOST_MEMORY_MB": "4096", "FORERUN_SANDBOX_MODE": "process"}
+        fleet, work = ending.enter_context(cluster(**more)), None
+        plane = fleet.first
+        for number, group in enumerate(groups):
+            with inside(group):
+                joined = Joined(fleet, f"h{number}", "process")
+            fleet.hosts.append(joined)
+            joined.ready()
+            until(lambda number=number: len(_there(fleet)) > number, "connected")
             if work is None:
                 work = target(plane, plane.function(BURN.format(seconds=BURN_S), runtime=PYTHON))
-            load(work, AT_ONCE, 2)
-            rates.append([load(work, AT_ONCE, run.size(8, 4)) for _ in run.rounds(3, 1)])
+            load(work, AT_ONCE * (number + 1), 3)
+            rates.append(
+                [load(work, AT_ONCE * (number + 1), run.size(10, 6)) for _ in run.rounds(3, 1)]
+            )
     one, two = ([each.rate for each in found] for found in rates)
-    yield run.median("one host with one core", one, "calls/s")
-    yield run.median("two hosts with one core each", two, "calls/s")
+    yield run.median("one host", one, "calls/s", note=f"{QUOTA:.0%} of a processor each")
+    yield run.median("two hosts", two, "calls/s")
     yield run.median(
         "a second host, over one",
         [after / before for before, after in zip(one, two, strict=True)],
@@ -120,3 +132,7 @@ def cores(run: Run) -> Iterator[Line]:
     )
     errors = sum(each.errors for found in rates for each in found)
     yield run.line("errors", float(errors), "calls", 0)
+
+
+def _there(fleet: Cluster) -> list[str]:
+    return [each["Name"] for each in fleet.told("hosts")["Hosts"] if each["Alive"]]

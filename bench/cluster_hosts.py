@@ -6,12 +6,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from subprocess import check_output
 
 from case import PYTHON, Run
 from client import BadAnswer, Connection
-from cluster_running import MODE, cluster, target
+from cluster_running import MODE, WITHIN_S, cluster, target, until
 from results import Line
 from server import HELLO
 from tests.planes import Cluster, Joined
@@ -20,18 +20,7 @@ PLACED_US = 100.0
 GONE_S = 5.0
 RERUN_S = 30.0
 JOINED_S = 15.0
-WITHIN_S = 60.0
 SLOW = "import time\ndef handler(event, context):\n    time.sleep(120)\n"
-
-
-def until(probe: Callable[[], object], what: str, within_s: float = WITHIN_S) -> float:
-    """Seconds until it holds. Raises ``TimeoutError``."""
-    began = time.monotonic()
-    while not probe():
-        if time.monotonic() - began > within_s:
-            raise TimeoutError(f"{what}: not within {within_s:g} s")
-        time.sleep(0.01)
-    return time.monotonic() - began
 
 
 def placement(run: Run) -> Iterator[Line]:

@@ -4,7 +4,9 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +24,21 @@ DEFAULTS = {
     "FORERUN_CLUSTER_LEASE_S": "6",
     "FORERUN_CLUSTER_DUTY_S": "5",
 }
+
+
+CPU = Path("/sys/fs/cgroup/cpu")
+PERIOD_US = 100_000
+WITHIN_S = 60.0
+
+
+def until(probe: Callable[[], object], what: str, within_s: float = WITHIN_S) -> float:
+    """Seconds until it holds. Raises ``TimeoutError``."""
+    began = time.monotonic()
+    while not probe():
+        if time.monotonic() - began > within_s:
+            raise TimeoutError(f"{what}: not within {within_s:g} s")
+        time.sleep(0.01)
+    return time.monotonic() - began
 
 
 @contextmanager
@@ -63,3 +80,32 @@ def transactions(database: str) -> int:
             await connection.close()
 
     return asyncio.run(asked())
+
+
+@contextmanager
+def processor_group(part: float) -> Iterator[Path | None]:
+    """A control group that may use so much of a processor; ``None`` where none can be made. What is in it has to end before."""
+    group = CPU / f"forerun-bench-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+    try:
+        group.mkdir()
+        (group / "cpu.cfs_period_us").write_text(str(PERIOD_US))
+        (group / "cpu.cfs_quota_us").write_text(str(round(part * PERIOD_US)))
+    except OSError:
+        yield None
+        return
+    try:
+        yield group
+    finally:
+        for pid in (group / "cgroup.procs").read_text().split():
+            (CPU / "cgroup.procs").write_text(pid)
+        group.rmdir()
+
+
+@contextmanager
+def inside(group: Path) -> Iterator[None]:
+    """This process is in the group meanwhile, and what it starts stays there."""
+    (group / "cgroup.procs").write_text(str(os.getpid()))
+    try:
+        yield
+    finally:
+        (CPU / "cgroup.procs").write_text(str(os.getpid()))

@@ -2,6 +2,9 @@
 
 import time
 import uuid
+from collections import OrderedDict
+
+from bench.fleet_traffic import Traffic
 
 from forerun.control.relaying import Arrival, Departure, packed, unpacked
 from forerun.events import ExecutionEnded
@@ -31,6 +34,24 @@ def churn(hosts: int) -> dict[str, float]:
     for client in range(1000):
         next(ring.walk(str(client)))
     found["first of a client, us"] = round((time.thread_time() - began) * 1000, 2)
+    return found
+
+
+def remembering(traffic: Traffic) -> dict[str, float]:
+    """Which part of calls is of a function among those that were called last, by how many of all are remembered."""
+    calls = [traffic.draw() for _ in range(4 * traffic.functions)]
+    found = {}
+    for part in (0.01, 0.05, 0.1, 0.25):
+        most, known, hits = int(part * traffic.functions), OrderedDict[int, None](), 0
+        for number, function in enumerate(calls):
+            if function in known:
+                known.move_to_end(function)
+                hits += number >= len(calls) // 2
+                continue
+            known[function] = None
+            if len(known) > most:
+                known.popitem(last=False)
+        found[f"{part:.0%}"] = round(hits / (len(calls) // 2), 3)
     return found
 
 

@@ -3,7 +3,7 @@
     .venv/bin/python -m bench.fleet_scale [--trace FOLDER] [--hosts 1000] [--functions 1000000] [--rate 100000] [--seconds 4]
     .venv/bin/python -m bench.fleet_scale --compare --hosts 100 --functions 100000 --rate 10000    # other ways to place
     .venv/bin/python -m bench.fleet_scale --fail --hosts 100 --functions 100000 --rate 10000 --seconds 20
-    .venv/bin/python -m bench.fleet_scale --parts                # what the ring costs, and telling the holder of the duties of calls
+    .venv/bin/python -m bench.fleet_scale --parts [--trace FOLDER]                # what the ring costs, and telling the holder of the duties of calls
 
 View, placement, ring, shares, leases and beats are the product's own; hosts are a model (``fleet_host``). ``--trace`` names a recording
 in the schema of Azure Functions 2019, from which popularity, durations and memory are drawn.
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.fleet_choices import CHOICES, fill
-from bench.fleet_parts import churn, relaying
+from bench.fleet_parts import churn, relaying, remembering
 from bench.fleet_traffic import Row, Traffic, recorded
 from bench.fleet_world import Choose, Plan, World
 
@@ -215,7 +215,10 @@ def main() -> None:
     found: object
     if about.parts:
         found = {f"ring of {hosts}": churn(hosts) for hosts in (10, 100, 1000)} | {
-            "a call told to the holder of the duties": relaying()
+            "a call told to the holder of the duties": relaying(),
+            "calls of functions that are remembered": remembering(
+                Traffic(about.functions, about.rate, seed=about.seed, rows=rows)
+            ),
         }
     elif about.compare:
         found = compared(about, rows)
