@@ -14,6 +14,7 @@ import msgspec
 
 from forerun.aio import Clock
 from forerun.cluster.detached import Detached, Running
+from forerun.cluster.private import read_private, write_private
 from forerun.errors import SetupFailed
 from forerun.model import HostInfo
 
@@ -39,22 +40,14 @@ class AgentPlan(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def load(cls, directory: Path) -> Self:
         """The one that was saved there. Raises ``SetupFailed``."""
-        path = directory / _PLAN
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=cls)
-        except (OSError, msgspec.DecodeError) as error:
-            raise SetupFailed(f"{path} cannot be read: {error}") from error
+        found = read_private(directory / _PLAN, cls)
+        if found is None:
+            raise SetupFailed(f"{directory / _PLAN} is missing")
+        return found
 
     def save(self, directory: Path) -> None:
         """Keep it there. Raises ``SetupFailed``."""
-        path = directory / _PLAN
-        half = path.with_suffix(".half")
-        try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            half.write_bytes(msgspec.json.encode(self))
-            half.replace(path)
-        except OSError as error:
-            raise SetupFailed(f"{path} cannot be written: {error}") from error
+        write_private(directory / _PLAN, msgspec.json.encode(self))
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from pathlib import Path
 from forerun.cluster.detached import Detached, Running
 from forerun.cluster.engine.wire import CPUS, RESOURCE
 from forerun.cluster.identity import Identity
+from forerun.cluster.private import write_private
 from forerun.errors import SetupFailed
 
 STORE_BYTES = 78_643_200
@@ -74,17 +75,13 @@ class EngineNode:
         Raises ``SetupFailed``, also when this machine's address is not one that the engine can use.
         """
         _check_address(self.ip)
-        try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for name, text in (
-                ("certificate.pem", identity.certificate_pem),
-                ("key.pem", identity.key_pem),
-                ("authority.pem", identity.authority_pem),
-                ("secret", self._secret),
-            ):
-                _write(self._directory / name, text)
-        except OSError as error:
-            raise SetupFailed(f"{self._directory} cannot be written: {error}") from error
+        for name, text in (
+            ("certificate.pem", identity.certificate_pem),
+            ("key.pem", identity.key_pem),
+            ("authority.pem", identity.authority_pem),
+            ("secret", self._secret),
+        ):
+            write_private(self._directory / name, text.encode())
 
     def environment(self) -> dict[str, str]:
         """For all processes of the engine, and for who asks it: mutual TLS, the secret, quick detection of the dead."""
@@ -152,7 +149,7 @@ class EngineNode:
         if self._agent_data is not None:
             # The keeper, an actor of the engine, finds its plan by it.
             env["FORERUN_DATA"] = str(self._agent_data)
-        _write(self._directory / _HEAD, head)
+        write_private(self._directory / _HEAD, head.encode())
         return await self._process.start(argv, env=env, drop=() if self.foreign else ("RAY_",))
 
 
@@ -198,12 +195,3 @@ def _fresh_session(directory: Path) -> Path:
     inner = path / "r"
     shutil.rmtree(inner, ignore_errors=True)
     return inner
-
-
-def _write(path: Path, text: str) -> None:
-    half = path.with_name(f".{path.name}.half")
-    half.unlink(missing_ok=True)
-    descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 a descriptor
-        file.write(text)
-    half.replace(path)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from forerun.cluster.contract import Member
 from forerun.cluster.engine.wire import RESOURCE, Order
+from forerun.cluster.private import write_private
 
 IDLE_MINUTES = 1.0
 KIND = "host"
@@ -24,9 +25,7 @@ def write_joined(directory: Path, members: Iterable[Member], own: str) -> None:
     path = directory / _JOINED
     text = json.dumps([each.name for each in members if each.alive and each.name != own])
     if not path.exists() or path.read_text() != text:
-        half = path.with_suffix(".half")
-        half.write_text(text)
-        half.replace(path)
+        write_private(path, text.encode())
 
 
 def read_joined(directory: Path) -> list[str]:
