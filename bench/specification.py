@@ -28,6 +28,16 @@ WATCHING = ("monitoring", "traces", "profiles")
 AHEAD = ("foresight", "prediction", "preload", "zygotes", "packaging")
 # The cases of queues.py, matching.py, metaevents.py and events_chaos.py.
 EVENTS = ("queues", "matching", "metaevents", "events_chaos")
+# The cases of cluster.py.
+CLUSTER = (
+    "cluster-remote",
+    "cluster-database",
+    "cluster-placement",
+    "cluster-death",
+    "cluster-rerun",
+    "cluster-join",
+    "cluster-cores",
+)
 
 
 def lines_of(run: dict) -> list[Line]:
@@ -149,7 +159,8 @@ def main() -> int:
     watched = {case: lines for case, lines in cases.items() if case in WATCHING}
     ahead = {case: lines for case, lines in cases.items() if case in AHEAD}
     evented = {case: lines for case, lines in cases.items() if case in EVENTS}
-    others = {*PEERS, *WATCHING, *AHEAD, *EVENTS}
+    clustered = {case: lines for case, lines in cases.items() if case in CLUSTER}
+    others = {*PEERS, *WATCHING, *AHEAD, *EVENTS, *CLUSTER}
     ours = {case: lines for case, lines in cases.items() if case not in others}
     page = PAGE.read_text()
     if ours:
@@ -160,6 +171,8 @@ def main() -> int:
         page = filled(page, "foresight", cases_table(ahead))
     if evented:
         page = filled(page, "events", cases_table(evented))
+    if clustered:
+        page = filled(page, "cluster", cases_table(clustered))
     if theirs:
         page = filled(page, "peers", peers_table(theirs))
     PAGE.write_text(page)
