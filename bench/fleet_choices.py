@@ -5,8 +5,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
+from bench.fleet_call import Call
 from bench.fleet_host import KEEP_S
-from bench.fleet_world import Call, Choose, World
+from bench.fleet_world import Choose, World
 
 from forerun.scheduling import Ring
 

@@ -19,10 +19,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from bench.fleet_call import Plan
 from bench.fleet_choices import CHOICES, fill
 from bench.fleet_parts import churn, relaying, remembering
 from bench.fleet_traffic import Row, Traffic, recorded
-from bench.fleet_world import Choose, Plan, World
+from bench.fleet_world import Choose, World
 
 
 def quantiles(values: Iterable[float], unit: float = 1e6) -> dict[str, float]:

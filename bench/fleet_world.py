@@ -11,9 +11,9 @@ import resource
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
+from bench.fleet_call import Call, Plan
 from bench.fleet_host import RUNTIME, SimulatedHost, start_ms
 from bench.fleet_plane import Books, Plane, cpu
 from bench.fleet_traffic import Traffic
@@ -41,53 +41,6 @@ def resident_mb() -> float:
     """What the process holds now."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / (1 << 20)
-
-
-class Plan(NamedTuple):
-    """The fleet: ``step`` calls to a share, 0 for no limits; ``maximum`` of an account, unless it needs more."""
-
-    hosts: int
-    planes: int = 1
-    memory_mb: int = 24_576
-    cpus: int = 32
-    step: int = 50
-    maximum: int = 1000
-    seed: int = 1
-
-
-class Call:
-    """``event``: nobody waits for it, so that it is run again. ``run_until`` is when its last run surely was over."""
-
-    __slots__ = (
-        "account",
-        "ask",
-        "came",
-        "event",
-        "function",
-        "host",
-        "idle_only",
-        "ms",
-        "parked",
-        "plane",
-        "run_until",
-        "runs",
-        "share",
-        "warm",
-    )  # fmt: skip
-
-    def __init__(self, function: int, account: int, ask: Ask, ms: float, came: float, plane: Plane):
-        self.function = function
-        self.account = account
-        self.ask = ask
-        self.ms = ms
-        self.came = came
-        self.plane = plane
-        self.event = False
-        self.host: SimulatedHost | None = None
-        self.share: Share | None = None
-        self.warm = self.parked = self.idle_only = False
-        self.run_until = 0.0
-        self.runs = 0
 
 
 Choose = Callable[["World", Call], Iterable[str]]

@@ -7,9 +7,10 @@ from functools import cache
 from itertools import pairwise
 
 import pytest
+from bench.fleet_call import Plan
 from bench.fleet_choices import CHOICES, fill
 from bench.fleet_traffic import Traffic
-from bench.fleet_world import Plan, World
+from bench.fleet_world import World
 from bench.placement import beat_of, change_of
 
 from forerun.control.fleet.view import CANDIDATES_MOST, View
