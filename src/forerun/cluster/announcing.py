@@ -13,6 +13,7 @@ import msgspec
 from forerun.aio import Clock, TaskOwner
 from forerun.cluster.contract import Member
 from forerun.cluster.door import Guest
+from forerun.cluster.introductions import introduced
 from forerun.cluster.keeper import Kept
 from forerun.cluster.knocking import Knocker
 from forerun.cluster.tls import Peer
@@ -21,6 +22,8 @@ from forerun.errors import ForerunError, HostUnreachable, NotFound
 log = logging.getLogger("forerun.cluster")
 
 ANNOUNCE_S = 1.0
+# Nobody is heard more often: each change goes to the database.
+PACE_S = 0.1
 SILENT_S = 5.0
 RETRY_S = 1.0
 END = b"end\n"
@@ -75,7 +78,8 @@ class StaticFleet:
                 if not line:
                     break
                 self._take(guest.name, msgspec.json.decode(line, type=Kept))
-        except (TimeoutError, ValueError, OSError) as error:
+                await asyncio.sleep(PACE_S)
+        except (TimeoutError, ValueError, OSError, RecursionError, ForerunError) as error:
             log.warning("host %s announces itself no more: %s", guest.name, error or "silence")
         finally:
             writer.close()
@@ -87,6 +91,8 @@ class StaticFleet:
         agent = kept.agent
         if kept.name != name or (agent is not None and agent.name != name):
             raise ValueError(f"it calls itself {kept.name[:80]!r}")
+        if agent is not None:
+            introduced(agent)
         member = Member(
             name=name,
             node="",

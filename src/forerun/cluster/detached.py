@@ -18,6 +18,8 @@ START_S = 20.0
 # What a program wrote to its log before is put aside from here on.
 LOG_BYTES = 16 * 1024 * 1024
 _TAIL = 2000
+SECRETS = ("FORERUN_CLUSTER_DATABASE", "FORERUN_CLUSTER_TOKEN")
+"""Variables of the environment that are a control plane's alone: everything else must do without."""
 
 
 class Running:

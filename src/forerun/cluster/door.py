@@ -16,16 +16,16 @@ from forerun.cluster import greeting
 from forerun.cluster.greeting import Hello, Malformed, Welcome
 from forerun.cluster.identity import Identity
 from forerun.cluster.knocking import adopt, no_delay, streams
+from forerun.cluster.strangers import Strangers
 from forerun.cluster.tls import NOBODY, Peer, peer_of, renew, server_context
 
 log = logging.getLogger("forerun.cluster")
 
 HELLO_S = 10.0
 CONNECTIONS = 8192
-# One stranger must not be able to take all of them before it has said who it is.
-UNSPOKEN = 512
 FEW = 64
 BACKLOG = 512
+PAUSE_S = 0.1
 
 
 class Guest:
@@ -105,9 +105,9 @@ class Door:
         self._handlers: dict[str, Handler] = {}
         self._roles: dict[str, Collection[str]] = {}
         self._owner = TaskOwner("door")
-        self._server: asyncio.Server | None = None
+        self._socket: socket.socket | None = None
         self._open: set[_Entry] = set()
-        self._unspoken = 0
+        self.strangers = Strangers()
         self._prune_at = min(FEW, connections)
 
     def serve(self, kind: str, handler: Handler, *, roles: Collection[str]) -> None:
@@ -119,24 +119,52 @@ class Door:
         renew(self._context, identity)
 
     async def listen(self, sock: socket.socket) -> None:
-        """Take connections on a socket that is bound."""
+        """Take connections on a socket that is bound; it is closed with the door."""
+        sock.listen(BACKLOG)
+        sock.setblocking(False)  # noqa: FBT003
+        self._socket = sock
+        self._owner.spawn(self._accept(sock), name="accept")
+
+    async def _accept(self, sock: socket.socket) -> None:
+        """Strangers are counted before anything is spent on them: a handshake takes a quarter of a megabyte."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: _Entry(self),
-            sock=sock,
-            ssl=self._context,
-            backlog=BACKLOG,
-            ssl_handshake_timeout=HELLO_S,
-            ssl_shutdown_timeout=1.0,
-        )
+        while True:
+            try:
+                connection, address = await loop.sock_accept(sock)
+            except OSError as error:
+                log.warning("no connection can be taken: %s", error)
+                await asyncio.sleep(PAUSE_S)
+                continue
+            who = str(address[0])
+            if self.strangers.enter(who):
+                self._owner.spawn(self._shake_hands(connection, who), name="handshake")
+            else:
+                connection.close()
+
+    async def _shake_hands(self, connection: socket.socket, who: str) -> None:
+        entry = _Entry(self, who)
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: entry,
+                connection,
+                ssl=self._context,
+                ssl_handshake_timeout=HELLO_S,
+                ssl_shutdown_timeout=1.0,
+            )
+        except (OSError, EOFError) as error:
+            log.info("no handshake with %s: %s", who, error)
+        finally:
+            if entry.transport is None:
+                connection.close()
+                self.strangers.leave(who)
 
     async def close(self) -> None:
         """Take no more, and end all connections."""
-        if self._server is not None:
-            self._server.close()
         for entry in list(self._open):
             entry.transport.abort()
         await self._owner.close()
+        if self._socket is not None:
+            self._socket.close()
 
     def expel(self) -> None:
         """End the connections of those that are not let in any more."""
@@ -148,20 +176,23 @@ class Door:
         """Whether there is room for one more."""
         if len(self._open) >= self._prune_at:
             self._prune()
-        if len(self._open) >= self._connections or self._unspoken >= UNSPOKEN:
+        if len(self._open) >= self._connections or self._has_enough(entry.peer):
             return False
         self._open.add(entry)
-        self._unspoken += 1
         return True
+
+    def _has_enough(self, peer: Peer) -> bool:
+        """Nobody may have more than half of what there is."""
+        half = (self._connections + 1) // 2
+        if not peer.role or len(self._open) < half:
+            return False
+        self._prune()
+        return sum(each.peer == peer for each in self._open) >= half
 
     def _prune(self) -> None:
         """Forget connections that have ended under the protocol that they were handed over to."""
         self._open = {entry for entry in self._open if not entry.transport.is_closing()}
         self._prune_at = min(self._connections, max(FEW, 2 * len(self._open)))
-
-    def spoke(self) -> None:
-        """One of them has said what it wants, or has left before."""
-        self._unspoken -= 1
 
     def left(self, entry: "_Entry") -> None:
         """A connection is over."""
@@ -170,7 +201,7 @@ class Door:
     def greet(self, entry: "_Entry", hello: Hello, rest: bytes) -> None:
         """Somebody has said what it wants."""
         transport = entry.transport
-        peer = entry.peer = peer_of(transport)
+        peer = entry.peer
         reply = greeting.answer(hello, peer.role, self._roles)
         if peer.role and not self._admits(peer):
             reply = Welcome(refused="expelled", message=f"{peer.role} {peer.name} is not let in")
@@ -204,8 +235,10 @@ class Door:
 class _Entry(asyncio.Protocol):
     """A connection until it has said what it is for."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, address: str) -> None:
         self._door = door
+        self._address = address
+        self._strange = True
         self._buffer = bytearray()
         self._timer: asyncio.TimerHandle | None = None
         self._silent = False
@@ -214,6 +247,9 @@ class _Entry(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
+        self.peer = peer_of(transport)
+        if self.peer.role:
+            self._known()
         if not self._door.entered(self):
             transport.write(
                 greeting.pack(
@@ -221,6 +257,7 @@ class _Entry(asyncio.Protocol):
                 )
             )
             transport.close()
+            self._known()
             return
         self._silent = True
         no_delay(transport)
@@ -250,12 +287,16 @@ class _Entry(asyncio.Protocol):
         self._door.left(self)
 
     def _spoken(self) -> None:
-        if self._silent:
-            self._silent = False
-            self._door.spoke()
+        self._silent = False
+        self._known()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _known(self) -> None:
+        if self._strange:
+            self._strange = False
+            self._door.strangers.leave(self._address)
 
 
 def serve_http(server: HttpServer, app_for: Callable[[Guest], App]) -> Handler:

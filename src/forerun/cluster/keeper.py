@@ -13,7 +13,7 @@ from typing import Self
 import msgspec
 
 from forerun.aio import Clock
-from forerun.cluster.detached import Detached, Running
+from forerun.cluster.detached import SECRETS, Detached, Running
 from forerun.cluster.private import read_private, write_private
 from forerun.errors import SetupFailed
 from forerun.model import HostInfo
@@ -25,7 +25,8 @@ STEADY_S = 60.0
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 DRAIN_S = 35.0
 # What the engine tells its own processes is none of the agent's business, its secret least of all.
-FOREIGN = ("RAY_", "OMP_NUM_THREADS")
+# Nor are the control plane's own secrets, should one keep it.
+FOREIGN = ("RAY_", "OMP_NUM_THREADS", *SECRETS)
 _PLAN = "plan.json"
 _DISMISSED = "dismissed"
 _READY = "ready "

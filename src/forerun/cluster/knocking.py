@@ -77,7 +77,7 @@ class Knocker:
                 transport.write(hello)
                 body, rest = await waiting.answer
                 welcome = greeting.read_welcome(body)
-        except (OSError, EOFError, TimeoutError, Malformed) as error:
+        except (OSError, EOFError, TimeoutError, UnicodeError, Malformed) as error:
             waiting.abort()
             reason = str(error) or type(error).__name__
             raise HostUnreachable(f"{address} does not answer: {reason}") from error

@@ -12,11 +12,12 @@ from forerun.aio import Clock, TaskOwner
 from forerun.cluster.contract import Beat, RemoteHost
 from forerun.cluster.frames import KEYS_MAX, TreeSource
 from forerun.cluster.giving import Giver
+from forerun.cluster.introductions import introduced
 from forerun.cluster.knocking import Knocker
 from forerun.cluster.remote import RemoteAgent, Terms
 from forerun.cluster.session import Session
 from forerun.cluster.tls import Peer
-from forerun.errors import ForerunError, HostUnreachable
+from forerun.errors import ForerunError, HostUnreachable, InvalidInput
 from forerun.model import HostInfo
 
 log = logging.getLogger("forerun.cluster")
@@ -147,8 +148,8 @@ class AgentLinks:
             expect=Peer(agent.name, "host"),
         )
         try:
-            info = msgspec.convert(knocked.fields.get("info"), HostInfo)
-        except msgspec.ValidationError as error:
+            info = introduced(msgspec.convert(knocked.fields.get("info"), HostInfo))
+        except (msgspec.ValidationError, InvalidInput) as error:
             knocked.transport.abort()
             raise HostUnreachable(f"{agent.name} does not say who it is: {error}") from None
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()

@@ -3,16 +3,20 @@
 import asyncio
 import socket
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
-from tests.agents import address_of, authority, identity, listener
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.agents import address_of, authority, eventually, identity, listener
 
 from forerun.aio import Bounds, HttpServer
 from forerun.cluster import Authority, Door, Guest, Knocked, Knocker, Peer, serve_http
 from forerun.cluster.greeting import Refused
+from forerun.cluster.strangers import OF_ADDRESS, Strangers
 from forerun.errors import HostUnreachable
 
 
@@ -164,11 +168,16 @@ async def test_a_newer_minor_with_more_to_say_is_understood(trust) -> None:
 
 async def test_connections_are_bounded_and_counted_when_they_end(trust) -> None:
     async with opened(trust, connections=2) as (_, address):
-        knocker = Knocker(identity(trust, "host-1", "host"))
-        held = [(await knocker.knock(address, "tree")).streams() for _ in range(2)]
-        with pytest.raises(Refused) as refused:
-            await knocker.knock(address, "tree")
-        assert refused.value.code == "busy"
+        knocker, *others = [Knocker(identity(trust, f"host-{n}", "host")) for n in (1, 2, 3)]
+        held = [(await knocker.knock(address, "tree")).streams()]
+        for refused_one in (knocker, others[0], others[1]):
+            if refused_one is others[0]:
+                # Nobody may have more than half of them; another gets the other half.
+                held.append((await refused_one.knock(address, "tree")).streams())
+                continue
+            with pytest.raises(Refused) as refused:
+                await refused_one.knock(address, "tree")
+            assert refused.value.code == "busy"
         for reader, writer in held:
             writer.write(b"\n")
             await reader.read()
@@ -237,3 +246,46 @@ async def test_who_is_not_let_in_any_more_is_refused_and_its_connections_end(tru
         writer.transport.abort()
     await door.close()
     sock.close()
+
+
+async def test_strangers_from_one_address_leave_room_for_others_and_those_who_are_known(
+    trust,
+) -> None:
+    async with opened(trust) as (door, address):
+        host, port = address.split(":")
+        silent = [await asyncio.open_connection(host, int(port)) for _ in range(OF_ADDRESS)]
+        await eventually(lambda: not door.strangers.enter("127.0.0.1"))
+        # Another one costs no handshake.
+        reader, writer = await asyncio.open_connection(host, int(port))
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+        assert door.strangers.enter("127.0.0.2")
+        for _, each in (*silent, (reader, writer)):
+            each.close()
+        knocker = Knocker(identity(trust, "host-1", "host"))
+
+        async def let_in() -> bool:
+            try:
+                (await knocker.knock(address, "tree")).transport.abort()
+            except HostUnreachable:
+                return False
+            return True
+
+        async with asyncio.timeout(10):
+            while not await let_in():
+                await asyncio.sleep(0.05)
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c", "-a", "-b", "-c"]), max_size=60))
+def test_strangers_are_counted_by_address_and_together(steps) -> None:
+    strangers, inside = Strangers(4, 2), Counter()
+    for step in steps:
+        who = step[-1]
+        if step.startswith("-"):
+            if inside[who]:
+                strangers.leave(who)
+                inside[who] -= 1
+        else:
+            allowed = inside[who] < 2 and inside.total() < 4
+            assert strangers.enter(who) == allowed
+            inside[who] += allowed

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from forerun.cluster.detached import Detached, Running
+from forerun.cluster.detached import SECRETS, Detached, Running
 from forerun.cluster.engine.wire import CPUS, RESOURCE
 from forerun.cluster.identity import Identity
 from forerun.cluster.private import write_private
@@ -150,7 +150,9 @@ class EngineNode:
             # The keeper, an actor of the engine, finds its plan by it.
             env["FORERUN_DATA"] = str(self._agent_data)
         write_private(self._directory / _HEAD, head.encode())
-        return await self._process.start(argv, env=env, drop=() if self.foreign else ("RAY_",))
+        return await self._process.start(
+            argv, env=env, drop=SECRETS if self.foreign else ("RAY_", *SECRETS)
+        )
 
 
 def _check_address(ip: str) -> None:
