@@ -5,7 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup console clients node npm browser postgresql demo test test-fast lint format bench docs locks clean
+.PHONY: setup console clients node npm browser postgresql demo demo-cluster test test-fast lint format bench docs locks clean
 
 setup: .venv/.ready console
 
@@ -51,6 +51,10 @@ postgresql:
 # make demo KEEP=1 leaves the server running; DEMO_DIR=... keeps its data.
 demo: setup node
 	$(BIN)/python examples/demo.py $(if $(KEEP),--keep)
+
+# Two hosts and two control planes on this machine, with a PostgreSQL of their own; as root.
+demo-cluster: setup postgresql
+	$(BIN)/python examples/cluster_demo.py
 
 # Many tests wait more than they work, so there is one process more than cores. What fails among all the others is told, and
 # has to pass alone: some promises are of time.

@@ -15,6 +15,7 @@ export interface HostRow {
   Cpus: number;
   MemoryMb: number;
   BookedMb: number;
+  DiskFreeMb: number | null;
   Sandboxes: number;
   Running: number;
   Pools: Record<string, number>;
@@ -47,12 +48,13 @@ export function onlyHost(status: HostStatus, version: string): HostRow {
   const total = Object.values(sandboxes).reduce((sum, n) => sum + n, 0);
   return {
     Name: host, Address: "", Zone: "", Labels: {}, Phase: "active", Alive: true, Version: version, Cpus: 0, MemoryMb: memory_mb,
-    BookedMb: booked_mb, Sandboxes: total, Running: sandboxes.busy ?? 0, Pools: pool, Channels: {}, BeatAgeS: null, Failure: "",
+    BookedMb: booked_mb, DiskFreeMb: null, Sandboxes: total, Running: sandboxes.busy ?? 0, Pools: pool, Channels: {}, BeatAgeS: null, Failure: "",
   };
 }
 
 /** What is to be seen first of a host. */
 export function state({ Alive, Phase }: HostRow): [word: string, mood: string] {
+  if (Phase === "expelled") return [Phase, "bad"];
   if (!Alive) return [Phase === "draining" ? "left" : "gone", Phase === "draining" ? "" : "bad"];
   return Phase === "active" ? ["active", "good"] : [Phase, "warn"];
 }

@@ -155,7 +155,7 @@ test("errors are told in a line, and as their runtime prints them", () => {
 });
 
 const host = (Name: string, Channels: Record<string, Quality>, more: Partial<HostRow> = {}): HostRow => ({
-  Name, Address: "", Zone: "", Labels: {}, Phase: "active", Alive: true, Version: "", Cpus: 1, MemoryMb: 1, BookedMb: 0, Sandboxes: 0, Running: 0, Pools: {}, Channels, BeatAgeS: 0, Failure: "", ...more,
+  Name, Address: "", Zone: "", Labels: {}, Phase: "active", Alive: true, Version: "", Cpus: 1, MemoryMb: 1, BookedMb: 0, DiskFreeMb: null, Sandboxes: 0, Running: 0, Pools: {}, Channels, BeatAgeS: 0, Failure: "", ...more,
 });
 
 test("paths are compared with the best one to the same service, and one that fails is never the best", () => {

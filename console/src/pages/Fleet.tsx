@@ -14,6 +14,7 @@ import "../style/function.css";
 const SERVICES = 40;
 const FUNCTIONS = 40;
 const PARTS = 12;
+const LITTLE_MB = 2048;
 
 interface Wish {
   verb: "cordon" | "drain" | "uncordon";
@@ -30,13 +31,14 @@ const columns = (wish: ((wish: Wish) => void) | null): Column<HostRow>[] => [
   { id: "zone", title: "Zone", width: "70px", by: (row) => row.Zone, cell: (row) => <span className="soft">{row.Zone || "–"}</span> },
   { id: "version", title: "Version", width: "64px", by: (row) => row.Version, cell: (row) => <span className="soft">{row.Version}</span> },
   { id: "memory", title: "Memory booked", width: "minmax(130px, 1.5fr)", by: (row) => row.BookedMb / Math.max(1, row.MemoryMb), cell: (row) => <div className="used"><Bar of={row.MemoryMb} used={row.BookedMb} label={`${share(row.BookedMb / Math.max(1, row.MemoryMb))} of its memory booked`} /><span className="soft">{mb(row.BookedMb)} <span className="faint">of {mb(row.MemoryMb)}</span></span></div> },
+  { id: "disk", title: "Disk free", width: "72px", num: true, by: (row) => row.DiskFreeMb ?? -1, cell: (row) => <span className={row.DiskFreeMb !== null && row.DiskFreeMb < LITTLE_MB ? "warn" : "soft"}>{row.DiskFreeMb === null ? "–" : mb(row.DiskFreeMb)}</span> },
   { id: "running", title: "Running", width: "64px", num: true, by: (row) => row.Running, cell: (row) => count(row.Running), hint: "calls, as its last beat says" },
   { id: "sandboxes", title: "Sandboxes", width: "104px", by: (row) => row.Sandboxes, cell: (row) => <div className="used"><Bar of={row.Sandboxes} used={row.Running} label={`${row.Running} of ${row.Sandboxes} sandboxes at work`} /><span>{count(row.Sandboxes)}</span></div>, hint: "the bar: those at work" },
   { id: "pools", title: "Pools", width: "minmax(90px, 1fr)", by: (row) => Object.values(row.Pools).reduce((sum, n) => sum + n, 0), cell: (row) => <span className="soft">{Object.entries(row.Pools).map(([pool, n]) => `${n} ${pool}`).join(", ") || "–"}</span>, hint: "unassigned sandboxes that wait" },
   { id: "beat", title: "Last beat", width: "70px", num: true, by: (row) => row.BeatAgeS ?? -1, cell: (row) => <span className={row.Alive ? "soft" : "bad"}>{row.BeatAgeS === null ? "–" : ms(row.BeatAgeS * 1000)}</span> },
   ...(wish ? [{
     id: "wish", title: "", width: "150px", num: true,
-    cell: (row: HostRow) => row.Phase === "draining" && !row.Alive ? null : <>
+    cell: (row: HostRow) => row.Phase === "expelled" || (row.Phase === "draining" && !row.Alive) ? null : <>
       {(row.Phase === "active" ? ["cordon", "drain"] as const : row.Phase === "cordoned" ? ["uncordon", "drain"] as const : ["uncordon"] as const).map((verb) => (
         <button key={verb} type="button" className="btn" aria-label={`${verb} ${row.Name}`} onClick={() => wish({ verb, host: row.Name })}>{verb[0]?.toUpperCase()}{verb.slice(1)}</button>
       ))}

@@ -34,6 +34,7 @@ class ShownHost(msgspec.Struct, kw_only=True, rename="pascal"):
     cpus: int = 0
     memory_mb: int = 0
     booked_mb: int = 0
+    disk_free_mb: int | None = None
     sandboxes: int = 0
     running: int = 0
     pools: dict[str, int] = {}

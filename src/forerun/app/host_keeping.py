@@ -182,6 +182,8 @@ class ShownHosts:
             memory_mb=info.memory_mb,
             failure=failure,
         )
+        if host is not None and host.beat is not None:
+            shown.disk_free_mb = host.beat.disk_free_mb
         if state is not None and stats is not None:
             shown.booked_mb = stats.booked_mb
             shown.sandboxes = sum(stats.states.values())

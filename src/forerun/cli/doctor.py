@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from forerun.cli.failures import Misuse
-from forerun.cli.options import json_option
+from forerun.cli.options import json_option, read_secret
 from forerun.cli.output import emit_json, remark, table
 from forerun.errors import InvalidInput
 from forerun.settings import Settings
@@ -41,7 +41,9 @@ def doctor(
     if cluster or join or database or cluster_listen or engine:
         try:
             settings = Settings.load(
-                cluster_database=database, cluster_listen=cluster_listen, cluster_engine=engine
+                cluster_database=read_secret(database, "--database") if database else None,
+                cluster_listen=cluster_listen,
+                cluster_engine=engine,
             )
         except InvalidInput as error:
             raise Misuse(error.message) from error

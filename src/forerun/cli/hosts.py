@@ -28,8 +28,17 @@ def hosts(data: str | None, as_json: bool) -> None:
     if not found:
         remark("There are no hosts yet; let one join with: forerun token create")
         return
-    columns = ["host", "phase", "state", "zone", "sandboxes", "running", "memory MB", "beat s ago"]
-    table([*columns, "version", "address"], [_row(each) for each in found])
+    columns = [
+        "host",
+        "phase",
+        "state",
+        "zone",
+        "sandboxes",
+        "running",
+        "memory MB",
+        "disk free MB",
+    ]
+    table([*columns, "beat s ago", "version", "address"], [_row(each) for each in found])
     for each in found:
         if each["Failure"]:
             remark(plain(f"{each['Name']}: {each['Failure']}"))
@@ -62,6 +71,7 @@ def _row(host: dict[str, Any]) -> list[object]:
         host["Sandboxes"],
         host["Running"],
         f"{host['BookedMb']} of {host['MemoryMb']}",
+        host["DiskFreeMb"],
         None if age is None else float(age),
         host["Version"],
         host["Address"],

@@ -13,7 +13,7 @@ from forerun.cli.failures import Refused, explain
 from forerun.cli.options import read_secret
 
 HOST = {
-    "Name": "h1", "Phase": "cordoned", "Alive": True, "Zone": "a", "Sandboxes": 3, "Running": 1, "BookedMb": 128, "MemoryMb": 1024,
+    "Name": "h1", "Phase": "cordoned", "Alive": True, "Zone": "a", "Sandboxes": 3, "Running": 1, "BookedMb": 128, "MemoryMb": 1024, "DiskFreeMb": 2000,
     "BeatAgeS": 0.25, "Version": "0.1.0", "Address": "10.0.0.1:9701", "Failure": "",
 }  # fmt: skip
 
@@ -64,6 +64,7 @@ def test_hosts_are_a_table_and_json(told):
     told["hosts"] = {"Hosts": [HOST, HOST | {"Name": "h2", "Alive": False, "Failure": "no memory"}]}
     shown = run("hosts")
     assert shown.stdout.splitlines()[1].split()[:4] == ["h1", "cordoned", "alive", "a"]
+    assert "2000" in shown.stdout.splitlines()[1]
     assert "gone" in shown.stdout.splitlines()[2]
     assert "h2: no memory" in shown.stderr
     assert json.loads(run("hosts", "--json").stdout) == told["hosts"]
