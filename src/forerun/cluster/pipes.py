@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -16,6 +17,8 @@ log = logging.getLogger("forerun.cluster")
 
 CONNECTIONS = 4096
 OF_ONE = 128
+# Of all sandboxes of one account on a host: others reach the platform from there, too.
+OF_ACCOUNT = CONNECTIONS // 2
 HIGH_WATER = 256 * 1024
 _BODY = (
     b'{"Type":"Service","message":"No control plane can be reached from this host now; try again."}'
@@ -37,6 +40,7 @@ class Pipes:
         self._reach = reach
         self._owner = TaskOwner("pipes")
         self._open: set[_End] = set()
+        self._of_account: Counter[str] = Counter()
         self._servers: list[asyncio.Server] = []
 
     async def listen(
@@ -69,17 +73,23 @@ class Pipes:
 
     def enter(self, inner: "_Inner", mine: "set[_End]") -> bool:
         """A sandbox has connected; whether there is room."""
-        if len(mine) >= OF_ONE or len(self._open) >= CONNECTIONS:
+        full = len(mine) >= OF_ONE or len(self._open) >= CONNECTIONS
+        if full or (inner.account and self._of_account[inner.account] >= OF_ACCOUNT):
             return False
         mine.add(inner)
         self._open.add(inner)
+        self._of_account[inner.account] += 1
         self._owner.spawn(self._join(inner), name="join")
         return True
 
     def left(self, inner: "_Inner", mine: "set[_End]") -> None:
         """It is over."""
         mine.discard(inner)
-        self._open.discard(inner)
+        if inner in self._open:
+            self._open.remove(inner)
+            self._of_account[inner.account] -= 1
+            if not self._of_account[inner.account]:
+                del self._of_account[inner.account]
 
     async def _join(self, inner: "_Inner") -> None:
         try:

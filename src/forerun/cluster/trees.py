@@ -13,17 +13,21 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from forerun.cluster import manifest
 from forerun.cluster.door import Guest
 from forerun.cluster.manifest import BadTree, Entry, is_digest
+from forerun.cluster.tls import Peer
 from forerun.errors import ForerunError
 
 PIECE = 256 * 1024
-SENDING = 8
+SENDING = 32
+# To one machine: one that reads slowly must not keep the others from their code.
+SENDING_TO_ONE = 4
 SEND_S = 300.0
 PIECE_S = 30.0
 SEALS_MAX = 10_000
@@ -39,6 +43,8 @@ class TreeShelf:
         self._seals: dict[str, tuple[str, int]] = {}
         self._manifests: dict[str, bytes] = {}
         self._slots = asyncio.Semaphore(SENDING)
+        self._slots_of: dict[Peer, asyncio.Semaphore] = {}
+        self._served: Counter[Peer] = Counter()
 
     async def seal(self, digest: str) -> tuple[str, int]:
         """What the tree of that digest must be, and the bytes of its files."""
@@ -54,7 +60,7 @@ class TreeShelf:
         if not isinstance(digest, str) or not is_digest(digest):
             guest.refuse("malformed", "digest must be 64 hexadecimal digits")
             return
-        async with asyncio.timeout(SEND_S), self._slots:
+        async with asyncio.timeout(SEND_S), self._slot_of(guest.peer), self._slots:
             try:
                 path = await self._find(digest)
                 packed = await self._manifest(digest, path)
@@ -71,6 +77,18 @@ class TreeShelf:
             writer.write_eof() if writer.can_write_eof() else None
             writer.close()
             await writer.wait_closed()
+
+    @contextlib.asynccontextmanager
+    async def _slot_of(self, peer: Peer) -> AsyncIterator[None]:
+        slots = self._slots_of.setdefault(peer, asyncio.Semaphore(SENDING_TO_ONE))
+        self._served[peer] += 1
+        try:
+            async with slots:
+                yield
+        finally:
+            self._served[peer] -= 1
+            if not self._served[peer]:
+                del self._served[peer], self._slots_of[peer]
 
     async def _manifest(self, digest: str, path: str) -> bytes:
         packed = self._manifests.get(digest)

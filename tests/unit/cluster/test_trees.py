@@ -1,5 +1,6 @@
 """Trees of code on their way: what is sent is what comes, and nothing comes that is not what it must be."""
 
+import asyncio
 import os
 import shutil
 import stat
@@ -180,3 +181,28 @@ async def test_hosts_take_no_tree_that_is_another_than_it_must_be(tmp_path) -> N
 
 def _fields(spec) -> dict[str, object]:
     return {name: getattr(spec, name) for name in spec.__struct_fields__}
+
+
+async def test_a_host_that_does_not_read_keeps_no_other_from_its_code(tmp_path) -> None:
+    trust = authority()
+    async with control(trust, tmp_path / "control") as plane:
+        tree = plane.trees / DIGEST
+        tree.mkdir()
+        (tree / "big").write_bytes(bytes(16 << 20))
+        slow, quick = (Knocker(identity(trust, name, "host")) for name in ("slow", "quick"))
+        knocking = [
+            asyncio.ensure_future(slow.knock(plane.address, "tree", {"digest": DIGEST}))
+            for _ in range(40)
+        ]
+        await eventually(lambda: sum(each.done() for each in knocking) >= 4)
+        found = await quick.knock(plane.address, "tree", {"digest": DIGEST})
+        reader, writer = found.streams()
+        async with asyncio.timeout(10):
+            await reader.readexactly(found.fields["manifest"] + (16 << 20))
+        assert sum(each.done() for each in knocking) == 4
+        writer.transport.abort()
+        for each in knocking:
+            if each.done():
+                each.result().transport.abort()
+            each.cancel()
+        await asyncio.gather(*knocking, return_exceptions=True)
