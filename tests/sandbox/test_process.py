@@ -56,6 +56,35 @@ async def test_nothing_runs_on_after_the_server_is_killed(tmp_path: Path) -> Non
     await until(lambda: not any(Path("/proc", pid).exists() for pid in children))
 
 
+KILLED_MEANWHILE = """
+    import os
+    from forerun.sandbox import process
+    await asyncio.to_thread(sys.stdin.readline)
+    process.kill_descendants = lambda pid: os.kill(os.getpid(), 9)
+    busy.kill()
+"""
+
+
+async def test_nothing_stays_when_the_server_is_killed_while_it_ends_a_sandbox(
+    tmp_path: Path,
+) -> None:
+    code = write_code(tmp_path / "code", "def handler(e, c):\n    while True: pass\n")
+    script = SERVER.format(
+        path=[str(Path(__file__).parents[2]), *sys.path], data=str(tmp_path / "d"), code=str(code)
+    ).replace("    await calling\n", KILLED_MEANWHILE)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", script], **pipes) as server:
+        assert server.stdout is not None
+        assert server.stdin is not None
+        await asyncio.to_thread(server.stdout.readline)
+        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+        assert len(children) == 2
+        server.stdin.write(b"\n")
+        server.stdin.flush()
+        assert await asyncio.to_thread(server.wait, 20) == -9
+    await until(lambda: not any(Path("/proc", pid).exists() for pid in children))
+
+
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():

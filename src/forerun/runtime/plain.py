@@ -42,9 +42,10 @@ def main(descriptor: int) -> NoReturn:
     except wire.WireClosed:
         os._exit(0)
     order = json.loads(body)
+    supervisor = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _become(stream, order)
+        _become(stream, order, supervisor)
     # The wire stays open here: its end tells the host that all is over.
     status = _wait(pid)
     kill_descendants(os.getpid())
@@ -54,11 +55,14 @@ def main(descriptor: int) -> NoReturn:
     os._exit(os.WEXITSTATUS(status))
 
 
-def _become(stream: wire.Stream, order: dict[str, Any]) -> NoReturn:
+def _become(stream: wire.Stream, order: dict[str, Any], supervisor: int) -> NoReturn:
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != supervisor:
+            # It ended before that was asked for.
+            os._exit(127)
         os.setsid()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

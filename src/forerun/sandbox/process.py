@@ -245,10 +245,12 @@ class ProcessBody:
         """The process limits itself, with what it was told."""
 
     def kill(self) -> None:
-        """Kill everything below the supervisor, then the supervisor."""
+        """Kill everything below the supervisor, then the supervisor.
+
+        It goes on meanwhile: were it stopped, it would stay for ever if this process ended just now.
+        """
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGSTOP)
                 kill_descendants(self._process.pid)
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
