@@ -23,6 +23,7 @@ from forerun.control.heat import Heatmap
 from forerun.settings import ClusterSettings, Settings
 from forerun.storage.machines import HostStore
 from forerun.storage.shares import ShareStore
+from forerun.storage.trust import TrustStore
 
 
 class ClusterDuties:
@@ -60,7 +61,7 @@ class ClusterDuties:
         plane.watching.bus.listen("heat", heat.consume)
         hosts = HostRoutes(ShownHosts(store, self._machines, self._clock, self._failures), operator)
         tokens = TokenRoutes(
-            self._entered.trust,
+            TrustStore(plane.state.db),
             authority_hash(self._entered.authority.pem),
             self._clock,
             operator,
@@ -81,7 +82,9 @@ class ClusterDuties:
     async def start(self, plane: Plane, closing: Closing) -> None:
         """Begin to keep hosts and their limits."""
         settings, machines = self._settings, self._machines
-        self._fleet = make_fleet(settings, self._entered, self._here, self._static, self._clock)
+        self._fleet = make_fleet(
+            settings, TrustStore(plane.state.db), self._here, self._static, self._clock
+        )
         closing.add(self._fleet.close)
         keeping = HostKeeping(
             HostStore(plane.state.db), machines, self._fleet, self._clock, settings.cluster

@@ -5,9 +5,9 @@ import ipaddress
 import logging
 
 from forerun.aio import Clock
-from forerun.app.entering import Entered
 from forerun.cluster import EngineHere, Fleet, RayFleet, StaticFleet, split_address
 from forerun.settings import Settings
+from forerun.storage.trust import TrustStore
 
 log = logging.getLogger("forerun.cluster")
 
@@ -32,16 +32,16 @@ def with_usable_engine(settings: Settings) -> Settings:
 
 
 def make_fleet(
-    settings: Settings, entered: Entered, here: EngineHere, static: StaticFleet, clock: Clock
+    settings: Settings, trust: TrustStore, here: EngineHere, static: StaticFleet, clock: Clock
 ) -> Fleet:
-    """The fleet for as long as the duties are here."""
+    """The fleet for as long as the duties are here; ``trust`` writes by their fence."""
     if settings.cluster.engine == "none":
         return static
     return RayFleet(
         settings.cluster,
         here,
         clock,
-        locate=entered.trust.engine,
-        moved=entered.trust.move_engine,
+        locate=trust.engine,
+        moved=trust.move_engine,
         announced=static,
     )

@@ -26,7 +26,7 @@ from forerun.cluster.engine.wire import (
 )
 from forerun.cluster.identity import Identity
 from forerun.cluster.keeper import AgentPlan, Keeper
-from forerun.errors import NotFound, SetupFailed
+from forerun.errors import ForerunError, NotFound, SetupFailed
 from forerun.settings import ClusterSettings
 
 log = logging.getLogger("forerun.cluster")
@@ -136,7 +136,7 @@ class RayFleet:
             began = self._clock.monotonic()
             try:
                 await self._one()
-            except (OSError, SetupFailed, ValueError) as error:
+            except (OSError, ForerunError, ValueError) as error:
                 self._fail(str(error))
             failed = 0 if self._clock.monotonic() - began > START_S else failed + 1
             await self._clock.sleep(BACKOFF_S[min(failed, len(BACKOFF_S)) - 1])
