@@ -68,6 +68,27 @@ def test_a_face_says_what_it_promises_and_offers(face):
     assert offered, "no __all__"
 
 
+@pytest.mark.parametrize(
+    ("loaded", "strangers"),
+    [
+        ("forerun.app.standalone", {"asyncpg", "ray", "forerun.cluster", "forerun.control.fleet"}),
+        (
+            "forerun.app.agent_process",
+            {"asyncpg", "ray", "forerun.app.plane", "forerun.app.standalone"},
+        ),
+        ("forerun.app.control_plane", {"ray", "forerun.app.standalone"}),
+    ],
+    ids=["server", "agent", "control plane"],
+)
+def test_a_process_loads_what_it_needs(loaded, strangers):
+    """Who has one machine pays nothing for clusters, and none for what only another process does."""
+    script = f"import sys, {loaded}; print(*sorted({strangers} & sys.modules.keys()))"
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=50, check=True
+    )
+    assert ran.stdout.split() == []
+
+
 def test_files_are_short():
     long = {name_of(path): len(path.read_text().splitlines()) for path in SOURCES}
     assert {name: size for name, size in long.items() if size > LONGEST} == {}

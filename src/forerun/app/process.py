@@ -17,7 +17,6 @@ from typing import Protocol
 import msgspec
 import uvloop
 
-from forerun.app.standalone import Standalone
 from forerun.errors import ForerunError, StorageFailed
 from forerun.settings import Settings
 
@@ -53,11 +52,13 @@ class Server(Protocol):
 
 
 def _server(settings: Settings, listener: socket.socket) -> Server:
+    # Late: who has one machine needs neither PostgreSQL's client nor the engine, and an agent neither of the two.
     if settings.cluster.database:
-        # Who has one machine needs neither PostgreSQL's client nor the engine.
         from forerun.app.control_plane import ControlPlane  # noqa: PLC0415
 
         return ControlPlane(settings, listener)
+    from forerun.app.standalone import Standalone  # noqa: PLC0415
+
     return Standalone(settings, listener)
 
 
