@@ -1,0 +1,255 @@
+"""Hosts of different sizes: nothing enters where it has no room, what is reserved for an account is there, and machines come and are refused."""
+
+import json
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from tests.fleets import Fleet, running_fleet
+from tests.planes import TIMES
+from tests.servers import FORERUN, Server, clean_environment, eventually, server_environment
+
+pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(120)]
+
+OWNER = "222222222222"
+RESERVED, SANDBOXES = 2, 6
+JOIN_S = 15.0
+# Busy machines are slower than those that the time above is promised of.
+BUSY_S = 30.0
+LASTING = """
+import os, time
+def handler(event, context):
+    with open(event["there"], "a") as there:
+        there.write(".")
+    while not os.path.exists(event["until"]):
+        time.sleep(0.05)
+    return "whole"
+"""
+ECHO = "def handler(event, context):\n    return event\n"
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    own = {
+        "small": {"FORERUN_HOST_MEMORY_MB": "300"},
+        "large": {
+            "FORERUN_HOST_MEMORY_MB": "6000",
+            "FORERUN_HOST_MAX_SANDBOXES": str(SANDBOXES),
+            "FORERUN_HOST_ACCOUNT_POOLS": f"{OWNER}:python3.11:{RESERVED}:throttle",
+        },
+    }
+    with running_fleet(
+        tmp_path_factory.mktemp("room"),
+        hosts=("small", "large"),
+        own=own,
+        FORERUN_HOST_WAIT_S="2",
+        FORERUN_CLUSTER_DEAD_S="4",
+        FORERUN_CLUSTER_LEASE_S="8",
+    ) as fleet:
+        yield fleet
+
+
+def placed(server: Server, name: str, count: int) -> Counter[str]:
+    """On which hosts a function's calls ran, as their records tell."""
+
+    def told() -> list[dict[str, Any]]:
+        found = server.invocations(name)
+        return found if len(found) >= count else []
+
+    records = eventually(told, within=20, what="records")
+    return Counter(each["placement"].partition("; on ")[2].partition(":")[0] for each in records)
+
+
+def test_what_is_larger_than_the_room_of_a_host_never_enters_it(fleet: Fleet) -> None:
+    server = fleet.first
+    large = server.function(ECHO, MemorySize=512)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda n: server.call(large, n), range(12))) == list(range(12))
+    assert placed(server, large, 12) == Counter(large=12)
+    fleet.do("cordon", {"Host": "large"})
+    try:
+        small = server.function(ECHO, MemorySize=128)
+
+        def only_there() -> bool:
+            server.call(small, 0)
+            return True
+
+        assert eventually(only_there, what="a small one is served")
+        with pytest.raises(ClientError) as refused:
+            server.call(large, 0)
+        assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] in (429, 500, 503)
+        assert set(placed(server, small, 1)) <= {"small", "large"}
+        assert placed(server, large, 12) == Counter(large=12)
+    finally:
+        fleet.do("uncordon", {"Host": "large"})
+    eventually(lambda: served(server, large), within=20, what="it is served again")
+
+
+def served(server: Server, name: str) -> bool:
+    try:
+        return bool(server.call(name, 1) == 1)
+    except ClientError:
+        return False
+
+
+def account(fleet: Fleet, home: Path) -> Server:
+    """The account that has sandboxes of its own."""
+    plane = fleet.first
+    made = subprocess.run(
+        [
+            *(FORERUN, "account", "create", "owner", "--id", OWNER, "--json"),
+            *("--data", plane.data, "--database", fleet.database),
+        ],
+        capture_output=True,
+        check=True,
+        timeout=30,
+        env=clean_environment(home),
+    )
+    told = json.loads(made.stdout)
+    keys = {"access_key": told["access_key_id"], "secret_key": told["secret_access_key"]}
+    owner = Server(plane.process, plane.data, plane.endpoint, plane.region, mode=plane.mode, **keys)
+
+    def known() -> bool:
+        signed = owner.signed("GET", "/forerun/limits", service="forerun")
+        return owner.request("GET", "/forerun/limits", headers=signed).status == 200
+
+    eventually(known, what="the new account's key is known")
+    return owner
+
+
+def test_what_is_reserved_is_there_while_others_use_all_else(fleet: Fleet, tmp_path: Path) -> None:
+    server, owner = fleet.first, account(fleet, tmp_path)
+    there, until = tmp_path / "there", tmp_path / "until"
+    there.touch()
+    payload = {"there": str(there), "until": str(until)}
+    # Each of another version, so that none is warm for another.
+    theirs = [server.function(LASTING, MemorySize=128, Timeout=60) for _ in range(SANDBOXES + 4)]
+    ours = [owner.function(LASTING, MemorySize=128, Timeout=60) for _ in range(RESERVED + 1)]
+
+    def waiting() -> bool:
+        hosts = {each["Name"]: each for each in fleet.told("hosts")["Hosts"]}
+        return bool(hosts["large"]["Pools"].get(f"python3.11@{OWNER}") == RESERVED)
+
+    eventually(waiting, within=20, what="the reserved ones wait")
+    with ThreadPoolExecutor(24) as pool:
+        others: list[Future[Any]] = [pool.submit(server.call, name, payload) for name in theirs]
+        # All others have what they can get: the rest of them was told so.
+        eventually(lambda: any(call.done() for call in others), within=30, what="it is full")
+        assert all(isinstance(call.exception(), ClientError) for call in others if call.done())
+        assert waiting(), "nobody else got them"
+        before = there.stat().st_size
+        served = [pool.submit(owner.call, name, payload) for name in ours[:RESERVED]]
+        eventually(lambda: there.stat().st_size == before + RESERVED, what="both run")
+        with pytest.raises(ClientError) as refused:
+            owner.call(ours[-1], payload)
+        assert refused.value.response["Error"]["Code"] == "TooManyRequestsException"
+        until.touch()
+        assert [call.result(30) for call in served] == ["whole"] * RESERVED
+        assert [call.result() for call in others if not call.exception(30)]
+    for name in ours[:RESERVED]:
+        [record] = eventually(lambda name=name: owner.invocations(name), within=20)
+        assert record["start_type"] == "pool"
+        assert "; on large:" in record["placement"]
+
+
+def join(fleet: Fleet, name: str, token: str, data: Path) -> "subprocess.Popen[str]":
+    door = fleet.told("cluster")["ControlPlanes"][0]["Door"]
+    return subprocess.Popen(
+        fleet.machine(f"m-{name}").command(
+            [FORERUN, "join", door, "--token", token, "--name", name, "--data", data]
+        ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        env=server_environment(data.parent) | TIMES | {"FORERUN_SANDBOX_MODE": "process"},
+    )
+
+
+@pytest.mark.parametrize("what", ["expired", "forged", "revoked", "control", "taken"])
+def test_who_may_not_join_is_told_why(fleet: Fleet, tmp_path: Path, what: str) -> None:
+    given: dict[str, Any] = {"Role": "control" if what == "control" else "host"}
+    if what == "expired":
+        given["TtlSeconds"] = 10
+    made = fleet.do("create-join-token", given)
+    token = made["Token"]
+    if what == "expired":
+        eventually(lambda: time.time() > made["Expires"] + 0.5, within=20, what="its time is over")
+    elif what == "revoked":
+        fleet.do("revoke-join-token", {"Id": made["Id"]})
+    elif what == "forged":
+        token = token.replace(token.split(".")[1], "A" * len(token.split(".")[1]))
+    name = "small" if what == "taken" else "intruder"
+    process = join(fleet, name, token, tmp_path / "data")
+    said, _ = process.communicate(timeout=40)
+    assert process.returncode == 1, said
+    assert "Traceback" not in said
+    assert ("already" if what == "taken" else "token") in said, said
+    assert name not in fleet.alive() or what == "taken"
+    assert fleet.alive() >= {"small", "large"}
+
+
+def test_a_machine_joins_and_serves(fleet: Fleet) -> None:
+    """From its command to its first answer; then it leaves."""
+    server = fleet.first
+    name = server.function(ECHO, MemorySize=3000)
+    began = time.monotonic()
+    fleet.join(["late"], FORERUN_HOST_MEMORY_MB="9000")
+    fleet.do("cordon", {"Host": "large"})
+    try:
+        eventually(lambda: served(server, name), within=JOIN_S + BUSY_S, what="its first sandbox")
+        took_s = time.monotonic() - began
+        print(f"from join to the first answer of its first sandbox: {took_s:.1f} s")
+        assert took_s < JOIN_S + BUSY_S
+    finally:
+        fleet.do("uncordon", {"Host": "large"})
+    fleet.do("drain", {"Host": "late"})
+    assert fleet.joined("late").process.wait(30) == 0
+
+
+def test_of_two_first_machines_one_founds_the_cluster(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.database_server.sql("CREATE DATABASE another")
+    machines = [fleet.machine(f"first-{number}") for number in range(2)]
+    processes = []
+    for number, machine in enumerate(machines):
+        own = {
+            "FORERUN_CLUSTER_DATABASE": fleet.database_server.url("another"),
+            "FORERUN_CLUSTER_NAME": f"first-{number}",
+            "FORERUN_CLUSTER_LISTEN": f"{machine.address}:9701",
+        }
+        command = [FORERUN, "up", "--listen", f"{machine.address}:9700", "--sandbox", "process"]
+        with (tmp_path / f"{number}.log").open("wb") as log:
+            process = subprocess.Popen(
+                machine.command([*command, "--data", tmp_path / f"first-{number}"]),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=server_environment(tmp_path) | TIMES | own,
+            )
+        processes.append(process)
+    logs = [tmp_path / f"{number}.log" for number in range(2)]
+    try:
+        eventually(
+            lambda: (
+                sum("ready http" in log.read_text() for log in logs) == 1
+                and sum(process.poll() is not None for process in processes) == 1
+            ),
+            within=JOIN_S + BUSY_S,
+            what="one is ready, and the other has ended",
+        )
+        [loser] = [number for number in range(2) if processes[number].poll() is not None]
+        said = logs[loser].read_text()
+        assert processes[loser].returncode == 1
+        assert "token" in said
+        assert "Traceback" not in said
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(30)
