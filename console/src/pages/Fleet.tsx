@@ -28,9 +28,9 @@ function Bar({ of, used, label }: { of: number; used: number; label: string }) {
 const columns = (wish: ((wish: Wish) => void) | null): Column<HostRow>[] => [
   { id: "name", title: "Host", width: "minmax(110px, 1.4fr)", by: (row) => row.Name, cell: (row) => <span className="name" title={[row.Address, ...Object.entries(row.Labels).map(([name, value]) => `${name}=${value}`)].join("\n")}>{row.Name}</span> },
   { id: "state", title: "State", width: "minmax(84px, 1fr)", by: (row) => state(row)[0], cell: (row) => <><span className={`tag ${state(row)[1]}`}>{state(row)[0]}</span> <span className="faint" title={row.Failure}>{row.Failure}</span></> },
-  { id: "zone", title: "Zone", width: "70px", by: (row) => row.Zone, cell: (row) => <span className="soft">{row.Zone || "–"}</span> },
-  { id: "version", title: "Version", width: "64px", by: (row) => row.Version, cell: (row) => <span className="soft">{row.Version}</span> },
-  { id: "memory", title: "Memory booked", width: "minmax(130px, 1.5fr)", by: (row) => row.BookedMb / Math.max(1, row.MemoryMb), cell: (row) => <div className="used"><Bar of={row.MemoryMb} used={row.BookedMb} label={`${share(row.BookedMb / Math.max(1, row.MemoryMb))} of its memory booked`} /><span className="soft">{mb(row.BookedMb)} <span className="faint">of {mb(row.MemoryMb)}</span></span></div> },
+  { id: "zone", title: "Zone", width: "56px", by: (row) => row.Zone, cell: (row) => <span className="soft">{row.Zone || "–"}</span> },
+  { id: "version", title: "Version", width: "56px", by: (row) => row.Version, cell: (row) => <span className="soft">{row.Version}</span> },
+  { id: "memory", title: "Memory booked", width: "minmax(170px, 1.5fr)", by: (row) => row.BookedMb / Math.max(1, row.MemoryMb), cell: (row) => <div className="used"><Bar of={row.MemoryMb} used={row.BookedMb} label={`${share(row.BookedMb / Math.max(1, row.MemoryMb))} of its memory booked`} /><span className="soft">{mb(row.BookedMb)} <span className="faint">of {mb(row.MemoryMb)}</span></span></div> },
   { id: "disk", title: "Disk free", width: "72px", num: true, by: (row) => row.DiskFreeMb ?? -1, cell: (row) => <span className={row.DiskFreeMb !== null && row.DiskFreeMb < LITTLE_MB ? "warn" : "soft"}>{row.DiskFreeMb === null ? "–" : mb(row.DiskFreeMb)}</span> },
   { id: "running", title: "Running", width: "64px", num: true, by: (row) => row.Running, cell: (row) => count(row.Running), hint: "calls, as its last beat says" },
   { id: "sandboxes", title: "Sandboxes", width: "104px", by: (row) => row.Sandboxes, cell: (row) => <div className="used"><Bar of={row.Sandboxes} used={row.Running} label={`${row.Running} of ${row.Sandboxes} sandboxes at work`} /><span>{count(row.Sandboxes)}</span></div>, hint: "the bar: those at work" },
@@ -214,8 +214,10 @@ export default function Fleet() {
       {error && !refused && <Trouble error={error} again={again} />}
       {!refused && (
         <Sheet title="Hosts" aside={<Search value={filter} onChange={setFilter} label="Filter hosts" />}>
-          <List about={filter} label="Hosts" items={rows} columns={table} id={(row) => row.Name} height={32} room={Math.min(420, 32 * Math.max(1, rows.length) + 4)} sort={sort} onSort={setSort}
-            empty={filter ? <Empty title="No host fits." /> : <Empty title="There are no hosts yet." command="forerun token create">It prints the command for the machine that is to join.</Empty>} />
+          <div className={single ? "" : "fleet"}>
+            <List about={filter} label="Hosts" items={rows} columns={table} id={(row) => row.Name} height={32} room={Math.min(420, 32 * Math.max(1, rows.length) + 4)} sort={sort} onSort={setSort}
+              empty={filter ? <Empty title="No host fits." /> : <Empty title="There are no hosts yet." command="forerun token create">It prints the command for the machine that is to join.</Empty>} />
+          </div>
         </Sheet>
       )}
       {placements && <Heat placements={placements} hosts={all.map((row) => row.Name)} />}
