@@ -18,7 +18,7 @@ from forerun.aio import SystemClock, TaskOwner
 from forerun.control.fleet.router import FleetHost
 from forerun.control.fleet.services import LikelyServices
 from forerun.host import Run
-from forerun.model import Egress, Likely, Outcome, SandboxSpec
+from forerun.model import Egress, Habits, Likely, Outcome, SandboxSpec
 from forerun.settings import ClusterSettings, HostSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
@@ -75,8 +75,9 @@ class Fleet:
             services=self.known,
         )
 
-    async def _read(self, _account: str, name: str, _version: str) -> Sequence[Likely]:
-        return [Likely(self.name, {"always": 0.99, "seldom": 0.05}[name], 1.0, 1000)]
+    async def _read(self, _account: str, name: str, _version: str) -> Habits:
+        likelihood = {"always": 0.99, "seldom": 0.05}[name]
+        return Habits(services=(Likely(self.name, likelihood, 1.0, 1000),))
 
     def _measure(self, services: Sequence[str]) -> None:
         for host in self._plane.links.hosts.values():

@@ -20,8 +20,8 @@ from forerun.control.fleet.limits import FleetLimits
 from forerun.control.fleet.router import FleetHost
 from forerun.control.fleet.services import LikelyServices
 from forerun.errors import ForerunError
-from forerun.model import Likely, Phase
-from forerun.profiles import read_services
+from forerun.model import Habits, Phase
+from forerun.profiles import read_habits
 from forerun.settings import Settings
 from forerun.storage import Db
 from forerun.storage.machines import HostStore, KnownHost
@@ -64,7 +64,7 @@ class Machines:
         self.limits = FleetLimits(self.shares, self.links, clock, cluster)
         self._profiles = ProfileStore(traces)
         self._services = LikelyServices(
-            self._read_services,
+            self._read_habits,
             clock,
             likelihood=cluster.likelihood,
             min_executions=cluster.min_executions,
@@ -150,8 +150,8 @@ class Machines:
             await self._clock.sleep(LOOK_S)
             await self._look_again()
 
-    async def _read_services(self, account: str, name: str, version: str) -> Sequence[Likely]:
-        return read_services(await self._profiles.outline(account, name, version))
+    async def _read_habits(self, account: str, name: str, version: str) -> Habits:
+        return read_habits(await self._profiles.outline(account, name, version))
 
     def _measure(self, services: Sequence[str]) -> None:
         for host in self.links.hosts.values():

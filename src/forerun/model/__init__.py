@@ -16,7 +16,9 @@ from forerun.model.execution import (
     Timings,
 )
 from forerun.model.fleet import (
+    START_MS,
     ChannelQuality,
+    Habits,
     HostInfo,
     Likely,
     Phase,
@@ -51,6 +53,7 @@ from forerun.model.traces import (
 
 __all__ = [
     "RECURSION_LIMIT",
+    "START_MS",
     "WITH_SDK",
     "Arn",
     "Attribute",
@@ -64,6 +67,7 @@ __all__ = [
     "EventInvokeConfig",
     "Expectation",
     "FunctionVersion",
+    "Habits",
     "HeldShare",
     "HostInfo",
     "Import",

@@ -83,12 +83,25 @@ class Share(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Likely(msgspec.Struct, frozen=True, array_like=True):
-    """A service that a function calls: ``HOST:PORT``, in which part of its executions (0 to 1), how often in one, and how many executions that was drawn from."""
+    """A service that a function calls: ``HOST:PORT``, in which part of its executions (0 to 1), how often in one, how many executions that
+    was drawn from, and how many bytes one call carries both ways (0 where unknown).
+    """
 
     service: str
     likelihood: float
     calls: float = 1.0
     executions: int = 0
+    carried: float = 0.0
+
+
+START_MS = 250.0
+
+
+class Habits(msgspec.Struct, frozen=True, kw_only=True):
+    """What placement knows of a version: its services, likeliest first, and the milliseconds that its init takes, ``START_MS`` until one was seen."""
+
+    services: tuple[Likely, ...] = ()
+    start_ms: float = START_MS
 
 
 class Placement(msgspec.Struct, kw_only=True):

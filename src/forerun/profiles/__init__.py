@@ -20,7 +20,7 @@ from forerun.profiles.profile import (
 )
 from forerun.profiles.profiler import Profiler
 from forerun.profiles.reach import latest, reach, service_map
-from forerun.profiles.services import read_services
+from forerun.profiles.services import read_habits
 
 __all__ = [
     "FUNCTION",
@@ -45,7 +45,7 @@ __all__ = [
     "compare",
     "latest",
     "reach",
-    "read_services",
+    "read_habits",
     "service_map",
     "spark_lines",
 ]

@@ -44,6 +44,12 @@ class CalleeHead(msgspec.Struct, array_like=True, gc=False):
     latency: Sketch = msgspec.field(default_factory=Sketch)
     errors: _Unread = _NOTHING
     failed: int = 0
+    throttles: _Unread = _NOTHING
+    retries: _Unread = _NOTHING
+    asynchronous: _Unread = _NOTHING
+    unfinished: _Unread = _NOTHING
+    sent: float = 0.0
+    received: float = 0.0
 
 
 class TallyHead(msgspec.Struct, array_like=True, gc=False):
@@ -60,7 +66,7 @@ class TallyHead(msgspec.Struct, array_like=True, gc=False):
     failed: int = 0
     timeouts: _Unread = _NOTHING
     throttles: int = 0
-    init: _Unread = _NOTHING
+    init: Sketch = msgspec.field(default_factory=Sketch)
     duration: Sketch = msgspec.field(default_factory=Sketch)
     cpu: _Unread = _NOTHING
     cpu_of_ms: _Unread = _NOTHING
@@ -130,7 +136,7 @@ _NO_SPREAD = Spread()
 
 class CalleeOutline(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Of ``CalleeProfile``; sums as in ``CalleeTally``. ``address`` is where a service is mostly called that its name does not say; empty where
-    that is not known.
+    that is not known. ``carried`` is how many bytes its calls sent and received.
     """
 
     kind: str
@@ -143,6 +149,7 @@ class CalleeOutline(msgspec.Struct, array_like=True, frozen=True, gc=False):
     failed: int
     latency: Spread
     address: str = ""
+    carried: float = 0.0
 
     def profile(self, executions: int, squares: float) -> CalleeProfile:
         """As it is shown of a caller that was run so often."""
@@ -160,7 +167,10 @@ class CalleeOutline(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Outline(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Of ``Profile``; sums as in ``Tally``. Counts are exact, quantiles may not know the last twentieth."""
+    """Of ``Profile``; sums as in ``Tally``. Counts are exact, quantiles may not know the last twentieth.
+
+    ``init`` is of executions that had to initialise, in milliseconds; outlines of earlier days say nothing of it until they are written again.
+    """
 
     since: float
     until: float
@@ -172,6 +182,7 @@ class Outline(msgspec.Struct, array_like=True, frozen=True, gc=False):
     duration: Spread
     waiting_ms: float
     callees: dict[str, CalleeOutline]
+    init: Spread = _NO_SPREAD
 
     def profile(self, account: str, function: str, version: str) -> Profile:
         """As it is shown; what is not in the outline is as in a profile of nothing."""
@@ -188,6 +199,7 @@ class Outline(msgspec.Struct, array_like=True, frozen=True, gc=False):
             throttles=self.throttles,
             duration_ms=self.duration.quantiles(),
             waiting_share=min(1.0, self.waiting_ms / total_ms) if total_ms else 0.0,
+            init_ms=self.init.quantiles(),
             callees=[
                 self.callees[key].profile(self.executions, self.squares)
                 for key in sorted(
@@ -217,6 +229,7 @@ def outline_of(parts: Sequence[Tally | TallyHead], before: Outline | None = None
         ),
         waiting_ms=sum(part.waiting.total for part in parts),
         callees={key: _callee(each, known.get(key)) for key, each in callees.items()},
+        init=Spread.of([part.init for part in parts], before.init if before else _NO_SPREAD),
     )
 
 
@@ -225,13 +238,14 @@ def _callee(
 ) -> CalleeOutline:
     first = parts[0]
     executions = sampled = calls = failed = 0
-    squares = 0.0
+    squares = carried = 0.0
     for part in parts:
         executions += part.executions
         sampled += part.sampled
         calls += part.calls
         squares += part.call_squares
         failed += part.failed
+        carried += part.sent + part.received
     latency = Spread.of([part.latency for part in parts], before.latency if before else _NO_SPREAD)
     return CalleeOutline(
         kind=first.kind,
@@ -244,6 +258,7 @@ def _callee(
         failed=failed,
         latency=latency,
         address=_address(parts) or (before.address if before is not None else ""),
+        carried=carried,
     )
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from forerun.model import ChannelQuality, Likely, Placement
+from forerun.model import START_MS, ChannelQuality, Likely, Placement
 
 _total = itemgetter(0)
 
@@ -66,7 +66,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     isolation: str = ""
     zone: str = ""
     affinity: str = ""
-    start_ms: float = 250.0
+    start_ms: float = START_MS
 
 
 class Candidate:

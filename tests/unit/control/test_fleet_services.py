@@ -17,7 +17,7 @@ from forerun.control.fleet.services import (
     Version,
 )
 from forerun.errors import StorageFailed
-from forerun.model import Egress, Likely, SandboxSpec
+from forerun.model import START_MS, Egress, Habits, Likely, SandboxSpec
 
 DB = Likely("db:5432", 0.9, 1.0, 100)
 
@@ -35,39 +35,49 @@ class Rig:
         self.profiles: dict[Version, list[Likely]] = {}
         self.reads: list[Version] = []
         self.told: list[Sequence[str]] = []
+        self.start_ms = START_MS
         self.failing = False
         self.known = LikelyServices(
             self._read, self.clock, likelihood=0.5, min_executions=20, tell=self.told.append
         )
 
-    async def _read(self, *version: str) -> Sequence[Likely]:
+    async def _read(self, *version: str) -> Habits:
         if self.failing:
             raise StorageFailed
         self.reads.append(version)  # type: ignore[arg-type]
-        return self.profiles.get(version, [])  # type: ignore[call-overload]
+        services = self.profiles.get(version, [])  # type: ignore[call-overload]
+        return Habits(services=tuple(services), start_ms=self.start_ms)
 
 
 async def test_the_first_call_has_none_and_later_ones_what_was_read_behind_it():
     rig = Rig()
     rig.profiles["a", "f", "1"] = [DB]
-    assert rig.known.services(spec()) == ()
+    assert rig.known.habits(spec()).services == ()
     await rig.known.turn()
-    assert rig.known.services(spec()) == (DB,)
+    assert rig.known.habits(spec()).services == (DB,)
     for _ in range(100):
-        rig.known.services(spec())
+        rig.known.habits(spec())
     await rig.known.turn()
     assert rig.reads == [("a", "f", "1")]
 
 
+async def test_what_its_start_takes_is_read_with_them_and_assumed_until_then():
+    rig = Rig()
+    rig.start_ms = 2000.0
+    assert rig.known.habits(spec()).start_ms == START_MS
+    await rig.known.turn()
+    assert rig.known.habits(spec()).start_ms == 2000.0
+
+
 async def test_it_is_read_again_while_it_is_asked_for_and_forgotten_after():
     rig = Rig()
-    rig.known.services(spec())
+    rig.known.habits(spec())
     await rig.known.turn()
     rig.profiles["a", "f", "1"] = [DB]
-    rig.known.services(spec())
+    rig.known.habits(spec())
     rig.clock.jump(REFRESH_S)
     await rig.known.turn()
-    assert rig.known.services(spec()) == (DB,)
+    assert rig.known.habits(spec()).services == (DB,)
     await rig.known.turn()
     rig.clock.jump(REFRESH_S)
     await rig.known.turn()
@@ -78,20 +88,20 @@ async def test_it_is_read_again_while_it_is_asked_for_and_forgotten_after():
     assert len(rig.reads) == reads
     rig.clock.jump(FORGET_S)
     await rig.known.turn()
-    assert rig.known.services(spec()) == ()
+    assert rig.known.habits(spec()).services == ()
 
 
 async def test_what_cannot_be_read_stays_as_it_was():
     rig = Rig()
     rig.profiles["a", "f", "1"] = [DB]
-    rig.known.services(spec())
+    rig.known.habits(spec())
     await rig.known.turn()
     rig.failing = True
-    rig.known.services(spec())
+    rig.known.habits(spec())
     rig.clock.jump(REFRESH_S)
     with pytest.raises(StorageFailed):
         await rig.known.turn()
-    assert rig.known.services(spec()) == (DB,)
+    assert rig.known.habits(spec()).services == (DB,)
     rig.failing = False
     await rig.known.turn()
     assert len(rig.reads) == 2
@@ -101,7 +111,7 @@ async def test_it_remembers_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(module, "MOST_REMEMBERED", 10)
     rig = Rig()
     for number in range(50):
-        rig.known.services(spec(name=f"f{number}"))
+        rig.known.habits(spec(name=f"f{number}"))
     await rig.known.turn()
     assert rig.reads == [("a", f"f{number}", "1") for number in range(40, 50)]
 
@@ -112,14 +122,14 @@ async def test_paths_are_watched_that_count_and_that_functions_may_use_themselve
         ("a", "f", "1"): [DB, Likely("rare:1", 0.1, 1.0, 100), Likely("new:1", 1.0, 1.0, 5)],
         ("a", "closed", "1"): [Likely("inner:22", 1.0, 1.0, 100)],
     }
-    rig.known.services(spec())
-    rig.known.services(spec(name="closed", egress=Egress.PLATFORM))
+    rig.known.habits(spec())
+    rig.known.habits(spec(name="closed", egress=Egress.PLATFORM))
     await rig.known.turn()
     assert rig.told == [["db:5432"]]
     await rig.known.turn()
     assert len(rig.told) == 1
     rig.profiles["a", "g", "1"] = [Likely("log:1", 0.8, 1.0, 100)]
-    rig.known.services(spec(name="g"))
+    rig.known.habits(spec(name="g"))
     await rig.known.turn()
     assert rig.told[1:] == [["db:5432", "log:1"]]
     rig.clock.jump(TELL_S)
@@ -137,7 +147,7 @@ async def test_no_account_takes_the_place_of_others():
     }
     rig.profiles["z", "f", "1"] = [DB, Likely("log:1", 0.8, 1.0, 100)]
     for account, name, _ in rig.profiles:
-        rig.known.services(spec(account, name))
+        rig.known.habits(spec(account, name))
     await rig.known.turn()
     [told] = rig.told
     assert len(told) == MOST_WATCHED

@@ -43,6 +43,9 @@ def test_an_outline_is_part_of_the_profile(one):
     for outline in (each.profile(ACCOUNT, "A", "1") for each in outlines):
         for name in ("since", "until", "sampled", "executions", "error_rate", "throttles"):
             assert getattr(outline, name) == getattr(profile, name), name
+        assert msgspec.structs.asdict(outline.init_ms) == pytest.approx(
+            msgspec.structs.asdict(profile.init_ms)
+        )
         assert outline.waiting_share == pytest.approx(profile.waiting_share)
         assert msgspec.structs.asdict(outline.duration_ms) == pytest.approx(
             msgspec.structs.asdict(profile.duration_ms)

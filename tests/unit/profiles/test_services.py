@@ -8,11 +8,11 @@ from tests.databases import open_database
 from tests.fakes.clock import FakeClock
 from tests.unit.profiles.events import ACCOUNT, PLATFORM, Ran, call, invoke
 
-from forerun.model import Likely
-from forerun.profiles import Profiler, read_services
+from forerun.model import START_MS, Habits, Likely
+from forerun.profiles import Profiler, read_habits
 from forerun.profiles.fold import fold, name_calls
 from forerun.profiles.outline import Outline, outline_of
-from forerun.profiles.services import MOST_SERVICES, likely_services
+from forerun.profiles.services import MOST_SERVICES, habits_of, likely_services
 from forerun.profiles.tally import Tally
 from forerun.storage.profiles import ProfileStore
 from forerun.storage.sqlite import TRACES
@@ -47,6 +47,20 @@ def test_services_of_awss_kind_are_told_by_where_they_are_called():
     assert likely_services(outline(*runs)) == [Likely(SQS, 1.0, 1.0, 3)]
 
 
+def test_what_a_call_carries_is_told():
+    calls = [call("db:5432", sent_bytes=1000, received_bytes=200_000), call("db:5432")]
+    assert likely_services(outline(*[Ran("A", *calls) for _ in range(3)])) == [
+        Likely("db:5432", 1.0, 2.0, 3, 100_500.0)
+    ]
+
+
+def test_a_start_takes_what_init_took_in_the_middle_and_is_assumed_where_none_was_seen():
+    runs = [Ran("A", init_ms=init_ms) for init_ms in (5.0, 5.0, 5.0, 900.0)]
+    warm = [Ran("A") for _ in range(100)]
+    assert habits_of(outline(*runs, *warm)).start_ms == pytest.approx(5.0, rel=0.02)
+    assert habits_of(outline(*warm)).start_ms == START_MS
+
+
 def test_what_has_no_path_to_choose_is_left_out():
     elsewhere = ["127.0.0.1:5432", "localhost:80", "unix:/tmp/x", "", "[::1]:80", "db"]
     calls = [call(host) for host in elsewhere]
@@ -65,7 +79,7 @@ def test_only_the_likeliest_are_told():
 
 @pytest.mark.parametrize("packed", [b"", b"\xc1", b"\x90", b"\x01"], ids=repr)
 def test_what_cannot_be_read_tells_nothing(packed: bytes):
-    assert read_services(packed) == []
+    assert read_habits(packed) == Habits()
 
 
 async def test_they_are_read_from_what_the_profiler_has_written(tmp_path: Path):
@@ -73,19 +87,25 @@ async def test_they_are_read_from_what_the_profiler_has_written(tmp_path: Path):
     try:
         store = ProfileStore(db)
         profiler = Profiler(store, FakeClock(), {PLATFORM})
-        runs = [Ran("A", call("db:5432"), version="7") for _ in range(3)]
+        runs = [Ran("A", call("db:5432"), version="7", init_ms=2000.0) for _ in range(3)]
         await profiler.consume([event for run in runs for event in (run.began, run.ended)])
         await profiler.flush()
-        assert read_services(await store.outline(ACCOUNT, "A", "7")) == [
-            Likely("db:5432", 1.0, 1.0, 3)
-        ]
+        assert read_habits(await store.outline(ACCOUNT, "A", "7")) == Habits(
+            services=(Likely("db:5432", 1.0, 1.0, 3),), start_ms=pytest.approx(2000, rel=0.01)
+        )
         assert await store.outline(ACCOUNT, "A", "8") == b""
     finally:
         await db.close()
 
 
-def test_outlines_of_before_addresses_were_counted_are_read():
-    known = outline(Ran("A", call("db:5432")))
+@pytest.mark.parametrize("without", [0, 1, 2], ids=["now", "before sizes", "before addresses"])
+def test_outlines_of_earlier_days_are_read(without: int):
+    known = outline(Ran("A", call("db:5432", sent_bytes=100), init_ms=7.0))
     fields = msgspec.to_builtins(known)
-    fields[-1] = {key: callee[:-1] for key, callee in fields[-1].items()}
-    assert read_services(msgspec.msgpack.encode(fields)) == [Likely("db:5432", 1.0, 1.0, 1)]
+    *fields, callees, init = fields
+    callees = {key: callee[: len(callee) - without] for key, callee in callees.items()}
+    fields += [callees] if without else [callees, init]
+    found = read_habits(msgspec.msgpack.encode(fields))
+    carried = 0.0 if without else 100.0
+    assert found.services == (Likely("db:5432", 1.0, 1.0, 1, carried),)
+    assert found.start_ms == (START_MS if without else pytest.approx(7.0, rel=0.02))

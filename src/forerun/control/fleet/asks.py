@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-from forerun.model import SandboxSpec
+from forerun.model import START_MS, SandboxSpec
 from forerun.scheduling import Ask
 
 MOST = 10_000
@@ -17,13 +17,13 @@ class Asks:
         self._owed: OrderedDict[str, float] = OrderedDict()
         self._reserved: OrderedDict[str, int] = OrderedDict()
 
-    def of(self, spec: SandboxSpec) -> Ask:
-        """What its calls ask for."""
+    def of(self, spec: SandboxSpec, start_ms: float = START_MS) -> Ask:
+        """What its calls ask for; ``start_ms`` is what its init takes."""
         known = self._asks.get(spec.key)
-        if known is not None and known[0] is spec:
+        if known is not None and known[0] is spec and known[1].start_ms == start_ms:
             return known[1]
-        ask = ask_of(spec)
-        if len(self._asks) >= MOST:
+        ask = ask_of(spec, start_ms=start_ms)
+        if known is None and len(self._asks) >= MOST:
             self._asks.popitem(last=False)
         self._asks[spec.key] = (spec, ask)
         return ask
@@ -53,7 +53,7 @@ class Asks:
         self._owed.pop(key, None)
 
 
-def ask_of(spec: SandboxSpec, affinity: str = "") -> Ask:
+def ask_of(spec: SandboxSpec, affinity: str = "", start_ms: float = START_MS) -> Ask:
     """What calls of a version ask for; ``affinity`` is the host that would be best."""
     trees = [
         each.rstrip("/").rpartition("/")[2] for each in (spec.code_dir, spec.layers_dir) if each
@@ -66,4 +66,5 @@ def ask_of(spec: SandboxSpec, affinity: str = "") -> Ask:
         pools=(*(f"{pool}@{spec.account}" for pool in pools), *pools),
         trees=tuple(trees),
         affinity=affinity,
+        start_ms=start_ms,
     )

@@ -1,10 +1,12 @@
-"""What the way to many hosts needs to be told: how much each may run of an account, and which services functions call."""
+"""What the way to many hosts needs to be told: how much each may run of an account, and what functions are like."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from forerun.errors import Throttled
-from forerun.model import Likely, SandboxSpec, Share
+from forerun.model import Habits, SandboxSpec, Share
+
+NO_HABITS = Habits()
 
 
 class Limits(Protocol):
@@ -44,10 +46,10 @@ class Limits(Protocol):
 
 
 class Services(Protocol):
-    """Which services functions call."""
+    """Which services functions call, and what their starts take."""
 
-    def services(self, spec: SandboxSpec) -> Sequence[Likely]:
-        """Those that executions of the function call, most likely first. It is asked for each call: one look-up."""
+    def habits(self, spec: SandboxSpec) -> Habits:
+        """As far as is known of this version. It is asked for each call: one look-up."""
         ...
 
 
@@ -81,6 +83,6 @@ class Unlimited:
 class NoServices:
     """Implements ``Services`` where nothing is known."""
 
-    def services(self, spec: SandboxSpec) -> Sequence[Likely]:
+    def habits(self, spec: SandboxSpec) -> Habits:
         """None."""
-        return ()
+        return NO_HABITS

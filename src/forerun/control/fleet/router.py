@@ -18,7 +18,7 @@ from forerun.control.fleet.view import View
 from forerun.control.fleet.whole import stats_of_all
 from forerun.errors import ForerunError, HostUnreachable
 from forerun.host import HostStats, Run, SandboxInfo, Standing
-from forerun.model import Call, Likely, SandboxSpec, Standby, Timings, TraceContext
+from forerun.model import Call, Habits, Likely, SandboxSpec, Standby, Timings, TraceContext
 from forerun.scheduling import Placed, Rule, place, qualified
 from forerun.settings import ClusterSettings, HostSettings
 
@@ -98,17 +98,18 @@ class FleetHost:
         """See ``Host.run``. Also raises ``HostLost`` when a host was lost while it may have run it, ``HostUnreachable`` where none is."""
         if call.reserved is not None:
             self._asks.reserve(spec.key, call.reserved)
-        services = self._qualified(spec)
+        habits = self._services.habits(spec)
+        services = self._qualified(habits)
         deadline = self._clock.monotonic() + self._wait_s
-        trip = Trip(spec, call, timings, self._asks.of(spec), services, deadline)
+        ask = self._asks.of(spec, habits.start_ms)
+        trip = Trip(spec, call, timings, ask, services, deadline)
         try:
             return await self.sending.send(trip)
         finally:
             self._where.pop(call.request_id, None)
 
-    def _qualified(self, spec: SandboxSpec) -> Sequence[Likely]:
-        likely = self._services.services(spec)
-        return qualified(likely, self._rule) if likely else ()
+    def _qualified(self, habits: Habits) -> Sequence[Likely]:
+        return qualified(habits.services, self._rule) if habits.services else ()
 
     def _sent(self, trip: Trip, name: str, now: float) -> None:
         self._where[trip.call.request_id] = name
@@ -237,8 +238,9 @@ class FleetHost:
 
     def _offers(self, spec: SandboxSpec, cause: str) -> list[list[Offer]]:
         """The hosts for a version's next sandboxes, best first: that of the execution that causes them, those on the best channels, others."""
-        ask = ask_of(spec, self._where.get(cause, ""))
-        services = self._qualified(spec)
+        habits = self._services.habits(spec)
+        ask = ask_of(spec, self._where.get(cause, ""), habits.start_ms)
+        services = self._qualified(habits)
         allowed = self._limits.hosts(spec.account, spec.name, self._asks.reserved(spec.key))
         chance = self._chance()
         placed = place(

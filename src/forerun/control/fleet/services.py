@@ -1,4 +1,4 @@
-"""Which services functions call, remembered for placement: what is asked for each call is one look-up, what is read is read behind it."""
+"""Which services functions call and what their starts take, remembered for placement: what is asked for each call is one look-up, what is read is read behind it."""
 
 import logging
 from collections import OrderedDict
@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 import msgspec
 
 from forerun.aio import Clock
+from forerun.control.fleet.contract import NO_HABITS
 from forerun.errors import ForerunError
-from forerun.model import Egress, Likely, SandboxSpec
+from forerun.model import Egress, Habits, Likely, SandboxSpec
 
 log = logging.getLogger("forerun.fleet")
 
@@ -21,13 +22,13 @@ FORGET_S = 600.0
 TELL_S = 20.0
 
 Version = tuple[str, str, str]
-Read = Callable[[str, str, str], Awaitable[Sequence[Likely]]]
+Read = Callable[[str, str, str], Awaitable[Habits]]
 
 
 class _Known(msgspec.Struct):
     """What is known of a version: as of ``read_at``, asked for last in the turn at ``asked_at``; ``asked`` since that turn."""
 
-    likely: Sequence[Likely] = ()
+    habits: Habits = NO_HABITS
     open: bool = False
     asked: bool = True
     asked_at: float = 0.0
@@ -35,9 +36,9 @@ class _Known(msgspec.Struct):
 
 
 class LikelyServices:
-    """Implements ``Services``. ``read`` has the services of account, function and version from its profile.
+    """Implements ``Services``. ``read`` has the habits of account, function and version from its profile.
 
-    A version that is asked for the first time has none until the next turn, a second later; as long as it is asked for, it is
+    Of a version that is asked for the first time nothing is known until the next turn, a second later; as long as it is asked for, it is
     read again each ``REFRESH_S``. ``tell`` hears which services' paths are worth measuring, when that changes and each ``TELL_S``.
     """
 
@@ -59,7 +60,7 @@ class LikelyServices:
         self._told_at = -TELL_S
         self._known: OrderedDict[Version, _Known] = OrderedDict()
 
-    def services(self, spec: SandboxSpec) -> Sequence[Likely]:
+    def habits(self, spec: SandboxSpec) -> Habits:
         """See ``Services``."""
         version = spec.account, spec.name, spec.version
         known = self._known.get(version)
@@ -69,7 +70,7 @@ class LikelyServices:
             known = self._known[version] = _Known(asked_at=self._clock.monotonic())
         known.asked = True
         known.open = spec.egress is Egress.OPEN
-        return known.likely
+        return known.habits
 
     async def run(self) -> None:
         """Read what is due, and tell what to measure, a turn each ``TURN_S``; never returns."""
@@ -87,10 +88,10 @@ class LikelyServices:
         now = self._clock.monotonic()
         due = self._due(now)
         for version in due:
-            likely = await self._read(*version)
+            habits = await self._read(*version)
             known = self._known.get(version)
             if known is not None:
-                known.likely, known.read_at = tuple(likely), now
+                known.habits, known.read_at = habits, now
         if due or now - self._told_at >= TELL_S:
             watched = self.watched()
             if watched != self._told or now - self._told_at >= TELL_S:
@@ -123,7 +124,7 @@ class LikelyServices:
             if not known.open:
                 continue
             services = by_account.setdefault(account, {})
-            for likely in known.likely:
+            for likely in known.habits.services:
                 if self._counts(likely):
                     before = services.get(likely.service, 0.0)
                     services[likely.service] = max(before, likely.likelihood * likely.calls)

@@ -11,18 +11,24 @@ from tests.fakes.hosts import FakeHost, FakeLimits, FakeLinks, call, spec
 
 from forerun.control.fleet.router import FleetHost
 from forerun.host import Run
-from forerun.model import ChannelQuality, Likely, SandboxSpec, Timings
+from forerun.model import START_MS, ChannelQuality, Habits, Likely, SandboxSpec, Timings
 from forerun.settings import ClusterSettings, HostSettings
 
 
 class FakeServices:
     """Implements ``Services``: by function."""
 
-    def __init__(self, services: Mapping[str, Sequence[Likely]]) -> None:
+    def __init__(
+        self, services: Mapping[str, Sequence[Likely]], starts_ms: Mapping[str, float]
+    ) -> None:
         self._services = services
+        self._starts_ms = starts_ms
 
-    def services(self, spec: SandboxSpec) -> Sequence[Likely]:
-        return self._services.get(spec.name, ())
+    def habits(self, spec: SandboxSpec) -> Habits:
+        return Habits(
+            services=tuple(self._services.get(spec.name, ())),
+            start_ms=self._starts_ms.get(spec.name, START_MS),
+        )
 
 
 class Fleet:
@@ -32,6 +38,7 @@ class Fleet:
         self,
         *hosts: FakeHost,
         services: Mapping[str, Sequence[Likely]] | None = None,
+        starts_ms: Mapping[str, float] | None = None,
         limits: FakeLimits | None = None,
         wait_s: float = 2.0,
         waiting_calls: int = 100,
@@ -45,7 +52,7 @@ class Fleet:
             settings=ClusterSettings(),
             waiting=HostSettings(wait_s=wait_s, waiting_calls=waiting_calls),
             limits=limits,
-            services=FakeServices(services or {}),
+            services=FakeServices(services or {}, starts_ms or {}),
             chance=random.Random(7).random,
         )
         self.host.start()

@@ -45,6 +45,26 @@ async def test_what_calls_a_service_runs_near_to_it_and_moves_when_the_ways_chan
     assert await fleet.where(20) == {"one": 20}
 
 
+async def test_what_starts_slowly_stays_where_it_is_warm_and_what_starts_at_once_moves(
+    fleet_of,
+) -> None:
+    one, other = FakeHost("one"), FakeHost("other")
+    one.channels["s:80"], other.channels["s:80"] = near(51.0), near(1.0)
+    one.idle |= {"heavy-1": 1, "light-1": 1}
+    for host in (one, other):
+        host.trees |= {"heavy", "light"}
+        host.pools["python3.11"] = 1
+    fleet = fleet_of(
+        one,
+        other,
+        services={"heavy": SURE, "light": SURE},
+        starts_ms={"heavy": 2000.0, "light": 5.0},
+    )
+    assert await fleet.where(20, "light") == {"other": 20}
+    assert await fleet.where(20, "heavy") == {"one": 20}
+    assert (await fleet.where(40, "heavy"))["other"] >= 15
+
+
 async def test_its_record_says_why(fleet_of) -> None:
     fleet, *_ = two(fleet_of, SURE)
     run = await fleet.run()
