@@ -1,17 +1,23 @@
 """``hosts``, ``cordon``, ``uncordon``, ``drain`` and ``expel``: the machines of a cluster; ``token``: what lets further ones join."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import click
 
+from forerun.aio.clock import SystemClock
 from forerun.cli.connection import connect
 from forerun.cli.failures import Failure, Misuse, Refused
 from forerun.cli.options import data_option, json_option
 from forerun.cli.output import clock_time, emit_json, plain, remark, table
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+# Nobody has the duties just after the start, and while they go from one control plane to another.
+_NOBODY = 503
+_PATIENCE_S = 20.0
+_AGAIN_S = 0.3
 
 
 @click.command()
@@ -20,7 +26,7 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 def hosts(data: str | None, as_json: bool) -> None:
     """List the hosts of the cluster: whether they are there, and what they do."""
     with _of_a_cluster():
-        content = connect(data).get("/forerun/hosts")
+        content = _once_somebody_answers(lambda: connect(data).get("/forerun/hosts"))
     found = content["Hosts"]
     if as_json:
         emit_json(content)
@@ -59,6 +65,19 @@ def _of_a_cluster() -> Iterator[None]:
             ) from error
         next_step = "" if "forerun " in error.said else "See which there are with: forerun hosts"
         raise Failure(error.said, next_step) from error
+
+
+def _once_somebody_answers(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a control plane answers, once one has the duties; asking twice does no harm."""
+    clock = SystemClock()
+    deadline = clock.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            return ask()
+        except Refused as error:
+            if error.status != _NOBODY or clock.monotonic() >= deadline:
+                raise
+        time.sleep(_AGAIN_S)
 
 
 def _row(host: dict[str, Any]) -> list[object]:
@@ -121,7 +140,9 @@ def expel(host: str, data: str | None, as_json: bool) -> None:
 
 def _wish(command: str, host: str, data: str | None, done: str, *, as_json: bool) -> None:
     with _of_a_cluster():
-        content = connect(data).post(f"/forerun/{command}", Host=host)
+        content = _once_somebody_answers(
+            lambda: connect(data).post(f"/forerun/{command}", Host=host)
+        )
     if as_json:
         emit_json(content)
     else:
@@ -149,8 +170,10 @@ def token() -> None:
 def create_token(role: str, ttl: str, uses: int, data: str | None, as_json: bool) -> None:
     """Make a token. It is shown this once; whoever has it can join until it is used or has expired."""
     with _of_a_cluster():
-        content = connect(data).post(
-            "/forerun/create-join-token", Role=role, TtlSeconds=_seconds(ttl), Uses=uses
+        content = _once_somebody_answers(
+            lambda: connect(data).post(
+                "/forerun/create-join-token", Role=role, TtlSeconds=_seconds(ttl), Uses=uses
+            )
         )
     if as_json:
         emit_json(content)
@@ -170,7 +193,7 @@ def create_token(role: str, ttl: str, uses: int, data: str | None, as_json: bool
 def list_tokens(data: str | None, as_json: bool) -> None:
     """List the tokens, without their secrets."""
     with _of_a_cluster():
-        content = connect(data).get("/forerun/join-tokens")
+        content = _once_somebody_answers(lambda: connect(data).get("/forerun/join-tokens"))
     if as_json:
         emit_json(content)
         return
@@ -194,7 +217,9 @@ def list_tokens(data: str | None, as_json: bool) -> None:
 def revoke_token(token_id: str, data: str | None, as_json: bool) -> None:
     """Let nobody join any more with the token of this ID. Machines that have joined stay."""
     with _of_a_cluster():
-        content = connect(data).post("/forerun/revoke-join-token", Id=token_id)
+        content = _once_somebody_answers(
+            lambda: connect(data).post("/forerun/revoke-join-token", Id=token_id)
+        )
     if as_json:
         emit_json(content)
     else:

@@ -54,6 +54,11 @@ from forerun.settings import ClientSettings, Settings
     help="Who keeps agents running on hosts: the engine, or nobody but forerun join. Default: ray.",
 )
 @click.option(
+    "--engine-address",
+    metavar="IP:PORT",
+    help="The head of an engine that is there already, which is used then. Default: the cluster has one of its own.",
+)
+@click.option(
     "--token",
     metavar="TOKEN",
     help="For a further control plane: forerun token create --role control. - reads it from the input, @FILE from a file.",
@@ -74,6 +79,7 @@ def up(
     database: str | None,
     cluster_listen: str | None,
     engine: str | None,
+    engine_address: str | None,
     token: str | None,
     name: str | None,
     host: bool | None,
@@ -92,6 +98,7 @@ def up(
             cluster_database=read_secret(database, "--database") if database else None,
             cluster_listen=cluster_listen,
             cluster_engine=engine,
+            cluster_engine_address=engine_address,
             cluster_token=read_secret(token, "--token") if token else None,
             cluster_name=name,
             cluster_host=host,

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 import forerun.sandbox
-from forerun.cli import connection, main
+from forerun.cli import connection, hosts, main
 from forerun.cli.failures import Refused, explain
 from forerun.cli.options import read_secret
 
@@ -99,6 +99,31 @@ def test_a_host_that_is_not_there_names_the_next_step(told):
     )
     told["drain"] = Refused("POST /forerun/drain answered 403: not you", 403, "not you")
     assert "answered 403: not you" in run("drain", "h9").stderr
+
+
+@pytest.mark.parametrize("words", [("hosts",), ("token", "create")], ids=["hosts", "token"])
+def test_while_nobody_has_the_duties_commands_wait(monkeypatch, words):
+    answers = [{"Hosts": [HOST], "Token": "t", "Address": "10.0.0.1:9701"}]
+    answers += [Refused("answered 503", 503, "No control plane has the duties.")] * 2
+
+    def ask(*_, **__):
+        answer = answers.pop()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(connection.Connection, "get" if words == ("hosts",) else "post", ask)
+    monkeypatch.setattr(hosts, "_AGAIN_S", 0)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    assert run(*words).exit_code == 0
+    assert not answers
+
+
+def test_when_nobody_ever_has_the_duties_commands_say_so(monkeypatch, told):
+    monkeypatch.setattr(hosts, "_PATIENCE_S", 0)
+    told["create-join-token"] = Refused("POST answered 503: nobody", 503, "nobody")
+    refused = run("token", "create")
+    assert (refused.exit_code, refused.stderr) == (1, "Error: POST answered 503: nobody\n")
 
 
 def test_what_a_cluster_needs_besides_is_named():
