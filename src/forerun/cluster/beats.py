@@ -128,7 +128,7 @@ def read(body: bytes, host: str, last: Beat | None) -> Beat:
     """
     try:
         beat = _decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise Unbelievable(f"no beat: {error}") from None
     try:
         _check(beat)

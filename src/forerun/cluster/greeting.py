@@ -74,7 +74,7 @@ def read_hello(body: bytes) -> Hello:
     """Raises ``Malformed``."""
     try:
         return _hellos.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise Malformed(f"the first frame is no greeting: {error}") from None
 
 
@@ -82,7 +82,7 @@ def read_welcome(body: bytes) -> Welcome:
     """Raises ``Refused`` for a refusal, ``Malformed``."""
     try:
         welcome = _welcomes.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise Malformed(f"the answer is no greeting: {error}") from None
     if welcome.refused:
         raise Refused(welcome.refused, welcome.message or welcome.refused)

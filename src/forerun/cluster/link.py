@@ -139,7 +139,7 @@ class Link(asyncio.Protocol):
                     self._take(kind, number, head, payload)
                 if self.closed:
                     return
-        except (WireBroken, msgspec.DecodeError, msgspec.ValidationError) as error:
+        except (WireBroken, msgspec.DecodeError, UnicodeError, RecursionError) as error:
             log.warning("a connection is dropped: %s", error)
             self.end(f"the other side broke the protocol: {error}")
         except Exception:

@@ -54,7 +54,7 @@ def read(manifest: bytes) -> list[Entry]:
     """Its entries, folders before what is in them. Raises ``BadTree`` for what would leave the tree, or cannot be."""
     try:
         entries = _decoder.decode(manifest)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise BadTree(f"no manifest: {error}") from None
     folders, seen = {""}, set[str]()
     for entry in entries:

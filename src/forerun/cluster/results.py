@@ -78,7 +78,7 @@ def run_of(head: ResultHead, payload: bytes) -> Landed:
     if head.body < len(payload):
         try:
             init_lines, what.logs = _logs.decode(memoryview(payload)[head.body :])
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeError) as error:
             raise WireBroken(f"no log: {error}") from None
         if init is not None:
             init.logs = init_lines

@@ -240,16 +240,18 @@ class Session:
         self._over(number, flight)
         try:
             landed = run_of(_calls.decode(head), payload)
-        except (WireBroken, msgspec.DecodeError) as error:
+        except (WireBroken, ValueError, RecursionError) as error:
             flight.fail(HostLost(f"{self.host} answered what is no run", over_in_s=self.over_in_s))
             raise WireBroken(f"no run: {error}") from None
         flight.land(landed)
 
     def _take_failed(self, number: int, head: bytes, _: bytes) -> None:
+        # Read before it is taken out: whoever waits hears of a connection that ends because this is no answer.
+        failed = _failed.decode(head)
         flight = self._flights.pop(number, None)
         if flight is not None:
             self._over(number, flight)
-            flight.fail(heard(self.host, _failed.decode(head), self.over_in_s))
+            flight.fail(heard(self.host, failed, self.over_in_s))
 
     def _take_began(self, number: int, head: bytes, _: bytes) -> None:
         flight = self._flights.get(number)
@@ -271,10 +273,10 @@ class Session:
             flight.take_piece(payload)
 
     def _take_answer(self, number: int, head: bytes, _: bytes) -> None:
+        answer = _answers.decode(head)
         future, _deadline = self._asked.pop(number, (None, 0.0))
         if future is None or future.done():
             return
-        answer = _answers.decode(head)
         if answer.failure is not None:
             future.set_exception(heard(self.host, answer.failure, self.over_in_s))
         else:

@@ -136,6 +136,7 @@ def hello(**fields: object) -> bytes:
     return framed(msgspec.msgpack.encode(fields))
 
 
+NO_TEXT = b"\x82\xa4kind\xa1\xff\xa9protocols\x92\x01\x01"
 DEEP = b"\x83\xa4kind\xa5enrol\xa9protocols\x92\x01\x01\xa6fields\x81\xa1a" + b"\x91" * 60_000
 
 
@@ -146,11 +147,12 @@ DEEP = b"\x83\xa4kind\xa5enrol\xa9protocols\x92\x01\x01\xa6fields\x81\xa1a" + b"
         (b"\0\0\0\4abcd", "malformed"),
         (hello(kind="enrol"), "malformed"),
         (framed(DEEP), "malformed"),
+        (framed(NO_TEXT), "malformed"),
         (hello(kind=1, protocols=[1, 1]), "malformed"),
         (hello(kind="enrol", protocols=[7, 9]), "version"),
         (hello(kind="enrol", protocols=[9, 1]), "version"),
     ],
-    ids=["http", "noise", "incomplete", "deep", "types", "newer", "backwards"],
+    ids=["http", "noise", "incomplete", "deep", "no-text", "types", "newer", "backwards"],
 )
 async def test_what_is_no_greeting_is_refused(trust, sent, code) -> None:
     async with opened(trust) as (_, address):

@@ -1,5 +1,6 @@
 """What a control plane believes of a host that lies, and what that one costs it."""
 
+import asyncio
 import math
 
 import msgspec
@@ -76,6 +77,31 @@ async def test_a_host_that_answers_what_is_no_run_is_dropped(tmp_path, lie) -> N
         with pytest.raises(HostLost):
             await remote.run(plane.deploy("1"), call(), timings())
         assert plane.lost == ["host-1"]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        lambda number: pack(frames.FAILED, number),
+        lambda number: pack(frames.FAILED, number, b"\x92\xa1\xff\xa0"),
+        lambda number: pack(frames.RESULT, number, b"\xff"),
+        lambda number: result(number, sandbox_id="MARK").replace(b"MARK", b"\xff\xfe\xfd\xfc"),
+    ],
+    ids=["no-failure", "failure-of-no-text", "no-result", "result-of-no-text"],
+)
+async def test_nobody_waits_for_an_answer_that_cannot_be_read(tmp_path, told) -> None:
+    async with lying(tmp_path) as (plane, remote, liar):
+        liar.answer = lambda kind, number: told(number) if kind == frames.CALL else b""
+        async with asyncio.timeout(10):
+            with pytest.raises(HostLost):
+                await remote.run(plane.deploy("1"), call(), timings())
+        liar.answer = lambda kind, number: (
+            pack(frames.ANSWER, number, b"\x81\xa1") if kind == frames.ASK else b""
+        )
+        await eventually(lambda: remote.alive)
+        async with asyncio.timeout(5):
+            with pytest.raises(HostLost):
+                await remote.fetch_sandboxes()
 
 
 async def test_numbers_that_are_none_are_not_passed_on(tmp_path) -> None:
