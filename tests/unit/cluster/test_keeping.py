@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -69,6 +70,24 @@ async def test_an_agent_is_started_and_started_again(tmp_path):
         assert keeper.report().failure == ""
 
 
+async def test_an_agent_has_none_of_the_control_planes_secrets(tmp_path, monkeypatch):
+    for name in ("FORERUN_CLUSTER_DATABASE", "FORERUN_CLUSTER_TOKEN", "RAY_AUTH_TOKEN"):
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("FORERUN_CLUSTER_BEAT_S", "0.5")
+    async with kept(tmp_path) as (keeper, _):
+        agent = (await until(lambda: keeper.report().agent)).incarnation
+        names = {
+            each.partition(b"=")[0]
+            for each in Path(f"/proc/{agent}/environ").read_bytes().split(b"\0")
+        }
+        assert b"FORERUN_CLUSTER_BEAT_S" in names
+        assert not names & {
+            b"FORERUN_CLUSTER_DATABASE",
+            b"FORERUN_CLUSTER_TOKEN",
+            b"RAY_AUTH_TOKEN",
+        }
+
+
 async def test_an_agent_outlives_its_keeper_and_the_next_finds_it(tmp_path):
     async with kept(tmp_path) as (first, task):
         info = await until(lambda: first.report().agent)
@@ -113,11 +132,13 @@ async def test_one_that_cannot_start_is_tried_later_and_says_why(tmp_path):
         assert keeper.report().agent is None
 
 
-async def test_what_a_process_leaves_behind_ends_with_it(tmp_path):
+@pytest.mark.parametrize("group", ["None", "0"], ids=["its group", "one of its own"])
+async def test_what_a_process_leaves_behind_ends_with_it(tmp_path, group):
     left = tmp_path / "left"
     program = (
         "import os, subprocess, sys, time\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(100)'])\n"
+        "program = [sys.executable, '-c', 'import time; time.sleep(100)']\n"
+        f"child = subprocess.Popen(program, process_group={group})\n"
         f"open({str(left)!r}, 'w').write(str(child.pid) + '\\n')\n"
         "time.sleep(100)\n"
     )
