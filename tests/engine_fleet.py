@@ -1,7 +1,8 @@
 """A process of a test machine that keeps the engine's fleet: ``python -m tests.engine_fleet``, an order as JSON in a line on its input.
 
-Prints what the fleet says as lines of JSON; takes ``{"dismiss": NAME}`` and ``{"scale": HOSTS}``; ends with its input. With
-``"attach": HOST:PORT`` in the order it only keeps the machine's node attached to that head.
+Prints what the fleet says as lines of JSON; takes ``{"dismiss": NAME}`` and ``{"scale": HOSTS}``; goes with its input, or with ``{"leave": true}``, then
+as ``forerun`` does when it is told to stop: engine and agent end, too. With ``"attach": HOST:PORT`` in the order it only keeps the
+machine's node attached to that head.
 """
 
 import asyncio
@@ -48,18 +49,31 @@ async def main() -> None:
     if head := order.get("attach"):
         keeper = NodeKeeper(here, SystemClock(), lambda: _told(head))
         await keeper.start()
-        await lines.read()
+        leaving = await lines.readline()
         await keeper.close()
+        if leaving:
+            await _leave(here)
         return
     fleet = RayFleet(settings, here, SystemClock(), locate=lambda: _told(""), moved=_moved)
     await fleet.start(lambda members: _say({"members": msgspec.to_builtins(members)}))
     while line := await lines.readline():
         command = json.loads(line)
+        if command.get("leave"):
+            break
         if name := command.get("dismiss"):
             await fleet.dismiss(name)
         else:
             await fleet.scale(command["scale"], 0)
     await fleet.close()
+    if line:
+        await _leave(here)
+
+
+async def _leave(here: EngineHere) -> None:
+    await here.node.end()
+    keeper = here.keeper(SystemClock())
+    assert keeper is not None
+    await keeper.end(5.0)
 
 
 async def _told(address: str) -> str:

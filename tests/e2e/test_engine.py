@@ -134,6 +134,12 @@ def machines(directory: Path):
                 shutil.rmtree(session_directory(each.directory / "engine"), ignore_errors=True)
 
 
+def command_of(pid: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace")[:200]
+    return ""
+
+
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
@@ -169,47 +175,52 @@ def test_agents_are_kept_on_all_machines(tmp_path):
     with machines(tmp_path) as (network, start):
         a = start(network.host("a"), scale_command=str(command), scale_max=1)
         eventually(lambda: a.look() and a.head, within=60, what="the head")
-        b = start(network.host("b"), attach=a.head)
+
+        # A second machine is wished for: the engine's autoscaler has it started, and it joins.
+        a.tell({"scale": 2})
+        [b] = eventually(lambda: [each.name for each in wished.iterdir()], within=30, what="a wish")
+        far = start(network.host("b"), name=b, attach=a.head)
 
         # An agent on each, without the engine's secrets in its environment (it checks).
-        eventually(lambda: a.agent("a") and a.agent("b"), within=60, what="both agents")
+        eventually(lambda: a.agent("a") and a.agent(b), within=60, what="both agents")
         assert a.agent("a") in a.pids("ready ")
-        assert a.agent("b") in b.pids("ready ")
-        assert strangers_are_refused(b.host, a.head)
+        assert a.agent(b) in far.pids("ready ")
+        assert (wished / b).read_text() == "start\n"
+        assert strangers_are_refused(far.host, a.head)
 
         # One that is killed comes back.
-        first = a.agent("b")
+        first = a.agent(b)
         os.kill(first, signal.SIGKILL)
-        eventually(lambda: a.agent("b") not in (0, first), within=30, what="another agent")
+        eventually(lambda: a.agent(b) not in (0, first), within=30, what="another agent")
 
-        # The engine's node ends: the member is gone, its agent is not; with the next node it is found again.
-        second = a.agent("b")
-        [raylet] = b.pids("raylet/raylet")
+        # The engine's node ends: the member is gone, its agent is not.
+        second = a.agent(b)
+        [raylet] = far.pids("raylet/raylet")
         os.kill(raylet, signal.SIGKILL)
-        eventually(lambda: not a.look()["b"]["alive"], within=20, what="b is gone")
-        assert a.agent("b") == 0
+        eventually(lambda: not a.look()[b]["alive"], within=20, what="the second machine is gone")
+        assert a.agent(b) == 0
         assert alive(second)
-        eventually(lambda: a.agent("b"), within=60, what="b is there again")
-        assert a.agent("b") == second
 
-        # The process beside the control plane dies: another goes on where it was.
+        # The process beside the control plane dies, too: another goes on where it was, and with the next node finds the agent again.
         [engine] = a.pids("forerun.cluster.engine\0")
         os.kill(engine, signal.SIGKILL)
         eventually(lambda: a.pids("forerun.cluster.engine\0"), within=20, what="another process")
         a.members.clear()
-        eventually(lambda: a.agent("a") and a.agent("b") == second, within=40, what="both again")
-
-        # A third machine is wished for: the engine's autoscaler has it started, and it joins.
-        a.tell({"scale": 3})
-        [name] = eventually(lambda: [each.name for each in wished.iterdir()], within=20)
-        c = start(network.host("c"), name=name, attach=a.head)
-        eventually(lambda: a.agent(name), within=60, what="the third agent")
-        assert a.agent(name) in c.pids("ready ")
-        assert (wished / name).read_text() == "start\n"
+        eventually(lambda: a.agent("a") and a.agent(b), within=60, what="both again")
+        assert a.agent(b) == second
 
         # Dismissed: its agent ends, and none is started again, by no keeper.
-        a.tell({"dismiss": "b"})
-        eventually(lambda: not alive(second), within=20, what="b's agent has ended")
-        eventually(lambda: not a.agent("b"), within=20)
-        assert not b.pids("ready ")
+        a.tell({"dismiss": b})
+        eventually(lambda: not alive(second), within=20, what="the agent has ended")
+        eventually(lambda: not a.agent(b), within=20)
+        assert not far.pids("ready ")
         assert a.agent("a")
+
+        # Told to stop: neither engine nor agent is left on either, nor what the engine has written elsewhere.
+        for each in (far, a):
+            assert session_directory(each.directory / "engine").exists()
+            each.tell({"leave": True})
+        for each in (far, a):
+            each.process.wait(40)
+            assert {pid: command_of(pid) for pid in each.pids("") if alive(pid)} == {}
+            assert not session_directory(each.directory / "engine").exists()

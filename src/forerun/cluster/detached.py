@@ -18,6 +18,7 @@ START_S = 20.0
 # What a program wrote to its log before is put aside from here on.
 LOG_BYTES = 16 * 1024 * 1024
 _TAIL = 2000
+_ROUNDS, _ROUND_S = 50, 0.02
 SECRETS = ("FORERUN_CLUSTER_DATABASE", "FORERUN_CLUSTER_TOKEN")
 """Variables of the environment that are a control plane's alone: everything else must do without."""
 
@@ -54,12 +55,15 @@ class Running:
         """The same, and then what it has left of its session, which nobody else is in."""
         if not self.alive:
             return
-        group = os.getpgid(self.pid)
+        session = os.getsid(self.pid)
         await self.end(grace_s)
-        if group != os.getpgid(0):
-            # No group gets the id while one of this one lives.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(group, signal.SIGKILL)
+        if session == os.getsid(0):
+            return
+        # No process gets the id while one of the session lives. What is begun meanwhile is found the next time.
+        for _ in range(_ROUNDS):
+            if not _kill_session(session):
+                return
+            await asyncio.sleep(_ROUND_S)
 
     def release(self) -> None:
         """Look at it no more; it goes on."""
@@ -146,3 +150,19 @@ class Detached:
                 self.log.replace(self.log.with_suffix(".log.1"))
         except OSError as error:
             raise SetupFailed(f"{self._directory} cannot be used: {error}") from error
+
+
+def _kill_session(session: int) -> int:
+    """Kill what is in a session, whichever group of it; how many there were."""
+    found = 0
+    for pid in [int(each.name) for each in Path("/proc").iterdir() if each.name.isdecimal()]:
+        with contextlib.suppress(OSError):
+            descriptor = os.pidfd_open(pid)
+            try:
+                # Looked at after it is held.
+                if os.getsid(pid) == session and start_time(pid):
+                    found += 1
+                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            finally:
+                os.close(descriptor)
+    return found

@@ -118,11 +118,11 @@ class EngineNode:
         return await self._start(["--address", head], identity, head)
 
     async def end(self) -> None:
-        """End it, if it runs."""
+        """End it, if it runs, and remove what it has written outside its directory."""
         if (running := self.find()) is not None:
-            # Its own agents look for their parent now and then only.
+            # Its own agents and actors look for their parent now and then only.
             await running.end_all(GRACE_S)
-            shutil.rmtree(session_directory(self._directory), ignore_errors=True)
+        shutil.rmtree(session_directory(self._directory), ignore_errors=True)
 
     def last_words(self) -> str:
         """Why it ended, as far as it said so."""
