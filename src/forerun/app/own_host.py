@@ -140,7 +140,10 @@ def _engine_here(settings: Settings, entered: Entered, clock: Clock) -> EngineHe
     agent = None
     if settings.cluster.host:
         _host_identity(entered, clock).save(directory)
-        command = agent_command(directory, f"{ip}:{port + AGENT_PORT}")
+        # Where any port does for the door, any does for the agent.
+        _, wanted = split_address(settings.cluster.listen)
+        mine, host = port + AGENT_PORT if wanted else 0, f"[{ip}]" if ":" in ip else ip
+        command = agent_command(directory, f"{host}:{mine}")
         agent = AgentPlan(name=entered.name, command=command), directory
     return EngineHere(
         settings.server.data_dir / ENGINE,

@@ -6,6 +6,7 @@ It is the same whoever keeps the keeper: an actor of the engine, or ``forerun jo
 import asyncio
 import contextlib
 import fcntl
+import logging
 import os
 from pathlib import Path
 from typing import Self
@@ -17,6 +18,8 @@ from forerun.cluster.detached import SECRETS, Detached, Running
 from forerun.cluster.private import read_private, write_private
 from forerun.errors import SetupFailed
 from forerun.model import HostInfo
+
+log = logging.getLogger("forerun.cluster")
 
 READY_S = 60.0
 LOOK_S = 0.1
@@ -129,6 +132,8 @@ class Keeper:
                 try:
                     await self._keep_one()
                 except SetupFailed as error:
+                    if not self._dismissed.exists():
+                        log.warning("%s", error.message)
                     self._tell(agent=None, pid=0, failure=error.message)
                 if self._dismissed.exists():
                     break
