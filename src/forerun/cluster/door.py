@@ -163,6 +163,9 @@ class Door:
         for entry in list(self._open):
             entry.transport.abort()
         await self._owner.close()
+        for entry in list(self._open):
+            # Let in at the last moment.
+            entry.transport.abort()
         if self._socket is not None:
             self._socket.close()
 

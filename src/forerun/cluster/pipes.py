@@ -19,6 +19,8 @@ CONNECTIONS = 4096
 OF_ONE = 128
 # Of all sandboxes of one account on a host: others reach the platform from there, too.
 OF_ACCOUNT = CONNECTIONS // 2
+# Doors bear so many handshakes from one address at once, and more.
+KNOCKING = 64
 HIGH_WATER = 256 * 1024
 _BODY = (
     b'{"Type":"Service","message":"No control plane can be reached from this host now; try again."}'
@@ -41,6 +43,7 @@ class Pipes:
         self._owner = TaskOwner("pipes")
         self._open: set[_End] = set()
         self._of_account: Counter[str] = Counter()
+        self._knocking = asyncio.Semaphore(KNOCKING)
         self._servers: list[asyncio.Server] = []
 
     async def listen(
@@ -93,7 +96,10 @@ class Pipes:
 
     async def _join(self, inner: "_Inner") -> None:
         try:
-            knocked = await self._reach(inner.account, inner.credentials)
+            async with self._knocking:
+                if inner.transport.is_closing():
+                    return
+                knocked = await self._reach(inner.account, inner.credentials)
         except HostUnreachable as error:
             log.warning("a sandbox of %s cannot reach the platform: %s", inner.account, error)
             inner.transport.write(UNAVAILABLE)
