@@ -14,6 +14,7 @@ import msgspec
 
 from forerun.aio import Clock, SystemClock, TaskOwner
 from forerun.app.closing import Closing
+from forerun.app.datagrams import DaemonSocket
 from forerun.app.local_host import LocalHost, Upward
 from forerun.cluster import (
     PROTOCOLS,
@@ -36,8 +37,6 @@ log = logging.getLogger("forerun")
 
 TREES = "trees"
 RENEWED_S = 60.0
-_DATAGRAM = 65536
-_AT_ONCE = 64
 
 
 class Words(NamedTuple):
@@ -52,7 +51,7 @@ class Datagrams:
 
     def __init__(self, here: Here) -> None:
         self._here = here
-        self._socket: socket.socket | None = None
+        self._daemon = DaemonSocket(lambda data: here.take_datagram(data, None))
 
     def take_datagram(self, data: bytes, spec: SandboxSpec) -> None:
         """From inside a sandbox: it is known whose it is."""
@@ -60,26 +59,11 @@ class Datagrams:
 
     def open_daemon(self) -> str:
         """The daemon's address for functions that are not in a network of their own."""
-        sock = self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        sock.settimeout(0)
-        sock.bind(("127.0.0.1", 0))
-        asyncio.get_running_loop().add_reader(sock, self._read, sock)
-        host, port = sock.getsockname()
-        return f"{host}:{port}"
+        return self._daemon.open()
 
     def close(self) -> None:
         """Take no more."""
-        if self._socket is not None:
-            asyncio.get_running_loop().remove_reader(self._socket)
-            self._socket.close()
-
-    def _read(self, sock: socket.socket) -> None:
-        for _ in range(_AT_ONCE):
-            try:
-                data = sock.recv(_DATAGRAM)
-            except OSError:
-                return
-            self._here.take_datagram(data, None)
+        self._daemon.close()
 
 
 class Agent:

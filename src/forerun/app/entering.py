@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from forerun.aio import SystemClock
 from forerun.app.closing import Closer, Closing
+from forerun.app.process import listen
 from forerun.app.state import State, open_state
 from forerun.cluster import (
     Authority,
@@ -68,7 +69,7 @@ async def enter(settings: Settings, closing: Closing) -> Entered:
     authority, kept, sealing_key = await open_trust(
         trust, settings.server.sealing_key_path, time.clock
     )
-    door = _listen(settings.cluster.listen)
+    door = listen(*split_address(settings.cluster.listen), option="--cluster-listen")
     closing.add(_closed(door))
     advertise = settings.cluster.advertise or _address_of(door)
     return Entered(
@@ -117,20 +118,6 @@ async def _enrolled(token: str, name: str, doors: list[str]) -> Enrolled:
                 raise
             log.warning("%s lets nobody join now: %s", door, error.message)
     raise AssertionError("unreachable")
-
-
-def _listen(address: str) -> socket.socket:
-    host, port = split_address(address)
-    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((host, port))
-    except OSError as error:
-        sock.close()
-        raise SetupFailed(
-            f"cannot listen on {address}: {error.strerror}. Choose another with --cluster-listen"
-        ) from error
-    return sock
 
 
 def _closed(sock: socket.socket) -> Closer:

@@ -1,22 +1,18 @@
 """Spans of others and for others: OpenTelemetry's and X-Ray's, in and out."""
 
-import asyncio
-import socket
 from collections.abc import Iterable
 
 from forerun.aio import Clock
 from forerun.api.authentication import Authenticator
 from forerun.api.otlp import Guard, OtlpDoor, OtlpTokens
 from forerun.api.platform import Route
+from forerun.app.datagrams import DaemonSocket
 from forerun.app.state import State
 from forerun.control.authorization import Authorizer
 from forerun.events import Bus
 from forerun.model import SandboxSpec, Segment
 from forerun.settings import Settings
 from forerun.traces import Daemon, Exporter, Keeper, collector
-
-_DATAGRAM = 65536
-_AT_ONCE = 64
 
 
 class Exchange:
@@ -27,7 +23,7 @@ class Exchange:
         self._daemon = Daemon(self.keep)
         self._tokens = OtlpTokens(state.sealer.derive(b"otlp"))
         self._exporter: Exporter | None = None
-        self._socket: socket.socket | None = None
+        self._socket = DaemonSocket(self._daemon.take)
         if settings.monitoring.otlp_endpoint:
             post = collector(settings.monitoring.otlp_endpoint)
             self._exporter = Exporter(post, settings.server.region, clock)
@@ -42,9 +38,7 @@ class Exchange:
 
     async def close(self) -> None:
         """Take and send what there is, and stop; the bus is closed already."""
-        if self._socket is not None:
-            asyncio.get_running_loop().remove_reader(self._socket)
-            self._socket.close()
+        self._socket.close()
         await self._daemon.close()
         if self._exporter is not None:
             await self._exporter.close()
@@ -67,12 +61,7 @@ class Exchange:
 
     def open_daemon(self) -> str:
         """The daemon's address for functions that are not in a network of their own."""
-        sock = self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        sock.settimeout(0)
-        sock.bind(("127.0.0.1", 0))
-        asyncio.get_running_loop().add_reader(sock, self._read, sock)
-        host, port = sock.getsockname()
-        return f"{host}:{port}"
+        return self._socket.open()
 
     def door(self, authenticator: Authenticator, authorizer: Authorizer, body_s: float) -> OtlpDoor:
         """Where OpenTelemetry's spans are handed in."""
@@ -90,11 +79,3 @@ class Exchange:
             "xray_daemon": self._daemon.stats(),
             **({} if exporter is None else {"otlp_export": exporter.stats()}),
         }
-
-    def _read(self, sock: socket.socket) -> None:
-        for _ in range(_AT_ONCE):
-            try:
-                data = sock.recv(_DATAGRAM)
-            except OSError:
-                return
-            self._daemon.take(data)

@@ -81,8 +81,8 @@ async def _run(settings: Settings) -> None:
         await server.close()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening address that is ours; port 0 takes a free one. Raises ``ForerunError``."""
+def listen(host: str, port: int, *, option: str = "--listen") -> socket.socket:
+    """A listening address that is ours; port 0 takes a free one. ``option`` chooses another. Raises ``ForerunError``."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -91,7 +91,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise ForerunError(
-            f"cannot listen on {host}:{port}: {error.strerror}. Choose another with --listen HOST:PORT"
+            f"cannot listen on {host}:{port}: {error.strerror}. Choose another with {option} HOST:PORT"
         ) from error
     return listener
 
