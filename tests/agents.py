@@ -153,6 +153,7 @@ class Control:
         self.requests: list[str] = []
         self.issued = 0
         self.accounts: list[str] = []
+        self.proofs: list[tuple[str, str]] = []
         self._listener = listener(listen)
         self.address = address_of(self._listener)
         knocker = Knocker(self.identity)
@@ -246,6 +247,7 @@ class Control:
 
     def _app_for(self, guest: Any) -> Any:
         self.accounts.append(guest.fields["account"])
+        self.proofs.append((guest.fields["key"], guest.fields["token"]))
         return self._app
 
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:

@@ -195,8 +195,12 @@ async def test_functions_reach_the_platform_as_who_they_are(plane, host) -> None
         answer = json.loads(json.loads((await outcome(host, spec, 1, context=context)).payload))
         # Whose execution asks is known by its credentials, for as long as it runs.
         assert answer == {"path": "/2015-03-31/functions/other/invocations", "execution": span}
-    expected = ACCOUNT if host.info.isolation == "jail" else ""
-    assert set(plane.accounts) == {expected}
+    jailed = host.info.isolation == "jail"
+    assert set(plane.accounts) == {ACCOUNT if jailed else ""}
+    # What proves whose sandbox it is: its own credentials.
+    assert {(key[:4], token) for key, token in plane.proofs} == {
+        ("ASIA", "token") if jailed else ("", "")
+    }
     assert host.running("ASIA0000000000000001") is None
 
 
