@@ -49,18 +49,16 @@ def cluster(tmp_path_factory, postgres):
 
 
 def telling(plane, told, **more):
-    return plane.function(
-        TELLING, Timeout=30, Environment={"Variables": {"TOLD": str(told)}}, **more
-    )
+    where = {"Variables": {"TOLD": str(told)}}
+    return plane.function(TELLING, Timeout=30, Environment=where, **more)
 
 
 def runs(told):
     """Intervals by request id; one that never ended has none."""
-    began, found = {}, defaultdict(list)
+    found = defaultdict(list)
     for line in told.read_text().splitlines() if told.exists() else []:
         what, request, at = line.split()
         if what == "begin":
-            began.setdefault(request, []).append(float(at))
             found[request].append([float(at), None])
         else:
             next(each for each in reversed(found[request]) if each[1] is None)[1] = float(at)
@@ -397,7 +395,6 @@ def test_who_is_told_to_stop_hands_the_duties_over_at_once(tmp_path, postgres):
         eventually(lambda: cluster.holder(other) == other.data.name[6:], within=25)
         # Without that it would take as long as the duties are held without renewal.
         assert time.monotonic() - began < 25
-        assert [each["Name"] for each in cluster.told("cluster")["ControlPlanes"]] == [
-            other.data.name[6:]
-        ]
+        [left] = cluster.told("cluster")["ControlPlanes"]
+        assert left["Name"] == other.data.name[6:]
     postgres.give_back(url)
