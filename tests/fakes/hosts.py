@@ -28,7 +28,14 @@ from forerun.model import (
 MEMORY_MB = 1024
 
 
-def spec(name: str = "f", *, memory_mb: int = 128, runtime: str = "python3.11") -> SandboxSpec:
+def spec(
+    name: str = "f",
+    *,
+    memory_mb: int = 128,
+    runtime: str = "python3.11",
+    zone: str = "",
+    isolation: str = "",
+) -> SandboxSpec:
     return SandboxSpec(
         key=f"{name}-1",
         account="1" * 12,
@@ -47,6 +54,8 @@ def spec(name: str = "f", *, memory_mb: int = 128, runtime: str = "python3.11") 
         egress=Egress.NONE,
         logging=LoggingConfig(group="g"),
         log_stream="",
+        zone=zone,
+        isolation=isolation,
     )
 
 
@@ -66,6 +75,8 @@ class FakeHost:
         memory_mb: int = MEMORY_MB,
         cpus: int = 4,
         runtimes: tuple[str, ...] = ("python3.11",),
+        zone: str = "",
+        isolation: str = "jail",
     ) -> None:
         self.name = name
         self.info = HostInfo(
@@ -74,10 +85,11 @@ class FakeHost:
             incarnation="1",
             version="1",
             protocols=(1, 1),
-            isolation="jail",
+            isolation=isolation,
             memory_mb=memory_mb,
             cpus=cpus,
             runtimes=runtimes,
+            zone=zone,
         )
         self.alive = True
         self.idle: Counter[str] = Counter()

@@ -4,10 +4,15 @@ import asyncio
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.sandbox.makers import write_code
+import pytest
+from tests.sandbox.makers import make_spec, write_code
+
+from forerun.errors import SetupFailed
+from forerun.sandbox import ProcessSandboxes, ProcessSettings, own_interpreter
 
 SERVER = """
 import asyncio, sys, time
@@ -54,6 +59,19 @@ async def test_nothing_runs_on_after_the_server_is_killed(tmp_path: Path) -> Non
         server.kill()
     await until(lambda: not mentioned(["sleep", seconds]))
     await until(lambda: not any(Path("/proc", pid).exists() for pid in children))
+
+
+async def test_what_asks_for_a_jail_is_not_run(tmp_path: Path) -> None:
+    own = own_interpreter()
+    made = ProcessSandboxes(ProcessSettings(data_dir=tmp_path, interpreters={own.runtime: own}))
+    await made.start()
+    try:
+        sandbox = await made.create(own.runtime)
+        code = write_code(tmp_path / "code", "def handler(e, c): pass")
+        with pytest.raises(SetupFailed, match="isolation 'jail'"):
+            await sandbox.assign(make_spec(code, isolation="jail"), deadline=time.monotonic() + 10)
+    finally:
+        await made.close()
 
 
 KILLED_MEANWHILE = """

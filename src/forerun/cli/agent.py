@@ -3,7 +3,7 @@
 import click
 
 from forerun.cli.failures import Misuse
-from forerun.cli.options import parse_pairs
+from forerun.cli.options import check_zone, parse_pairs
 from forerun.errors import InvalidInput
 from forerun.settings import Settings
 
@@ -24,7 +24,13 @@ from forerun.settings import Settings
     metavar="HOST:PORT",
     help="Where others reach what it listens on. Default: the same.",
 )
-@click.option("--zone", default="", help="The zone that this machine is in.")
+@click.option(
+    "--zone",
+    default="",
+    metavar="ZONE",
+    callback=check_zone,
+    help="The zone that this machine is in.",
+)
 @click.option(
     "--label", "labels", metavar="K=V", multiple=True, help="What else is to be known of it."
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from forerun.cli.failures import Misuse
-from forerun.cli.options import parse_pairs, read_secret
+from forerun.cli.options import check_zone, parse_pairs, read_secret
 from forerun.errors import InvalidInput
 from forerun.settings import Settings
 
@@ -22,7 +22,13 @@ from forerun.settings import Settings
     "what stands on a command line everybody on the machine can read.",
 )
 @click.option("--name", metavar="NAME", help="Name of this host. Default: the machine's.")
-@click.option("--zone", default="", metavar="ZONE", help="Where it is, for what must be there.")
+@click.option(
+    "--zone",
+    default="",
+    metavar="ZONE",
+    callback=check_zone,
+    help="Where it is: functions with the tag forerun:zone=ZONE run in that zone alone.",
+)
 @click.option(
     "--label", "labels", multiple=True, metavar="K=V", help="What else is to be known of it."
 )

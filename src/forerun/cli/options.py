@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from forerun.model import is_zone
+
 _SECRET_MAX = 4096
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -37,6 +39,13 @@ def read_secret(given: str, option: str) -> str:
     except (OSError, ValueError) as error:
         raise click.BadParameter(f"it cannot be read: {error}", param_hint=option) from error
     return given
+
+
+def check_zone(_context: click.Context, _option: click.Parameter, zone: str) -> str:
+    """The zone that a machine is in; empty where none is given."""
+    if zone and not is_zone(zone):
+        raise click.BadParameter("1 to 63 letters, digits, or . _ -, the first a letter or a digit")
+    return zone
 
 
 def parse_pairs(pairs: tuple[str, ...], option: str) -> dict[str, str]:

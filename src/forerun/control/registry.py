@@ -12,7 +12,13 @@ import msgspec
 
 from forerun.control.lookup import NUMBER, Lookup
 from forerun.control.policies import Policy, PolicyKind, parse_policy
-from forerun.control.tags import DEFERRABLE_TAG, EGRESS_TAG, MONITORING_TAG
+from forerun.control.tags import (
+    DEFERRABLE_TAG,
+    EGRESS_TAG,
+    ISOLATION_TAG,
+    MONITORING_TAG,
+    ZONE_TAG,
+)
 from forerun.errors import StorageFailed
 from forerun.model import Egress, EventInvokeConfig, FunctionVersion
 from forerun.storage.event_invoke import EventInvokeStore
@@ -220,18 +226,22 @@ class Registry:
         return tuple(split)
 
     def _with_tags(self, record: FunctionRecord, function: FunctionVersion) -> FunctionVersion:
-        """The function with what its tags say; sandboxes of another network policy are none of its."""
+        """The function with what its tags say; sandboxes of another network policy, or meant for another place, are none of its."""
         if function.environment_error:
             raise StorageFailed(
                 f"The environment variables of {function.qualified_arn} cannot be decrypted; set them anew, or "
                 "restore the key file that belongs to this database."
             )
         egress = Egress(record.tags.get(EGRESS_TAG, self._egress))
+        zone, isolation = record.tags.get(ZONE_TAG, ""), record.tags.get(ISOLATION_TAG, "")
+        where = f".{isolation}@{zone}" if zone or isolation else ""
         return msgspec.structs.replace(
             function,
             egress=egress,
             monitoring=record.tags.get(MONITORING_TAG, AUTO),
-            sandbox_key=f"{function.sandbox_key}.{egress}",
+            zone=zone,
+            isolation=isolation,
+            sandbox_key=f"{function.sandbox_key}.{egress}{where}",
         )
 
 

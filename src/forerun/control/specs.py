@@ -72,6 +72,8 @@ class Specs:
             log_stream="",
             snap_start=function.snap_start and function.version != "$LATEST",
             uses_sdk=function.uses_sdk,
+            zone=function.zone,
+            isolation=function.isolation,
         )
 
 

@@ -1,6 +1,6 @@
 """Tags of functions and event source mappings.
 
-Three of them say what a function may reach, whether it is monitored, and how long its events may wait.
+Some of them say what a function may reach, whether it is monitored, how long its events may wait, and on which hosts alone it may run.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from forerun.control.changes import Changes
 from forerun.control.lookup import Lookup
 from forerun.errors import Conflict, InvalidInput, NotFound
-from forerun.model import Arn, Egress
+from forerun.model import Arn, Egress, is_zone
 from forerun.storage.mappings import MappingStore
 from forerun.storage.ownership import OwnershipStore
 
@@ -19,6 +19,9 @@ VALUE_CHARACTERS = 256
 EGRESS_TAG = "forerun:egress"
 MONITORING_TAG = "forerun:monitoring"
 DEFERRABLE_TAG = "forerun:deferrable"
+ZONE_TAG = "forerun:zone"
+ISOLATION_TAG = "forerun:isolation"
+ISOLATION = "jail"
 LONGEST_WAIT_S = 21_600
 RETRIES = 5
 
@@ -58,6 +61,17 @@ def check_tags(tags: dict[str, str]) -> None:
         raise InvalidInput(
             f"The tag {DEFERRABLE_TAG} must be a number of seconds from 0 to {LONGEST_WAIT_S} that its events may wait"
         )
+    _check_where(tags)
+
+
+def _check_where(tags: dict[str, str]) -> None:
+    zone = tags.get(ZONE_TAG)
+    if zone is not None and not is_zone(zone):
+        raise InvalidInput(
+            f"The tag {ZONE_TAG} must be the name of a zone: 1 to 63 letters, digits, or . _ -, the first a letter or a digit"
+        )
+    if tags.get(ISOLATION_TAG, ISOLATION) != ISOLATION:
+        raise InvalidInput(f"The tag {ISOLATION_TAG} must be {ISOLATION}")
 
 
 class Tags:

@@ -24,6 +24,7 @@ from forerun.model.fleet import (
     Phase,
     Placement,
     Share,
+    is_zone,
     service_address,
 )
 from forerun.model.forecasts import Expectation, Qualified, Reason, Standby, Successor
@@ -101,6 +102,7 @@ __all__ = [
     "distinct_spans",
     "extended",
     "function_arn",
+    "is_zone",
     "iso_time",
     "layer_arn",
     "occurrences",

@@ -44,7 +44,7 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     ``code_dir`` and ``layers_dir`` are absolute paths on the host, mounted read-only at ``/var/task`` and ``/opt``.
     ``environment`` holds the user's variables only; the platform's own are added by the sandbox. ``zygote`` is the
     ending of the pool whose sandboxes have imported most of what it imports, if there is a better one than usual.
-    ``provisioned``: its init counts as one of provisioned concurrency.
+    ``provisioned``: its init counts as one of provisioned concurrency. ``zone`` and ``isolation`` are as in ``FunctionVersion``.
     """
 
     key: str
@@ -70,6 +70,8 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     uses_sdk: bool = False
     zygote: str = ""
     provisioned: bool = False
+    zone: str = ""
+    isolation: str = ""
 
     @property
     def pool(self) -> str:

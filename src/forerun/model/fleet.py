@@ -55,6 +55,14 @@ class ChannelQuality(msgspec.Struct, frozen=True, array_like=True):
     age_s: float = 0.0
 
 
+_ZONE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
+
+
+def is_zone(text: str) -> bool:
+    """Whether a zone can have this name: at most 63 letters, digits and ``.``, ``_``, ``-``, the first a letter or a digit."""
+    return _ZONE.fullmatch(text) is not None
+
+
 _SERVICE = re.compile(r"(?:\[([0-9a-fA-F:.]{2,45})\]|([A-Za-z0-9_.-]{1,253})):([0-9]{1,5})")
 _HERE = re.compile(r"localhost|127\.[0-9.]+|::1|0\.0\.0\.0|::|.*\.localhost", re.IGNORECASE)
 

@@ -34,7 +34,8 @@ class FunctionVersion(msgspec.Struct, frozen=True, kw_only=True):
     whenever code or configuration change: sandboxes with equal keys are interchangeable, others never.
     ``code_digest`` and ``layers_digest`` name unpacked trees in the code cache (hex SHA-256; ``None``: no layers).
     ``uses_sdk`` says that its Python imports the AWS SDK which the runtime brings. ``monitoring`` is the function's tag:
-    ``auto``, ``on``, ``off``, or N for one execution in N. Times are epoch seconds.
+    ``auto``, ``on``, ``off``, or N for one execution in N. ``zone`` and ``isolation`` are where alone it may run, by its tags;
+    empty where it does not matter. Times are epoch seconds.
     """
 
     account: str
@@ -65,6 +66,8 @@ class FunctionVersion(msgspec.Struct, frozen=True, kw_only=True):
     tracing_mode: str = "PassThrough"
     egress: Egress = Egress.PLATFORM
     monitoring: str = "auto"
+    zone: str = ""
+    isolation: str = ""
     logging: LoggingConfig
     dead_letter_arn: str | None = None
     kms_key_arn: str | None = None

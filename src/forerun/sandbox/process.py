@@ -221,6 +221,11 @@ class ProcessBody:
 
     async def prepare(self, spec: SandboxSpec) -> tuple[bytes, list[int]]:
         """See ``live.Body``."""
+        if spec.isolation not in ("", self.isolation):
+            raise SetupFailed(
+                f"The function asks for isolation {spec.isolation!r}, which plain processes do not give: "
+                "run the server as root, or remove the tag forerun:isolation."
+            )
         assignment = assignment_for(
             spec,
             folders=Folders(

@@ -68,6 +68,17 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     affinity: str = ""
     start_ms: float = START_MS
 
+    @property
+    def narrow(self) -> bool:
+        """Whether it may run on some of the hosts alone, whatever they have."""
+        return bool(self.zone or self.isolation)
+
+    def suits(self, host: "Candidate") -> bool:
+        """Whether a host is of the kind that it may run on."""
+        return (not self.zone or host.zone == self.zone) and (
+            not self.isolation or host.isolation == self.isolation
+        )
+
 
 class Candidate:
     """A host as it is believed to be. Counts are those that it told, corrected by what was sent there since.
@@ -224,11 +235,7 @@ def place(  # noqa: PLR0913 a call, the hosts, and all that is weighed, by keywo
 def could_ever(ask: Ask, candidates: Iterable[Candidate]) -> tuple[bool, int]:
     """Whether any has its runtime, isolation and zone, and the memory of the largest of those, in MB."""
     suiting = [
-        each.memory_mb
-        for each in candidates
-        if ask.runtime in each.runtimes
-        and (not ask.isolation or each.isolation == ask.isolation)
-        and (not ask.zone or each.zone == ask.zone)
+        each.memory_mb for each in candidates if ask.runtime in each.runtimes and ask.suits(each)
     ]
     return bool(suiting), max(suiting, default=0)
 
@@ -238,12 +245,12 @@ def _able(
 ) -> list[Candidate]:
     """Those that keep the hard constraints."""
     key, runtime, memory_mb = ask.key, ask.runtime, ask.memory_mb
-    isolation, zone = ask.isolation, ask.zone
+    narrow = ask.narrow
     found = []
     for each in candidates:
         if not each.open or runtime not in each.runtimes or each.memory_mb < memory_mb:
             continue
-        if (isolation and each.isolation != isolation) or (zone and each.zone != zone):
+        if narrow and not ask.suits(each):
             continue
         if allowed is not None and each.name not in allowed:
             continue

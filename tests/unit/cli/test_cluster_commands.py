@@ -187,6 +187,14 @@ def test_what_hosts_say_of_themselves_does_not_speak_to_the_terminal(told):
     assert not set(said.output) & {"\x1b", "\x07", "\x9b"}
 
 
+@pytest.mark.parametrize("command", [("join", "c:9700"), ("agent", "--data", "/nowhere")])
+@pytest.mark.parametrize("zone", ["a b", "-a", "z" * 64, "é"], ids=ascii)
+def test_a_zone_that_no_tag_could_name_is_refused(command, zone):
+    said = run(*command, f"--zone={zone}")
+    assert said.exit_code == 2
+    assert "1 to 63 letters, digits" in " ".join(said.output.split())
+
+
 @pytest.mark.parametrize("form", ["itself", "input", "file"])
 def test_a_secret_need_not_stand_on_the_command_line(tmp_path, form):
     (tmp_path / "token").write_text("fr1.secret\nmore\n")

@@ -161,6 +161,14 @@ REFUSED = [
         "InvalidParameterValueException",
         "none, platform, open",
     ),
+    ({"Tags": {"forerun:zone": ""}}, "InvalidParameterValueException", "forerun:zone must be"),
+    ({"Tags": {"forerun:zone": "a b"}}, "InvalidParameterValueException", "forerun:zone must be"),
+    ({"Tags": {"forerun:zone": "z" * 64}}, "InvalidParameterValueException", "1 to 63"),
+    (
+        {"Tags": {"forerun:isolation": "process"}},
+        "InvalidParameterValueException",
+        "forerun:isolation must be jail",
+    ),
     ({"Tags": {f"k{i}": "" for i in range(51)}}, "InvalidParameterValueException", "limit"),
     (
         {"PackageType": "Image", "Code": {"ImageUri": "x"}},

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.control.owned import ACCOUNT, OTHER, arn, make_zip
 
+from forerun.control.fleet.asks import ask_of
 from forerun.control.registry import bounds_of, pick_version
+from forerun.control.specs import Specs
 
 CODE_1 = make_zip({"app.py": "one = 1"})
 CODE_2 = make_zip({"app.py": "two = 2"})
@@ -274,6 +276,36 @@ async def test_the_registry_follows_every_change(aws, estate):
     await aws.delete_function(FunctionName="fn")
     with pytest.raises(Exception, match="Function not found: " + arn("fn", "live")):
         await registry.resolve(ACCOUNT, "fn", "live", 0.0)
+
+
+class Trees:
+    """Implements ``specs.Trees``."""
+
+    def path(self, digest):
+        return f"/trees/{digest}"
+
+
+async def test_tags_say_where_alone_it_may_run(aws, estate):
+    await aws.create()
+    specs = Specs(Trees())
+
+    async def made():
+        return specs.of((await estate.registry.resolve(ACCOUNT, "fn", None, 0.0)).function)
+
+    anywhere = await made()
+    assert (anywhere.zone, anywhere.isolation) == ("", "")
+    tags = {"forerun:zone": "eu-west.1", "forerun:isolation": "jail"}
+    await aws.tag_resource(Resource=arn("fn"), Tags=tags)
+    kept = await made()
+    assert (kept.zone, kept.isolation) == ("eu-west.1", "jail")
+    assert (ask_of(kept).zone, ask_of(kept).isolation) == ("eu-west.1", "jail")
+    await aws.tag_resource(Resource=arn("fn"), Tags={"forerun:zone": "b"})
+    moved = await made()
+    await aws.untag_resource(Resource=arn("fn"), TagKeys=["forerun:isolation"])
+    unjailed = await made()
+    assert len({anywhere.key, kept.key, moved.key, unjailed.key}) == 4
+    await aws.untag_resource(Resource=arn("fn"), TagKeys=["forerun:zone"])
+    assert (await made()).key == anywhere.key
 
 
 async def test_a_change_while_resolving_is_not_missed(aws, estate):

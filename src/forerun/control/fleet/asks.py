@@ -65,6 +65,8 @@ def ask_of(spec: SandboxSpec, affinity: str = "", start_ms: float = START_MS) ->
         memory_mb=spec.memory_mb,
         pools=(*(f"{pool}@{spec.account}" for pool in pools), *pools),
         trees=tuple(trees),
+        isolation=spec.isolation,
+        zone=spec.zone,
         affinity=affinity,
         start_ms=start_ms,
     )

@@ -243,15 +243,19 @@ class FleetHost:
         services = self._qualified(habits)
         allowed = self._limits.hosts(spec.account, spec.name, self._asks.reserved(spec.key))
         chance = self._chance()
-        placed = place(
-            ask,
-            self.view.candidates(ask, services=services, allowed=allowed or None, chance=chance),
-            self._rule,
-            services=services,
-            allowed=allowed or None,
-            chance=chance,
-        )
-        return self._grouped(placed, spec, ask.affinity) if placed is not None else []
+        # Where an account has no share yet it may have one; none of the hosts with one may be of the function's zone.
+        for among in (allowed or None, None) if ask.narrow else (allowed or None,):
+            placed = place(
+                ask,
+                self.view.candidates(ask, services=services, allowed=among, chance=chance),
+                self._rule,
+                services=services,
+                allowed=among,
+                chance=chance,
+            )
+            if placed is not None:
+                return self._grouped(placed, spec, ask.affinity)
+        return []
 
     def _grouped(self, placed: Placed, spec: SandboxSpec, affinity: str) -> list[list[Offer]]:
         nearest = min(channel for _, _, channel, _ in placed.weighed) + self._rule.tie

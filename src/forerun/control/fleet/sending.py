@@ -148,16 +148,27 @@ class Sending:
         """Whether one host more may run it, or one of them more, since all of its account's have refused it."""
         if self._shares(trip) is None:
             return False
-        spec, reserved = trip.spec, trip.call.reserved
+        spec, reserved, ask = trip.spec, trip.call.reserved, trip.ask
         full = trip.full | trip.away
+        if ask.narrow:
+            self.hopeless(trip)
+            full |= self._view.unsuited(ask)
         if await self._limits.grow(
             spec.account, spec.name, reserved, full=full, tried=trip.allowed
         ):
             trip.shared.clear()
             return True
-        if trip.shared or not self._shares(trip):
+        if trip.shared or not self._shared(trip):
             raise self._limits.exhausted(spec.account, spec.name, reserved)
         return False
+
+    def _shared(self, trip: Trip) -> bool:
+        """Whether a host with a share may run it; so, too, where none of its zone is there, which the limit cannot help."""
+        shares, ask = self._shares(trip), trip.ask
+        if not ask.narrow:
+            return bool(shares)
+        suiting = self._view.suiting(ask)
+        return not suiting or any(state.name in (shares or ()) for state in suiting)
 
     async def _park(self, trip: Trip) -> Run | None:
         """Wait for room where it will be soonest; ``None`` when it is time to look again. Raises when it has waited long enough."""
@@ -165,10 +176,11 @@ class Sending:
         shares = self._shares(trip)
         left = trip.deadline - self._clock.monotonic()
         if left <= 0:
-            suiting = self._view.suiting(trip.ask, allowed=shares)
+            suiting = self._view.suiting(trip.ask, allowed=None if trip.ask.narrow else shares)
             raise late(
                 connected=any(state.open for state in self._view),
                 reachable=any(state.name not in trip.away for state in suiting),
+                zone=trip.ask.zone,
             )
         if self.parked >= self._waiting_most:
             raise Throttled("too many calls wait for memory on the hosts", reason=REASON)
@@ -199,12 +211,15 @@ class Sending:
         return best.name if best is not None else ""
 
     def hopeless(self, trip: Trip) -> None:
-        """Raise ``NoSuchRuntime`` or ``SetupFailed`` for what no host that is known could ever run."""
+        """Raise ``NoSuchRuntime`` or ``SetupFailed`` for what no host that has joined could ever run."""
         if not len(self._view):
             return
         able, largest_mb = could_ever(trip.ask, self._view)
+        if able and largest_mb >= trip.ask.memory_mb:
+            return
         runtimes = {runtime for state in self._view for runtime in state.runtimes}
-        if (error := never(trip.ask, able, largest_mb, runtimes)) is not None:
+        zones = {host.info.zone for host in self._links.hosts.values() if host.info.zone}
+        if error := never(trip.ask, largest_mb if able else None, runtimes, zones):
             raise error
 
 

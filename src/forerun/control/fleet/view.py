@@ -33,7 +33,8 @@ class View:
         self._dead_s = dead_s
         self._hosts: dict[str, HostState] = {}
         self._known = Known(rule)
-        self._rooms: dict[str, Rooms[HostState]] = {}
+        # By runtime and zone, those of all zones under the empty one.
+        self._rooms: dict[tuple[str, str], Rooms[HostState]] = {}
         self._nearest: OrderedDict[str, list[HostState]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -127,9 +128,6 @@ class View:
         """At most ``CANDIDATES_MOST`` hosts worth weighing; only those ``allowed``, if that is given."""
         if allowed is not None and len(allowed) <= CANDIDATES_MOST:
             return self._named(allowed)
-        if ask.isolation or ask.zone:
-            # Hosts are not drawn by these.
-            return self.suiting(ask, allowed=allowed, chance=chance)[:CANDIDATES_MOST]
         found: dict[HostState, None] = {}
         known = self._known
         if ask.affinity and (own := self._hosts.get(ask.affinity)) is not None:
@@ -142,15 +140,24 @@ class View:
                 found |= dict.fromkeys(known.subpools.some(pool, TREES_SOME, chance))
         for tree in ask.trees[:1]:
             found |= dict.fromkeys(known.trees.some(tree, TREES_SOME, chance))
-        if allowed is None:
-            rooms = self._rooms.get(ask.runtime)
-            more = rooms.some(ask.memory_mb, ROOM_SOME, chance) if rooms is not None else ()
-        else:
+        if allowed is not None:
             found = {state: None for state in found if state.name in allowed}
-            begin = int(chance * len(allowed))
-            more = self._named(islice(chain(allowed, allowed), begin, begin + ROOM_SOME))
-        found |= dict.fromkeys(more)
-        return list(found)
+        found |= dict.fromkeys(self._more(ask, allowed, chance))
+        return [state for state in found if ask.suits(state)] if ask.narrow else list(found)
+
+    def _more(
+        self, ask: Ask, allowed: Collection[str] | None, chance: float
+    ) -> Sequence[HostState]:
+        """Some of those with room, or of those that are allowed."""
+        if allowed is None:
+            rooms = self._rooms.get((ask.runtime, ask.zone))
+            # None is drawn by its isolation: of more, some have it.
+            limit = CANDIDATES_MOST if ask.isolation else ROOM_SOME
+            return rooms.some(ask.memory_mb, limit, chance) if rooms is not None else ()
+        names = [state.name for state in self.suiting(ask, allowed=allowed)] if ask.narrow else None
+        among = allowed if names is None else names
+        begin = int(chance * len(among))
+        return self._named(islice(chain(among, among), begin, begin + ROOM_SOME))
 
     def suiting(
         self, ask: Ask, *, allowed: Collection[str] | None = None, chance: float = 0.0
@@ -162,17 +169,20 @@ class View:
                 state.open
                 and ask.runtime in state.runtimes
                 and state.memory_mb >= ask.memory_mb
-                and ask.isolation in ("", state.isolation)
-                and ask.zone in ("", state.zone)
+                and ask.suits(state)
             )
 
         if allowed is not None:
             return [state for state in self._named(allowed) if suits(state)]
-        rooms = self._rooms.get(ask.runtime)
+        rooms = self._rooms.get((ask.runtime, ask.zone))
         some = rooms.some(0, CANDIDATES_MOST, chance) if rooms is not None else []
         return [state for state in some if suits(state)] or [
             state for state in self._hosts.values() if suits(state)
         ]
+
+    def unsuited(self, ask: Ask) -> set[str]:
+        """Hosts that are not of the kind that it may run on, open or not."""
+        return {state.name for state in self._hosts.values() if not ask.suits(state)}
 
     def with_tree(self, digest: str) -> list[str]:
         """The hosts that have this code."""
@@ -248,14 +258,22 @@ class View:
         if not state.open or room == state.listed:
             return
         state.listed = room
-        for runtime in state.runtimes:
-            rooms = self._rooms.get(runtime)
+        for kind in _kinds(state):
+            rooms = self._rooms.get(kind)
             if rooms is None:
-                rooms = self._rooms[runtime] = Rooms()
+                rooms = self._rooms[kind] = Rooms()
             rooms.set(state, state.room_mb)
 
     def _unlist(self, state: HostState) -> None:
         state.listed = -1
-        for runtime in state.runtimes:
-            if runtime in self._rooms:
-                self._rooms[runtime].discard(state)
+        for kind in _kinds(state):
+            if kind in self._rooms:
+                self._rooms[kind].discard(state)
+
+
+def _kinds(state: HostState) -> Iterator[tuple[str, str]]:
+    """What it is drawn by: each of its runtimes, in its zone and in all."""
+    for runtime in state.runtimes:
+        yield runtime, ""
+        if state.zone:
+            yield runtime, state.zone
