@@ -11,7 +11,7 @@
 from forerun.scheduling.admission import RESERVED, UNRESERVED, Admission, Lease
 from forerun.scheduling.backoff import Backoff
 from forerun.scheduling.deferral import Deferral, Room, Turn, Usual, due_at
-from forerun.scheduling.limits import Use, Waits, grow, shrink, take_back
+from forerun.scheduling.limits import Averages, Use, Waits, grow, shrink, take_back
 from forerun.scheduling.placement import (
     Ask,
     Candidate,
@@ -46,6 +46,7 @@ __all__ = [
     "UNRESERVED",
     "Admission",
     "Ask",
+    "Averages",
     "Backoff",
     "Bounds",
     "Candidate",

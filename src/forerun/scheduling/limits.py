@@ -6,7 +6,7 @@ keeps to the rest, or is surely over.
 
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from math import ceil
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from forerun.model import ShareBook
 
@@ -48,7 +48,7 @@ def shrink(
 ) -> dict[str, int]:
     """What hosts may run from now on, of those that give something back; empty when nobody does.
 
-    ``use`` is how many calls ran at once on average. Steps go back, the last one first, while the rest is enough for that, and while
+    ``use`` is how many calls ran at once on average. Steps go back, the last one of ``order`` first, while the rest is enough for that, and while
     more than ``floor`` steps are left. Hosts that are ``gone`` give back everything. A current limit above the maximum is made smaller.
     """
     amounts = {each.host: each.amount for each in book.held if each.amount}
@@ -124,23 +124,34 @@ class Waits(Generic[K]):
         return over
 
 
+class Averages(NamedTuple):
+    """Calls that ran at once on average: by key, and by key and host. What ran nothing is not there."""
+
+    all: Mapping[str, float]
+    on: Mapping[tuple[str, str], float]
+
+
 class Use:
     """How many calls of each client ran at once, on average over a period."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, int] = {}
+        self._sums: dict[tuple[str, str], int] = {}
         self._samples = 0
 
-    def add(self, running: Mapping[str, int]) -> None:
-        """One look at all clients."""
+    def add(self, running: Mapping[str, Mapping[str, int]]) -> None:
+        """One look at all clients: calls by host and key."""
         self._samples += 1
-        for key, calls in running.items():
-            self._sums[key] = self._sums.get(key, 0) + calls
+        for host, calls_of in running.items():
+            for key, calls in calls_of.items():
+                self._sums[key, host] = self._sums.get((key, host), 0) + calls
 
-    def take(self) -> dict[str, float] | None:
-        """Averages by key since the last time, without those that ran nothing; ``None`` when nobody has looked."""
+    def take(self) -> Averages | None:
+        """Averages since the last time; ``None`` when nobody has looked."""
         if not self._samples:
             return None
-        averages = {key: total / self._samples for key, total in self._sums.items()}
+        on = {each: total / self._samples for each, total in self._sums.items()}
         self._sums, self._samples = {}, 0
-        return averages
+        whole: dict[str, float] = {}
+        for (key, _), calls in on.items():
+            whole[key] = whole.get(key, 0.0) + calls
+        return Averages(whole, on)

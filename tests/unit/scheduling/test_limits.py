@@ -176,8 +176,11 @@ def test_what_stands_still_is_over_and_what_moves_is_not():
 def test_use_is_an_average_over_looks():
     use = Use()
     assert use.take() is None
-    use.add({"a": 4, "b": 1})
-    use.add({"a": 2})
-    assert use.take() == {"a": 3.0, "b": 0.5}
+    use.add({"h1": {"a": 4, "b": 1}, "h2": {"a": 2}})
+    use.add({"h1": {"a": 2}})
+    assert use.take() == (
+        {"a": 4.0, "b": 0.5},
+        {("a", "h1"): 3.0, ("b", "h1"): 0.5, ("a", "h2"): 1.0},
+    )
     use.add({})
-    assert use.take() == {}
+    assert use.take() == ({}, {})

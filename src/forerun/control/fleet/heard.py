@@ -31,14 +31,9 @@ class Heard:
         running = self._running.get(host)
         return None if running is None else running.get(key, 0)
 
-    def running(self, *, after: float) -> dict[str, int]:
-        """Calls by key, of all hosts that were heard after that moment."""
-        sums: dict[str, int] = {}
-        for host, running in self._running.items():
-            if self._at[host] >= after:
-                for key, calls in running.items():
-                    sums[key] = sums.get(key, 0) + calls
-        return sums
+    def running(self, *, after: float) -> dict[str, dict[str, int]]:
+        """Calls by key, of each host that was heard after that moment."""
+        return {host: running for host, running in self._running.items() if self._at[host] >= after}
 
     def forget(self, *, before: float) -> None:
         """Forget hosts that have not been heard since."""

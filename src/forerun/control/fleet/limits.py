@@ -28,6 +28,8 @@ GROW_S = 5.0
 # So long nobody asks the database again about a limit of which nothing is left.
 REFUSED_S = 0.2
 RETRY_AFTER_S = 1.0
+DRAW_S = 2.0
+DRAWN_MOST = 10_000
 # A host needs a moment to end what runs when its lease is over; clocks of machines run differently fast.
 END_S = 2.0
 DRIFT = 1.02
@@ -70,6 +72,7 @@ class FleetLimits:
         )
         self._clients = Clients()
         self._growing: dict[Key, _Turns] = {}
+        self._drawn: dict[Key, float] = {}
         self._ring = Ring(())
         self._owner = TaskOwner("limits")
 
@@ -134,6 +137,28 @@ class FleetLimits:
             turns.callers -= 1
             if not turns.callers:
                 del self._growing[key]
+
+    def draw(self, account: str, function: str, reserved: int | None, host: str) -> None:
+        """See ``Limits``; at most once in ``DRAW_S`` for each client."""
+        key = (account, function if reserved is not None else "")
+        now = self._clock.monotonic()
+        if now - self._drawn.get(key, -DRAW_S) < DRAW_S or host in self._usable(key):
+            return
+        if len(self._drawn) >= DRAWN_MOST:
+            self._drawn.clear()
+        self._drawn[key] = now
+        self._owner.spawn(self._draw(key, host), name="draw")
+
+    async def _draw(self, key: Key, host: str) -> None:
+        began, starts = self._clock.monotonic(), self._starts()
+        try:
+            book = await self._store.book(*key)
+            self._clients.put(key, book, starts, began)
+            steps = grow(book, [host] if self._takes(host) else [], self.step)
+            if steps and await self._store.change(book, steps):
+                self._clients.grown(book, steps, starts)
+        except StorageFailed as error:
+            log.warning("%s got no share of %s: %s", host, key[0], error.message)
 
     def exhausted(self, account: str, function: str, reserved: int | None) -> Throttled:
         """See ``Limits``; the message names the current and the maximum limit."""

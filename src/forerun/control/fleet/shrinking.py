@@ -7,7 +7,7 @@ from forerun.aio import Clock, TaskOwner
 from forerun.control.fleet.limits import FleetLimits
 from forerun.errors import StorageFailed
 from forerun.model import ShareBook
-from forerun.scheduling import Use, Waits, shrink
+from forerun.scheduling import Averages, Use, Waits, shrink
 from forerun.settings import ClusterSettings
 from forerun.storage.shares import ShareStore
 
@@ -81,27 +81,30 @@ class Shrinking:
         empty: dict[tuple[str, str, str], int] = {}
         async for book in self._store.books():
             key = book.key
-            if key not in use:
+            if key not in use.all:
                 quiet[key] = self._quiet.get(key, 0) + 1
             for held in book.held:
                 if not held.counted:
                     empty[book.account, book.function, held.host] = held.epoch
             floor = 0 if quiet.get(key, 0) >= QUIET else 1
-            if self._less(book, use.get(key, 0.0), floor):
-                await self._take(book, use.get(key, 0.0), floor)
+            if self._less(book, use, floor):
+                await self._take(book, use, floor)
         self._quiet = quiet
         over = self._empty.over(empty, self._clock.monotonic())
         await self._store.drop_empty([(*key, empty[key]) for key in over])
 
-    async def _take(self, seen: ShareBook, use: float, floor: int) -> None:
+    async def _take(self, seen: ShareBook, use: Averages, floor: int) -> None:
         book = await self._store.book(seen.account, seen.function)
         # One that was changed meanwhile is looked at again the next time.
         if amounts := self._less(book, use, floor):
             await self._store.change(book, amounts)
 
-    def _less(self, book: ShareBook, use: float, floor: int) -> dict[str, int]:
-        since = self._clock.monotonic() - self._silent_s
+    def _less(self, book: ShareBook, use: Averages, floor: int) -> dict[str, int]:
+        """Hosts that calls prefer keep their steps longest; of others the ring's first."""
+        since, key = self._clock.monotonic() - self._silent_s, book.key
         gone = {
             held.host for held in book.held if not self._limits.heard_of.since(held.host, since)
         }
-        return shrink(book, self._limits.order(book), self._step, use=use, gone=gone, floor=floor)
+        order = self._limits.order(book)
+        order.sort(key=lambda host: -use.on.get((key, host), 0.0))
+        return shrink(book, order, self._step, use=use.all.get(key, 0.0), gone=gone, floor=floor)
