@@ -14,8 +14,8 @@ import msgspec
 
 from forerun.aio import Clock, SystemClock, TaskOwner
 from forerun.app.closing import Closing
-from forerun.app.datagrams import DaemonSocket
 from forerun.app.local_host import LocalHost, Upward
+from forerun.app.sockets import DaemonSocket
 from forerun.cluster import (
     PROTOCOLS,
     Door,

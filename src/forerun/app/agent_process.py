@@ -9,7 +9,8 @@ import sys
 import uvloop
 
 from forerun.app.agent import Agent, Words, ready_line
-from forerun.app.process import EXIT_FAILED, claimed, listen, raise_file_limit, set_up_log
+from forerun.app.process import EXIT_FAILED, claimed, raise_file_limit, set_up_log
+from forerun.app.sockets import listen
 from forerun.cluster import Identity, split_address, watch_over
 from forerun.errors import ForerunError
 from forerun.settings import Settings

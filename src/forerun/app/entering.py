@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from forerun.aio import SystemClock
 from forerun.app.closing import Closer, Closing
-from forerun.app.process import listen
+from forerun.app.sockets import listen
 from forerun.app.state import State, open_state
 from forerun.cluster import (
     Authority,

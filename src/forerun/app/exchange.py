@@ -6,7 +6,7 @@ from forerun.aio import Clock
 from forerun.api.authentication import Authenticator
 from forerun.api.otlp import Guard, OtlpDoor, OtlpTokens
 from forerun.api.platform import Route
-from forerun.app.datagrams import DaemonSocket
+from forerun.app.sockets import DaemonSocket
 from forerun.app.state import State
 from forerun.control.authorization import Authorizer
 from forerun.events import Bus

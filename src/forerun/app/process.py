@@ -17,6 +17,7 @@ from typing import Protocol
 import msgspec
 import uvloop
 
+from forerun.app.sockets import listen
 from forerun.errors import ForerunError, StorageFailed
 from forerun.settings import Settings
 
@@ -79,21 +80,6 @@ async def _run(settings: Settings) -> None:
         log.info("stopping: calls in flight have %.0f s to finish", settings.server.drain_s)
     finally:
         await server.close()
-
-
-def listen(host: str, port: int, *, option: str = "--listen") -> socket.socket:
-    """A listening address that is ours; port 0 takes a free one. ``option`` chooses another. Raises ``ForerunError``."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise ForerunError(
-            f"cannot listen on {host}:{port}: {error.strerror}. Choose another with {option} HOST:PORT"
-        ) from error
-    return listener
 
 
 @contextlib.contextmanager
