@@ -14,7 +14,7 @@ log = logging.getLogger("forerun.cluster")
 
 LOOK_S = 5.0
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-# A node that ran for so long before it ended is started again at once.
+# Of a node that ran for so long before it ended, earlier failures are forgotten.
 STEADY_S = 60.0
 
 
@@ -54,10 +54,11 @@ class NodeKeeper:
             head = await self._head()
             if running is not None and not running.alive:
                 self._fail(f"the engine's node has ended: {node.last_words()}")
-                failed = 0 if self._clock.monotonic() - began >= STEADY_S else failed + 1
+                failed = 1 if self._clock.monotonic() - began >= STEADY_S else failed + 1
                 running = None
                 await self._clock.sleep(BACKOFF_S[min(failed, len(BACKOFF_S)) - 1])
-            elif running is not None and head and head != node.head() and await _there(head):
+                continue
+            if running is not None and head and head != node.head() and await _there(head):
                 log.info("the engine's head is at %s now", head)
                 await node.end()
                 running = None
@@ -68,7 +69,8 @@ class NodeKeeper:
 
     async def _begin(self, head: str) -> Running | None:
         found = self._here.node.find()
-        if found is not None or head == f"{self._here.node.ip}:{self._here.port}":
+        mine = f"{self._here.node.ip}:{self._here.port}"
+        if found is not None or (head == mine and not self._here.node.foreign):
             # Somebody else has started it. The head itself is kept by whoever has the duties.
             return found
         try:

@@ -138,7 +138,7 @@ class RayFleet:
                 await self._one()
             except (OSError, ForerunError, ValueError) as error:
                 self._fail(str(error))
-            failed = 0 if self._clock.monotonic() - began > START_S else failed + 1
+            failed = 1 if self._clock.monotonic() - began > START_S else failed + 1
             await self._clock.sleep(BACKOFF_S[min(failed, len(BACKOFF_S)) - 1])
 
     async def _one(self) -> None:

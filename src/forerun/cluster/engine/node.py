@@ -27,6 +27,8 @@ RECONNECT_S = 15
 GRACE_S = 5.0
 REACH_S = 2.0
 _NODE, _HEAD = "node", "head"
+# Else it waits until nothing runs on it; but a keeper runs as long as the node.
+_AT_ONCE = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
 _TUNED = {
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "500",
@@ -145,7 +147,7 @@ class EngineNode:
             *("--object-store-memory", str(STORE_BYTES), "--include-log-monitor", "false"),
             *("--disable-usage-stats", "--temp-dir", str(_fresh_session(self._directory)), *more),
         ]
-        env = {**self.environment(), **identity}
+        env = {**self.environment(), **identity, **_AT_ONCE}
         if self._agent_data is not None:
             # The keeper, an actor of the engine, finds its plan by it.
             env["FORERUN_DATA"] = str(self._agent_data)
