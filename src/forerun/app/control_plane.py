@@ -336,7 +336,8 @@ class ControlPlane:
             "Relay": {"Told": self._core.relay.told, "Dropped": self._core.relay.dropped},
             "Engine": {
                 "Kind": self._settings.cluster.engine,
-                "Address": await self._entered.trust.engine(),
+                "Address": self._settings.cluster.engine_address
+                or await self._entered.trust.engine(),
             },
             "Hosts": sum(host.alive for host in self._machines.links.hosts.values()),
         }
