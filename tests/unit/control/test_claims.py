@@ -124,7 +124,7 @@ class TwoPlanes(RuleBasedStateMachine):
 
 
 TestTwoPlanes = TwoPlanes.TestCase
-TestTwoPlanes.settings = settings(max_examples=300, stateful_step_count=30, deadline=None)
+TestTwoPlanes.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
 
 
 @given(lease=st.floats(12, 300), promised=st.floats(0.1, 3))
