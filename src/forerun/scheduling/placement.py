@@ -23,6 +23,8 @@ _total = itemgetter(0)
 SHOWN = 4
 SERVICES_MAX = 3
 """Services that are weighed for one call: the likeliest."""
+TRANSFER_MAX_MS = 60_000.0
+"""What carrying the bytes of one call may count at most, whatever is said of them."""
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +88,8 @@ class Candidate:
     ``open``: it is alive and nobody wishes it to be left. ``room_mb`` is what is free and what idle sandboxes would
     give; ``waiting`` calls wait for memory.
     ``load`` is how many calls run for each processor. ``idle`` and ``preparing`` count by version key, ``pools`` by name (a pool
-    without waiting sandboxes has a zygote at least); ``ways`` are the milliseconds (``channel_ms``) of a call, by service.
+    without waiting sandboxes has a zygote at least); ``ways`` are the milliseconds (``channel_ms``) of a call, by service, ``rates``
+    the bytes per second of its channel where they are known.
     """
 
     __slots__ = (
@@ -99,6 +102,7 @@ class Candidate:
         "open",
         "pools",
         "preparing",
+        "rates",
         "room_mb",
         "runtimes",
         "trees",
@@ -123,6 +127,17 @@ class Candidate:
         self.pools: dict[str, int] = {}
         self.trees: Collection[str] = ()
         self.ways: dict[str, float] = {}
+        self.rates: dict[str, float] = {}
+
+    def reaches(self, service: str, quality: ChannelQuality | None, rule: Rule) -> None:
+        """What its channel to a service is like now; ``None`` for one that nothing is known of."""
+        self.ways.pop(service, None)
+        self.rates.pop(service, None)
+        if quality is None or (ms := channel_ms(quality, rule)) is None:
+            return
+        self.ways[service] = ms
+        if quality.bytes_per_s > 0:
+            self.rates[service] = quality.bytes_per_s
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} open={self.open} free={self.free_mb} MB>"
@@ -292,16 +307,26 @@ def _channels(able: Sequence[Candidate], services: Sequence[Likely]) -> list[flo
     for likely in services:
         weight = likely.likelihood * likely.calls
         service = likely.service
-        found = [each.ways.get(service) for each in able]
-        known = [cost for cost in found if cost is not None]
-        neutral = sum(known) / len(known) if known else 0.0
-        for index, cost in enumerate(found):
-            costs[index] += weight * (neutral if cost is None else cost)
+        _add(costs, weight, [each.ways.get(service) for each in able])
+        if likely.carried > 0:
+            _add(costs, weight, [_transfer_ms(likely, each.rates.get(service)) for each in able])
     return costs
 
 
+def _add(costs: list[float], weight: float, found: Sequence[float | None]) -> None:
+    known = [cost for cost in found if cost is not None]
+    neutral = sum(known) / len(known) if known else 0.0
+    for index, cost in enumerate(found):
+        costs[index] += weight * (neutral if cost is None else cost)
+
+
+def _transfer_ms(likely: Likely, rate: float | None) -> float | None:
+    """What it takes until the bytes of one call are carried."""
+    return min(TRANSFER_MAX_MS, likely.carried / rate * 1000.0) if rate else None
+
+
 def channel_ms(quality: ChannelQuality, rule: Rule) -> float | None:
-    """What one call over a channel costs; ``None`` where that is not known."""
+    """What one call over a channel costs beside its bytes; ``None`` where that is not known."""
     if not quality.samples or quality.age_s > rule.stale_s:
         return None
     return (

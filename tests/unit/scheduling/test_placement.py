@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forerun.model import ChannelQuality, Likely
-from forerun.scheduling import Ask, Candidate, Rule, channel_ms, could_ever, place, qualified
+from forerun.scheduling import Ask, Candidate, Rule, could_ever, place, qualified
 
 RULE = Rule()
 ASK = Ask(key="k", runtime="python3.11", memory_mb=128, pools=("python3.11",), trees=("t",))
@@ -26,8 +26,7 @@ def host(name: str, **about) -> Candidate:
         "trees": {"t"},
     }
     for service, quality in about.pop("channels", {}).items():
-        if (ms := channel_ms(quality, RULE)) is not None:
-            made.ways[service] = ms
+        made.reaches(service, quality, RULE)
     for field, value in (usual | about).items():
         setattr(made, field, value)
     return made
@@ -152,6 +151,43 @@ def test_much_farther_is_worth_a_start_at_once() -> None:
 def test_without_a_measurement_it_is_between_the_others(channels) -> None:
     hosts = [host("far", channels=far(100)), host("near", channels=far(1))]
     assert order(*hosts, host("new", channels=channels), services=SERVICE) == ["near", "new", "far"]
+
+
+def test_what_is_carried_counts_where_the_speed_is_known() -> None:
+    large, small = ((Likely("s:80", 1.0, 2.0, 100, carried),) for carried in (1e6, 100.0))
+    thin = host("thin", channels=far(1, bytes_per_s=1e6))
+    wide = host("wide", channels=far(11, bytes_per_s=1e8))
+    assert order(thin, wide, services=large) == ["wide", "thin"]
+    assert order(thin, wide, services=small) == ["thin", "wide"]
+    channels = {
+        each.name: ms for _, _, ms, each in place(ASK, [thin, wide], RULE, services=large)[0]
+    }
+    assert channels == {"thin": pytest.approx(2 * 1001), "wide": pytest.approx(2 * 21)}
+
+
+@pytest.mark.parametrize(
+    "quality",
+    [{}, {"age_s": 1e4, "bytes_per_s": 1e9}, {"bytes_per_s": -1.0}, {"bytes_per_s": float("nan")}],
+    ids=["unknown", "old", "negative", "no number"],
+)
+def test_without_a_speed_it_is_between_the_others(quality) -> None:
+    services = (Likely("s:80", 1.0, 1.0, 100, 1e6),)
+    hosts = [
+        host("thin", channels=far(1, bytes_per_s=1e6)),
+        host("wide", channels=far(1, bytes_per_s=1e8)),
+    ]
+    assert order(*hosts, host("new", channels=far(1, **quality)), services=services) == [
+        "wide",
+        "new",
+        "thin",
+    ]
+
+
+def test_no_number_that_is_said_makes_a_channel_endless() -> None:
+    services = (Likely("s:80", 1.0, 1.0, 100, 1e300),)
+    slow, other = host("slow", channels=far(1, bytes_per_s=1e-300)), host("other", channels=far(1))
+    placed = place(ASK, [slow, other], RULE, services=services)
+    assert all(ms <= 60_001 for _, _, ms, _ in placed.weighed)
 
 
 def test_only_likely_services_with_evidence_count() -> None:

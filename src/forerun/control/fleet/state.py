@@ -7,7 +7,7 @@ from forerun.cluster import Beat
 from forerun.control.fleet.indexes import Holders
 from forerun.host import HostStats, Standing
 from forerun.model import ChannelQuality, HostInfo, Phase
-from forerun.scheduling import Candidate, Rule, channel_ms
+from forerun.scheduling import Candidate, Rule
 
 # What is told beyond these is not kept: what a host costs here has a bound, whatever it says.
 IDLE_MOST = 20_000
@@ -162,8 +162,9 @@ class HostState(Candidate):
                 self.known.trees.add(tree, self)
 
     def _tell_channels(self, channels: Mapping[str, ChannelQuality | None]) -> None:
+        rule = self.known.rule
         for service, quality in channels.items():
-            self.ways.pop(service, None)
+            self.reaches(service, None, rule)
             if quality is None:
                 self.channels.pop(service, None)
                 self.known.services.discard(service, self)
@@ -171,8 +172,7 @@ class HostState(Candidate):
                 service = intern(service)  # noqa: PLW2901 as above
                 self.channels[service] = quality
                 self.known.services.add(service, self)
-                if (ms := channel_ms(quality, self.known.rule)) is not None:
-                    self.ways[service] = ms
+                self.reaches(service, quality, rule)
             self.known.changed.add(service)
 
     def _tell_standings(self, standings: Mapping[str, Standing | None]) -> None:
@@ -227,11 +227,11 @@ class HostState(Candidate):
             self._correct(key, -count)
 
     def _correct(self, key: str, change: int) -> None:
-        count = self.idle.get(key, 0)
-        self._told.setdefault(key, count)
+        told = self._told.setdefault(key, self.idle.get(key, 0))
         corrected = self._since.idle
         corrected[key] = corrected.get(key, 0) + change
-        self._set_idle(key, count + change)
+        # What is taken from nothing is owed: the sum may be less than the idle ones are.
+        self._set_idle(key, told + self._before.idle.get(key, 0) + corrected[key])
 
     def _turn(self, now: float) -> None:
         """What was sent a while ago is in the next beat."""
