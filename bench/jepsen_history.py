@@ -168,7 +168,7 @@ def _twice(history: History) -> Iterator[Finding]:
 
 def _above(history: History) -> Iterator[Finding]:
     for group, most in history.limits.items():
-        runs = [each for each in history.ran if history.groups.get(each.function) == group]
+        runs = _of_group(history, group)
         # Of what ends and begins at the same moment, the end is first.
         moments = [(each.began, 1, number) for number, each in enumerate(runs)]
         moments += [(each.seen, 0, number) for number, each in enumerate(runs)]
@@ -180,6 +180,15 @@ def _above(history: History) -> Iterator[Finding]:
                 text = f"{len(running)} of {group} ran at once, {most} may"
                 yield Finding("limit", text, tuple(runs[each] for each in sorted(running)))
             above = len(running) > most
+
+
+def _of_group(history: History, group: str) -> list[Ran]:
+    """Without those of which nothing but their begin was seen: how long they were there is not known."""
+    return [
+        each
+        for each in history.ran
+        if history.groups.get(each.function) == group and each.seen > each.began
+    ]
 
 
 def _back(history: History) -> Iterator[Finding]:
@@ -306,7 +315,7 @@ def summary(history: History) -> dict[str, Any]:
 
 def most_at_once(history: History, group: str) -> int:
     """How many executions of a group were seen at once."""
-    runs = [each for each in history.ran if history.groups.get(each.function) == group]
+    runs = _of_group(history, group)
     moments = sorted([(each.began, 1) for each in runs] + [(each.seen, -1) for each in runs])
     most = now = 0
     for _, change in moments:

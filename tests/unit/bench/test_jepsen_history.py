@@ -144,6 +144,11 @@ def test_as_many_as_may_run_and_one_more():
     assert most_at_once(History(ran=more, groups=groups), "account") == 3
 
 
+def test_what_was_killed_as_it_began_counts_for_nothing_afterwards():
+    runs = [ran("killed", 1, 1, ended=False), ran("1", 2, 4), ran("2", 3, 5)]
+    assert kinds(ran=runs, groups={"f": "f"}, limits={"f": 2}) == []
+
+
 def test_each_time_above_a_limit_is_one_finding():
     runs = [ran(str(at), at, at + 2.5) for at in (1, 2, 3, 10, 11, 12)]
     found = kinds(ran=runs, groups={"f": "f"}, limits={"f": 2})
