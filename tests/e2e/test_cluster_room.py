@@ -1,11 +1,13 @@
 """Hosts of different sizes: nothing enters where it has no room, what is reserved for an account is there, and machines come and are refused."""
 
 import json
+import os
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +213,41 @@ def test_a_machine_joins_and_serves(fleet: Fleet) -> None:
         fleet.do("uncordon", {"Host": "large"})
     fleet.do("drain", {"Host": "late"})
     assert fleet.joined("late").process.wait(30) == 0
+
+
+@contextmanager
+def small_disk(at: Path) -> Iterator[Path]:
+    at.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m", "small", str(at)], check=True)
+    try:
+        yield at
+    finally:
+        subprocess.run(["umount", "-l", str(at)], check=True)
+
+
+def test_a_host_whose_disk_is_full_fails_clearly_and_costs_others_nothing(fleet: Fleet) -> None:
+    server = fleet.first
+    with small_disk(fleet.folder / "host-tiny") as disk:
+        fleet.join(["tiny"], FORERUN_HOST_MEMORY_MB="9000")
+        there = server.function(ECHO, MemorySize=7000)
+        server.call(there, 1)
+        ballast = disk / "ballast"
+        with ballast.open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(1 << 20))
+        assert server.call(there, 2) == 2, "what is there already needs no disk"
+        # Only the host without disk has room for one, all have for the other.
+        code = {"lambda_function.py": ECHO, "ballast": os.urandom(100_000)}
+        only, anywhere = (server.function(code, MemorySize=size) for size in (7000, 200))
+        with pytest.raises(ClientError) as refused:
+            server.call(only, 1)
+        assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] in (429, 500, 502, 503)
+        eventually(lambda: served(server, anywhere), within=20, what="it is served elsewhere")
+        for turn in range(10):
+            assert server.call(anywhere, turn) == turn
+        assert fleet.alive() >= {"small", "large", "tiny"}
+        fleet.do("drain", {"Host": "tiny"})
+        assert fleet.joined("tiny").process.wait(30) == 0
 
 
 def test_of_two_first_machines_one_founds_the_cluster(fleet: Fleet, tmp_path: Path) -> None:
