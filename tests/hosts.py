@@ -15,10 +15,12 @@ Namespaces are named by this process and go with it, or when the next network is
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -280,4 +282,19 @@ def _sweep() -> None:
     for path in _NAMED.glob(f"{_PREFIX}*"):
         found = re.match(rf"{_PREFIX}(\d+)-", path.name)
         if found and not Path("/proc", found[1]).exists():
+            _end_all(path)
             subprocess.run(["ip", "netns", "del", path.name], check=False, capture_output=True)
+
+
+def _end_all(network: Path) -> None:
+    """Kill what still runs in a network whose owner was killed."""
+    try:
+        inode = network.stat().st_ino
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with suppress(OSError):
+                    if (entry / "ns" / "net").stat().st_ino == inode:
+                        os.kill(int(entry.name), signal.SIGKILL)
+    except OSError:
+        # Another run sweeps, too.
+        return
