@@ -6,6 +6,7 @@ import logging
 
 from forerun.aio import Clock
 from forerun.cluster import EngineHere, Fleet, RayFleet, StaticFleet, split_address
+from forerun.errors import SetupFailed
 from forerun.settings import Settings
 from forerun.storage.trust import TrustStore
 
@@ -14,9 +15,11 @@ log = logging.getLogger("forerun.cluster")
 
 def with_usable_engine(settings: Settings) -> Settings:
     """The same, without an engine where no other machine could join: on loopback it would take another of the machine's
-    addresses instead, and listen everywhere.
+    addresses instead, and listen everywhere. Raises ``SetupFailed`` for an ``engine_address`` that is none.
     """
     cluster = settings.cluster
+    if cluster.engine_address:
+        _check_head(cluster.engine_address)
     address, _ = split_address(cluster.advertise or cluster.listen)
     try:
         alone = ipaddress.ip_address(address).is_loopback
@@ -29,6 +32,15 @@ def with_usable_engine(settings: Settings) -> Settings:
         address,
     )
     return dataclasses.replace(settings, cluster=dataclasses.replace(cluster, engine="none"))
+
+
+def _check_head(address: str) -> None:
+    try:
+        _, port = split_address(address)
+    except SetupFailed as error:
+        raise SetupFailed(f"cluster.engine_address: {error.message}") from error
+    if port == 0:
+        raise SetupFailed("cluster.engine_address: the engine's head must have a port")
 
 
 def make_fleet(

@@ -3,6 +3,7 @@
 import pytest
 
 from forerun.app.engine import with_usable_engine
+from forerun.errors import SetupFailed
 from forerun.settings import ClusterSettings, Settings
 
 
@@ -21,3 +22,9 @@ from forerun.settings import ClusterSettings, Settings
 )
 def test_no_engine_is_started_where_no_other_machine_can_join(settings, engine):
     assert with_usable_engine(Settings(cluster=settings)).cluster.engine == engine
+
+
+@pytest.mark.parametrize("address", ["10.0.0.9", "10.0.0.9:0", ":6379", "10.0.0.9:99999"])
+def test_an_engine_is_looked_for_only_where_one_can_be(address):
+    with pytest.raises(SetupFailed, match=r"cluster\.engine_address"):
+        with_usable_engine(Settings(cluster=ClusterSettings(engine_address=address)))

@@ -123,7 +123,7 @@ async def _begin(order: Order, node: EngineNode) -> str:
     if order.own and address != here and not reachable(address):
         # The machine with the head is gone: there is to be one here.
         address = here
-    if address != here:
+    if address != here or not order.own:
         await _attached(node, address)
         return address
     running = node.find()
