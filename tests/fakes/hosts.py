@@ -327,6 +327,13 @@ class FakeLimits:
         self._shares[key] = {**shares, free[0]: Share(key, step, len(shares) + 1)}
         return True
 
+    def draw(self, account: str, function: str, reserved: int | None, host: str) -> None:
+        key = _limited(account, function, reserved)
+        shares = self._shares[key]
+        given = sum(share.amount for share in shares.values())
+        if (step := min(self._step, self._most - given)) > 0 and host not in shares:
+            self._shares[key] = {**shares, host: Share(key, step, len(shares) + 1)}
+
     def exhausted(self, account: str, function: str, reserved: int | None) -> Throttled:
         return Throttled("Rate Exceeded.", reason="ConcurrentInvocationLimitExceeded")
 

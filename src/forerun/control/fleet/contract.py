@@ -40,6 +40,10 @@ class Limits(Protocol):
         """
         ...
 
+    def draw(self, account: str, function: str, reserved: int | None, host: str) -> None:
+        """Calls would be better off on this host, which has no share: give it one, if there is any left. Behind the call, now and then."""
+        ...
+
     def exhausted(self, account: str, function: str, reserved: int | None) -> Throttled:
         """What a call is told for which nothing is left of the limit."""
         ...
@@ -71,6 +75,9 @@ class Unlimited:
     ) -> bool:
         """There is nothing to grow."""
         return False
+
+    def draw(self, account: str, function: str, reserved: int | None, host: str) -> None:
+        """All hosts may run it."""
 
     def exhausted(self, account: str, function: str, reserved: int | None) -> Throttled:
         """Hosts refuse by a share that nobody gave them."""

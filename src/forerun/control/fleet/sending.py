@@ -7,6 +7,7 @@ from forerun.aio import Clock
 from forerun.cluster import NOT_IDLE, SHARE, Links
 from forerun.control.fleet.asks import Asks
 from forerun.control.fleet.contract import Limits
+from forerun.control.fleet.drawing import Drawing
 from forerun.control.fleet.trip import REASON, Trip, late, never
 from forerun.control.fleet.view import View
 from forerun.errors import HostLost, HostUnreachable, Throttled
@@ -46,6 +47,7 @@ class Sending:
         self._waiting_most = waiting_most
         self._chance = chance
         self._on_sent = on_sent
+        self._drawing = Drawing(view, limits, rule, clock)
         self.refused = 0
         self.parked = 0
 
@@ -97,6 +99,8 @@ class Sending:
             owed_ms=owed_ms,
             chance=chance,
         )
+        if services and shares:
+            self._drawing.look(trip, shares, chance)
         if placed is not None and services:
             if placed.extra_ms > 0:
                 self._asks.owe(ask.key, placed.extra_ms)
