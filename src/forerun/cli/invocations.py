@@ -20,7 +20,18 @@ _NAMES = {
     "ended": "run",
     "answered": "answer",
 }
-_COLUMNS = ("at", "request", "version", "status", "start", "host", "ahead", *_NAMES.values(), "total", "MB")
+_COLUMNS = (
+    "at",
+    "request",
+    "version",
+    "status",
+    "start",
+    "host",
+    "ahead",
+    *_NAMES.values(),
+    "total",
+    "MB",
+)
 _PAGE = 1000
 _REQUEST_ID = re.compile(r"[0-9a-f-]{36}")
 
