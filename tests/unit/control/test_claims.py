@@ -66,12 +66,22 @@ class TwoPlanes(RuleBasedStateMachine):
         self.promised = dict.fromkeys("xy", -1.0)
         self.host_runs = dict.fromkeys("xy", False)
 
-    @rule(seconds=st.sampled_from([0.1, 1.0, 4.0, 9.0, 30.0]))
-    def time_passes(self, seconds: float) -> None:
-        self.now += seconds
-        for name, until in self.promised.items():
-            if until <= self.now:
-                self.host_runs[name] = False
+    @rule(
+        seconds=st.sampled_from([0.1, 1.0, 4.0, 9.0, 30.0]),
+        awake=st.sampled_from(["", "x", "y", "xy", "yx"]),
+    )
+    def time_passes(self, seconds: float, awake: str = "") -> None:
+        """Who is ``awake`` renews what its host was promised all the time, if it may, and looks for events that are due."""
+        until = self.now + seconds
+        while self.now < until:
+            self.now = min(until, self.now + 0.5)
+            for name in "xy":
+                if self.promised[name] <= self.now:
+                    self.host_runs[name] = False
+                elif name in awake:
+                    self.renew_the_host(name)
+            for name in awake:
+                self.claim(name, 0.0)
 
     @rule(name=st.sampled_from("xy"), late=st.sampled_from([0.0, 5.0, 15.0]))
     def claim(self, name: str, late: float) -> None:
@@ -97,7 +107,6 @@ class TwoPlanes(RuleBasedStateMachine):
         if heard:
             self.planes[name].prolonged(asked, held, until)
 
-    @rule(name=st.sampled_from("xy"))
     def renew_the_host(self, name: str) -> None:
         if self.planes[name].outlive(self.now):
             self.promised[name] = max(self.promised[name], self.now + PROMISED_S)
