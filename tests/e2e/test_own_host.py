@@ -2,12 +2,15 @@
 
 import json
 import subprocess
+import time
 
 import pytest
 from tests.planes import TIMES
 from tests.servers import FORERUN, Server, clean_environment, eventually, gone
 
 pytestmark = pytest.mark.slow
+
+DUTY_S = 12.0
 
 
 def forerun(plane: Server, *words: str) -> str:
@@ -33,6 +36,7 @@ def test_the_first_machine_is_a_host_and_gives_tokens_at_once(tmp_path, postgres
             "FORERUN_CLUSTER_NAME": "first",
             "FORERUN_CLUSTER_LISTEN": "127.0.0.1:0",
             "FORERUN_CLUSTER_HOST": "true",
+            "FORERUN_CLUSTER_DUTY_S": str(DUTY_S),
         },
     )
     try:
@@ -49,5 +53,8 @@ def test_the_first_machine_is_a_host_and_gives_tokens_at_once(tmp_path, postgres
         pid = int((plane.data / "agent/keeper/agent.pid").read_text().split()[0])
         assert not gone([pid])
     finally:
+        began = time.monotonic()
         assert plane.stop() == 0
     assert gone([pid])
+    # What the call has told waits for no other control plane, since there is none.
+    assert time.monotonic() - began < DUTY_S

@@ -300,6 +300,7 @@ class ControlPlane:
         return self._holding
 
     def _leave(self) -> None:
+        self._holder.leave()
         if self._holding is not None:
             self._holding.leave()
 

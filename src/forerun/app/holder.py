@@ -64,6 +64,11 @@ class Holder:
         self._own = Passing(knocker, "relay")
         self._known: tuple[str, Peer] | None = None
         self._known_at = float("-inf")
+        self._leaving = False
+
+    def leave(self) -> None:
+        """This control plane leaves: from now on a holder is waited for only where another could become one."""
+        self._leaving = True
 
     async def close(self) -> None:
         """Leave the connections that wait."""
@@ -98,7 +103,8 @@ class Holder:
             try:
                 return await self._ask(name, body)
             except NoHolder as error:
-                if self._clock.monotonic() >= deadline:
+                late = self._clock.monotonic() >= deadline
+                if late or (self._leaving and await self._alone()):
                     raise StorageFailed(error.message) from error
             await self._clock.sleep(RETRY_S)
 
@@ -122,6 +128,16 @@ class Holder:
             raise _failure(answer).raised()
         except msgspec.DecodeError:
             raise StorageFailed(f"the holder of the duties answered with {status}") from None
+
+    async def _alone(self) -> bool:
+        """Whether no other control plane is there that could take the duties."""
+        try:
+            planes = await self._planes.all()
+        except StorageFailed:
+            return False
+        return all(
+            each.incarnation == self._me or each.seen_s > self._patience_s for each in planes
+        )
 
     async def _find(self) -> tuple[str, Peer]:
         """The holder's door, and who is behind it. Raises ``NoHolder``."""
