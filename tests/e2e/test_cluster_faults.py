@@ -1,4 +1,4 @@
-"""A cluster under faults for a minute: what clients and functions saw of it is as it must be."""
+"""A cluster under faults for half a minute: what clients and functions saw of it is as it must be."""
 
 import json
 import os
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 def test_what_is_seen_under_faults_is_accepted(tmp_path: Path) -> None:
     needs_hosts()
     kept = tmp_path / "history"
-    command = [sys.executable, ROOT / "bench" / "jepsen.py", "--minutes", "1", "--seed", "7"]
+    command = [sys.executable, ROOT / "bench" / "jepsen.py", "--minutes", "0.5", "--seed", "7"]
     ended = subprocess.run(
         [*command, "--keep", kept],
         env=os.environ | {"HOME": str(tmp_path)},
@@ -29,7 +29,7 @@ def test_what_is_seen_under_faults_is_accepted(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stdout[-6000:] + ended.stderr[-3000:]
     entries = [json.loads(line)["entry"] for line in kept.read_text().splitlines()]
     # There was something to see.
-    for kind, least in (("sent", 30), ("called", 60), ("read", 20), ("ran", 80), ("faults", 3)):
+    for kind, least in (("sent", 15), ("called", 30), ("read", 10), ("ran", 40), ("faults", 2)):
         assert entries.count(kind) >= least, ended.stdout[-3000:]
     again = subprocess.run(
         [sys.executable, ROOT / "bench" / "jepsen.py", "--check", kept],

@@ -246,6 +246,13 @@ def test_a_host_whose_disk_is_full_fails_clearly_and_costs_others_nothing(fleet:
         for turn in range(10):
             assert server.call(anywhere, turn) == turn
         assert fleet.alive() >= {"small", "large", "tiny"}
+        ballast.unlink()
+        # Waiting for room gave nobody else more of the limit.
+        eventually(
+            lambda: served(server, only), within=20, what="it is served when there is room again"
+        )
+        [limit] = fleet.told("limits")["Limits"]
+        assert limit["Current"] < limit["Maximum"]
         fleet.do("drain", {"Host": "tiny"})
         assert fleet.joined("tiny").process.wait(30) == 0
 

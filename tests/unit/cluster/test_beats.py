@@ -150,8 +150,11 @@ def test_beats_that_come_far_too_fast() -> None:
     for _ in range(5000):
         now += 1 / 20
         pace.take(now)
-    for _ in range(900):
-        pace.take(now)
+    _take(pace, 900, now)
     with pytest.raises(Unbelievable, match="fast"):
-        for _ in range(200):
-            pace.take(now)
+        _take(pace, 200, now)
+
+
+def _take(pace: Pace, count: int, now: float) -> None:
+    for _ in range(count):
+        pace.take(now)

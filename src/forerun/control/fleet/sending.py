@@ -153,10 +153,11 @@ class Sending:
         if self._shares(trip) is None:
             return False
         spec, reserved, ask = trip.spec, trip.call.reserved, trip.ask
-        full = trip.full | trip.away
         if ask.narrow:
             self.hopeless(trip)
-            full |= self._view.unsuited(ask)
+        # More of the limit helps only where the limit was what lacked, and on hosts that have none of it yet.
+        without_room = (trip.allowed or {}).keys() - trip.shared
+        full = trip.full | trip.away | without_room | self._view.unsuited(ask)
         if await self._limits.grow(
             spec.account, spec.name, reserved, full=full, tried=trip.allowed
         ):

@@ -181,8 +181,14 @@ class View:
         ]
 
     def unsuited(self, ask: Ask) -> set[str]:
-        """Hosts that are not of the kind that it may run on, open or not."""
-        return {state.name for state in self._hosts.values() if not ask.suits(state)}
+        """Hosts that could not run it if they were empty, open or not."""
+        return {
+            state.name
+            for state in self._hosts.values()
+            if not ask.suits(state)
+            or state.memory_mb < ask.memory_mb
+            or ask.runtime not in state.runtimes
+        }
 
     def with_tree(self, digest: str) -> list[str]:
         """The hosts that have this code."""

@@ -145,3 +145,25 @@ async def test_when_a_host_dies_calls_that_were_on_their_way_run_on_others(limit
     limited.links.lose(dead, error=HostLost("gone"))
     await limited.until(lambda: limited.running().total() == 20 and not limited.running()[dead])
     assert not any(task.done() for task in begun)
+
+
+async def test_waiting_for_room_gives_nobody_more_of_the_limit(limited):
+    for name, host in limited.hosts.items():
+        memory_mb = 9000 if name == "a" else 1000
+        host.info = msgspec.structs.replace(host.info, memory_mb=memory_mb)
+    limited.links.beat()
+    large = spec("large", memory_mb=8000)
+    begin = [
+        asyncio.get_running_loop().create_task(
+            limited.fleet.run(large, call(f"l{number}"), Timings())
+        )
+        for number in range(2)
+    ]
+    limited.tasks += begin
+    await limited.until(lambda: limited.running() == {"a": 1})
+    for _ in range(8):
+        await limited.clock.advance(0.5)
+        limited.links.beat()
+        await settle(5)
+    [client] = await limited.limits.list(large.account)
+    assert [(part.host, part.limit) for part in client.hosts if part.limit] == [("a", 10)]
