@@ -106,7 +106,7 @@ class TreeShelf:
 
 async def _send(writer: asyncio.StreamWriter, path: str, size: int) -> None:
     # Opened here: one that a thread opened for who is cancelled meanwhile would be nobody's.
-    with open(path, "rb") as file:  # noqa: ASYNC230, PTH123 it takes microseconds
+    with open(path, "rb") as file:  # noqa: ASYNC230 it takes microseconds
         while size:
             piece = await asyncio.to_thread(file.read, min(PIECE, size))
             if not piece:
