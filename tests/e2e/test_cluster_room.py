@@ -65,7 +65,9 @@ def placed(server: Server, name: str, count: int) -> Counter[str]:
         return found if len(found) >= count else []
 
     records = eventually(told, within=20, what="records")
-    return Counter(each["placement"].partition("; on ")[2].partition(":")[0] for each in records)
+    return Counter(
+        (each["placement"] or "").partition("; on ")[2].partition(":")[0] for each in records
+    )
 
 
 def test_what_is_larger_than_the_room_of_a_host_never_enters_it(fleet: Fleet) -> None:

@@ -17,6 +17,7 @@ from forerun.aio.http import (
     while_connected,
 )
 from forerun.aio.tasks import TaskOwner
+from forerun.aio.transports import cut
 
 __all__ = [
     "App",
@@ -34,6 +35,7 @@ __all__ = [
     "Send",
     "SystemClock",
     "TaskOwner",
+    "cut",
     "difference",
     "read_body",
     "while_connected",

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
-from forerun.aio import HttpServer, TaskOwner
+from forerun.aio import HttpServer, TaskOwner, cut
 from forerun.aio.http import App
 from forerun.cluster import greeting
 from forerun.cluster.greeting import Hello, Malformed, Welcome
@@ -161,11 +161,11 @@ class Door:
     async def close(self) -> None:
         """Take no more, and end all connections."""
         for entry in list(self._open):
-            entry.transport.abort()
+            cut(entry.transport)
         await self._owner.close()
         for entry in list(self._open):
             # Let in at the last moment.
-            entry.transport.abort()
+            cut(entry.transport)
         if self._socket is not None:
             self._socket.close()
 
@@ -173,7 +173,7 @@ class Door:
         """End the connections of those that are not let in any more."""
         for entry in list(self._open):
             if entry.peer.role and not self._admits(entry.peer):
-                entry.transport.abort()
+                cut(entry.transport)
 
     def entered(self, entry: "_Entry") -> bool:
         """Whether there is room for one more."""
@@ -265,7 +265,7 @@ class _Entry(asyncio.Protocol):
         self._silent = True
         no_delay(transport)
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(HELLO_S, transport.abort)
+        self._timer = loop.call_later(HELLO_S, cut, transport)
 
     def data_received(self, data: bytes) -> None:
         if not self._silent:

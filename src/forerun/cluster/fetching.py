@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from forerun.aio import TaskOwner
+from forerun.aio import TaskOwner, cut
 from forerun.cluster import manifest
 from forerun.cluster.frames import TreeLead, TreeSource
 from forerun.cluster.knocking import Knocker
@@ -161,7 +161,7 @@ class HostTrees:
             planting = await asyncio.to_thread(Planting, Path(self.path(digest)), entries)
             await self._plant(planting, reader, left)
         finally:
-            writer.transport.abort()
+            cut(writer.transport)
 
     async def _plant(self, planting: Planting, reader: asyncio.StreamReader, left: int) -> None:
         try:

@@ -5,6 +5,7 @@ import contextlib
 import socket
 from typing import Any, NamedTuple
 
+from forerun.aio import cut
 from forerun.cluster import greeting
 from forerun.cluster.contract import PROTOCOLS
 from forerun.cluster.greeting import Hello, Malformed
@@ -114,7 +115,7 @@ class _Waiting(asyncio.Protocol):
     def abort(self) -> None:
         self.answer.cancel()
         if self._transport is not None:
-            self._transport.abort()
+            cut(self._transport)
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport

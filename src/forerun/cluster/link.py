@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from forerun.aio import cut
 from forerun.cluster.frames import (
     PART,
     PAYLOAD_MAX,
@@ -100,7 +101,7 @@ class Link(asyncio.Protocol):
         if not self.closed:
             self._reason = self._reason or reason
             if self._transport is not None:
-                self._transport.abort()
+                cut(self._transport)
             self._lost()
 
     def pause_writing(self) -> None:

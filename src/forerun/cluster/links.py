@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from forerun.aio import Clock, TaskOwner
+from forerun.aio import Clock, TaskOwner, cut
 from forerun.cluster.contract import Beat, RemoteHost
 from forerun.cluster.frames import KEYS_MAX, TreeSource
 from forerun.cluster.giving import Giver
@@ -150,7 +150,7 @@ class AgentLinks:
         try:
             info = introduced(msgspec.convert(knocked.fields.get("info"), HostInfo))
         except (msgspec.ValidationError, InvalidInput) as error:
-            knocked.transport.abort()
+            cut(knocked.transport)
             raise HostUnreachable(f"{agent.name} does not say who it is: {error}") from None
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import httptools
 import msgspec
 
-from forerun.aio import App, Receive, Scope, Send, TaskOwner
+from forerun.aio import App, Receive, Scope, Send, TaskOwner, cut
 from forerun.cluster.knocking import Knocker
 from forerun.cluster.tls import Peer
 from forerun.errors import HostUnreachable
@@ -126,7 +126,7 @@ class _Connection:
         return not self._reader.at_eof() and not self._writer.is_closing()
 
     def close(self) -> None:
-        self._writer.transport.abort()
+        cut(self._writer.transport)
 
     async def ask(self, passed: Passed, scope: Scope, receive: Receive, send: Send) -> bool:
         """Whether another request may follow."""

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from forerun.aio import TaskOwner
+from forerun.aio import TaskOwner, cut
 from forerun.cluster.knocking import Knocked
 from forerun.errors import HostUnreachable
 from forerun.model import Credentials
@@ -106,7 +106,7 @@ class Pipes:
             inner.transport.close()
             return
         if inner.transport.is_closing():
-            knocked.transport.abort()
+            cut(knocked.transport)
             return
         outer = _End()
         outer.other = inner
@@ -123,7 +123,7 @@ class _End(asyncio.Protocol):
 
     def abort(self) -> None:
         if self.transport is not None:
-            self.transport.abort()
+            cut(self.transport)
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
