@@ -61,11 +61,15 @@ demo-cluster: setup postgresql
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 test: setup clients node browser postgresql
-	@$(BIN)/pytest -n $(WORKERS) || { test $$? -eq 1 && $(BIN)/pytest -n 0 --maxfail 1 --last-failed --last-failed-no-failures none; }
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not soak" || { test $$? -eq 1 && $(BIN)/pytest -n 0 --maxfail 1 --last-failed --last-failed-no-failures none; }
+
+# A cluster under faults for longer than every change can wait; bench/jepsen.py takes as many minutes as it is given.
+soak: setup postgresql
+	$(BIN)/pytest -m soak
 
 # Without real processes and foreign clients: seconds.
 test-fast: setup
-	$(BIN)/pytest -n auto -m "not slow and not conformance and not root"
+	$(BIN)/pytest -n auto -m "not soak and not slow and not conformance and not root"
 
 lint: setup
 	$(BIN)/ruff check .

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.hosts import needs_hosts
 
-pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.soak, pytest.mark.root, pytest.mark.timeout(400)]
 
 ROOT = Path(__file__).parents[2]
 

@@ -227,7 +227,11 @@ async def test_a_target_that_hangs_holds_up_nobody_else(rig):
     await made.outbox.send([message(str(number), f"{ADDRESS}/{number}") for number in range(60)])
     await made.outbox.send([message("quick"), message("too", TOPIC)])
     async with asyncio.timeout(5):
-        while not (made.queues.taken and made.topics.taken):
+        while not (
+                made.queues.taken
+                and made.topics.taken
+                and len(made.urls.batches) >= Workers().urls
+            ):
             await asyncio.sleep(0.005)
     assert len(made.urls.batches) == Workers().urls
     made.urls.hangs.set()
