@@ -228,10 +228,8 @@ async def test_a_target_that_hangs_holds_up_nobody_else(rig):
     await made.outbox.send([message("quick"), message("too", TOPIC)])
     async with asyncio.timeout(5):
         while not (
-                made.queues.taken
-                and made.topics.taken
-                and len(made.urls.batches) >= Workers().urls
-            ):
+            made.queues.taken and made.topics.taken and len(made.urls.batches) >= Workers().urls
+        ):
             await asyncio.sleep(0.005)
     assert len(made.urls.batches) == Workers().urls
     made.urls.hangs.set()
