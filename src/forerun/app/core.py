@@ -4,19 +4,14 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from forerun.aio import Clock, TaskOwner
-from forerun.api.application import Application, Limits, Routes
-from forerun.api.authentication import Authenticator
-from forerun.api.caller import Caller
-from forerun.api.function_urls import UrlRoutes
-from forerun.api.keys import IdentityKeys
-from forerun.api.lambda_.invoke import Invocations
+from forerun.api.application import Application, Routes
 from forerun.api.platform import PlatformRoutes, Route
-from forerun.api.sigv4 import Verifier
 from forerun.app.closing import Closing
 from forerun.app.eventing import Load, make_events
 from forerun.app.plane import SESSION_S, Shared
 from forerun.app.services import make_services
 from forerun.app.state import State
+from forerun.app.ways import make_ways
 from forerun.control.claims import Claims
 from forerun.control.elsewhere import RELAY, Ask, ElsewhereGuard, ElsewhereOutlet
 from forerun.control.following import Others
@@ -28,7 +23,7 @@ from forerun.control.specs import Specs
 from forerun.errors import AccessDenied, StorageFailed
 from forerun.events import Bus
 from forerun.host import Host
-from forerun.model import Credentials, Origin, SandboxSpec, Segment
+from forerun.model import Credentials, SandboxSpec, Segment
 from forerun.scheduling import Admission
 from forerun.settings import Settings
 from forerun.storage.once import OnceStore
@@ -42,7 +37,6 @@ SERVICES = (
     "lambda", "iam", "sts", "logs", "xray", "sqs", "sns", "events", "scheduler", "s3",
     "application-autoscaling",
 )  # fmt: skip
-BODY_GAPS = 10
 
 
 class Core:
@@ -156,40 +150,23 @@ class Core:
 
     def application(self, routes: Mapping[str, Route], host: str) -> Application:
         """What answers here."""
-        settings, services, clock = self._settings, self.services, self._clock
-        keys = IdentityKeys(services.identities)
-        authenticator = Authenticator(
-            Verifier(keys.secret, clock.now), keys, settings.server.region
+        services = self.services
+        ways = make_ways(
+            self._settings.server,
+            services,
+            self._clock,
+            invoker=self.invoker,
+            events=self.events,
+            monitor=self.monitor,
         )
-
-        def origin_of(caller: Caller, headers: Mapping[bytes, bytes]) -> Origin:
-            account = caller.account
-            return self.monitor.recognise(
-                headers, caller.access_key_id, account, trusted=True, caller=account
-            )
-
         return Application(
             Routes(
                 operations={
                     **{service: {} for service in SERVICES},
                     "sts": services.operations["sts"],
                 },
-                invocations=Invocations(
-                    registry=services.estate.registry,
-                    authorizer=services.authorizer,
-                    invoker=self.invoker,
-                    events=self.events,
-                    monitor=self.monitor,
-                    clock=clock,
-                ),
-                urls=UrlRoutes(
-                    urls=services.estate.urls,
-                    registry=services.estate.registry,
-                    authorizer=services.authorizer,
-                    invoker=self.invoker,
-                    monitor=self.monitor,
-                    clock=clock,
-                ),
+                invocations=ways.invocations,
+                urls=ways.urls,
                 platform=PlatformRoutes(
                     status=lambda: {"host": host},
                     sandboxes=lambda _: [],
@@ -198,13 +175,11 @@ class Core:
                     more=routes,
                 ),
                 packages=services.packages,
-                origin_of=origin_of,
+                origin_of=ways.origin_of,
             ),
-            authenticator=authenticator,
+            authenticator=ways.authenticator,
             authorizer=services.authorizer,
-            limits=Limits(
-                settings.server.max_body_bytes, BODY_GAPS * settings.server.body_timeout_s
-            ),
+            limits=ways.limits,
             health=lambda: b'{"status":"ok"}',
         )
 

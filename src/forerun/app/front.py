@@ -3,24 +3,15 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from forerun.api.application import Application, Limits, Routes
-from forerun.api.authentication import Authenticator
-from forerun.api.caller import Caller
-from forerun.api.function_urls import UrlRoutes
-from forerun.api.keys import IdentityKeys
-from forerun.api.lambda_.invoke import Invocations
+from forerun.api.application import Application, Routes
 from forerun.api.platform import Command, PlatformRoutes, Route
-from forerun.api.sigv4 import Verifier
 from forerun.app.console import Sources, make_console
 from forerun.app.ground import Ground
 from forerun.app.sourcing import Sourcing
 from forerun.app.watching import Watching
+from forerun.app.ways import make_ways
 from forerun.console import Console
 from forerun.control.recorder import Recorder
-from forerun.model import Origin
-
-# A body that comes in small pieces may take so many times as long as one piece may.
-BODY_GAPS = 10
 
 
 class Own(NamedTuple):
@@ -45,10 +36,14 @@ def make_front(
 ) -> Front:
     """Construct it."""
     settings, clock, services = ground.settings, ground.clock, ground.services
-    keys = IdentityKeys(services.identities)
-    authenticator = Authenticator(Verifier(keys.secret, clock.now), keys, settings.server.region)
-    body_s = BODY_GAPS * settings.server.body_timeout_s
-    limits = Limits(settings.server.max_body_bytes, body_s)
+    ways = make_ways(
+        settings.server,
+        services,
+        clock,
+        invoker=ground.invoker,
+        events=ground.events,
+        monitor=ground.monitor,
+    )
     about = {"host": own.host, "monitoring": settings.monitoring.enabled}
     console = make_console(
         services,
@@ -66,45 +61,25 @@ def make_front(
         commands={**own.commands, **sourcing.commands},
     )
 
-    def origin_of(caller: Caller, headers: Mapping[bytes, bytes]) -> Origin:
-        account = caller.account
-        return ground.monitor.recognise(
-            headers, caller.access_key_id, account, trusted=True, caller=account
-        )
-
     routes = Routes(
         operations={**services.operations, **sourcing.operations},
-        invocations=Invocations(
-            registry=services.estate.registry,
-            authorizer=services.authorizer,
-            invoker=ground.invoker,
-            events=ground.events,
-            monitor=ground.monitor,
-            clock=clock,
-        ),
-        urls=UrlRoutes(
-            urls=services.estate.urls,
-            registry=services.estate.registry,
-            authorizer=services.authorizer,
-            invoker=ground.invoker,
-            monitor=ground.monitor,
-            clock=clock,
-        ),
+        invocations=ways.invocations,
+        urls=ways.urls,
         platform=platform,
         packages=services.packages,
-        origin_of=origin_of,
+        origin_of=ways.origin_of,
         s3=sourcing.s3,
         console=console,
         doors=sourcing.doors,
         linked=sourcing.linked,
         policies=sourcing.policies,
-        otlp=watching.exchange.door(authenticator, services.authorizer, limits.body_s),
+        otlp=watching.exchange.door(ways.authenticator, services.authorizer, ways.limits.body_s),
     )
     application = Application(
         routes,
-        authenticator=authenticator,
+        authenticator=ways.authenticator,
         authorizer=services.authorizer,
-        limits=limits,
+        limits=ways.limits,
         health=lambda: b'{"status":"ok"}',
     )
     return Front(application, console)

@@ -23,6 +23,7 @@ from forerun.cluster.door import Guest
 from forerun.cluster.manifest import BadTree, Entry, is_digest
 from forerun.cluster.tls import Peer
 from forerun.errors import ForerunError
+from forerun.storage.synced import sync
 
 PIECE = 256 * 1024
 SENDING = 32
@@ -192,7 +193,7 @@ class Planting:
                 raise
             # Somebody else was faster, with the same.
             self.discard()
-        _sync_one(self._place.parent)
+        sync(self._place.parent)
 
     def discard(self) -> None:
         """Nothing is left of it."""
@@ -237,16 +238,8 @@ def _sync(root: Path, files: int) -> None:
     for folder, _, names in os.walk(root):
         for name in names:
             if not os.path.islink(f"{folder}/{name}"):  # noqa: PTH114
-                _sync_one(Path(folder, name))
-        _sync_one(Path(folder))
-
-
-def _sync_one(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+                sync(Path(folder, name))
+        sync(Path(folder))
 
 
 def remove_unfinished(directory: Path) -> None:

@@ -16,6 +16,7 @@ from typing import BinaryIO, LiteralString, NamedTuple
 from forerun.aio import Clock
 from forerun.errors import AlreadyExists, Conflict, NotFound, StorageFailed
 from forerun.storage.db import Db, Statement
+from forerun.storage.synced import sync
 
 log = logging.getLogger("forerun.files")
 
@@ -305,8 +306,4 @@ def _create(path: Path) -> BinaryIO:
 
 def _publish(aside: Path, path: Path) -> None:
     aside.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync(path.parent)

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from forerun.errors import StorageFailed
+from forerun.storage.synced import sync
 
 _VERSION = b"\x01"
 _NONCE_BYTES = 12
@@ -173,9 +174,5 @@ def _create(path: Path, given: bytes = b"") -> bytes:
             return _load(path)
     finally:
         aside.unlink()
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync(path.parent)
     return key

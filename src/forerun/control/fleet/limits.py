@@ -155,8 +155,8 @@ class FleetLimits:
             book = await self._store.book(*key)
             self._clients.put(key, book, starts, began)
             steps = grow(book, [host] if self._takes(host) else [], self.step)
-            if steps and await self._store.change(book, steps):
-                self._clients.grown(book, steps, starts)
+            if steps:
+                await self._give(book, steps, starts)
         except StorageFailed as error:
             log.warning("%s got no share of %s: %s", host, key[0], error.message)
 
@@ -183,13 +183,21 @@ class FleetLimits:
                 return True
             steps = grow(book, self._candidates(book.key, full), self.step)
             if steps:
-                if await self._store.change(book, steps):
-                    self._clients.grown(book, steps, starts)
+                if await self._give(book, steps, starts):
                     return True
             elif not await self._take_back(book, full):
                 client.refuse(self._clock.monotonic() + REFUSED_S, full)
                 return False
         return False
+
+    async def _give(
+        self, book: ShareBook, steps: Mapping[str, int], starts: Mapping[str, str]
+    ) -> bool:
+        """Whether hosts may run that much from now on: not when others have changed the account meanwhile."""
+        if not await self._store.change(book, steps):
+            return False
+        self._clients.grown(book, steps, starts)
+        return True
 
     async def _take_back(self, book: ShareBook, full: Collection[str]) -> bool:
         """Hosts that can use no more of it give back what they do not use; whether any of that is free now."""

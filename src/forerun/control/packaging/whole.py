@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from forerun.storage.synced import sync
+
 SYNC_EACH = 64
 
 
@@ -73,15 +75,6 @@ def sync_tree(tree: Path) -> None:
             sync(file)
     for directory, _, _ in os.walk(tree):
         sync(Path(directory))
-
-
-def sync(path: Path) -> None:
-    """One file or folder is on disk when this returns."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def relink(source: str, target: str, spare: str) -> None:

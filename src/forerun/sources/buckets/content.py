@@ -22,6 +22,7 @@ from forerun.errors import StorageFailed
 from forerun.sources.buckets.checksums import new_digest
 from forerun.sources.buckets.errors import ObjectTooLarge
 from forerun.storage.objects import Piece
+from forerun.storage.synced import sync
 from forerun.storage.vault import NO_VAULT, Vault
 
 PIECE = 256 * 1024
@@ -227,7 +228,7 @@ class Contents:
         self._incoming.mkdir(mode=0o700, exist_ok=True)
         for left in self._incoming.iterdir():
             left.unlink()
-        _sync(self._directory)
+        sync(self._directory)
 
     def _finish(self, writing: _Writing, pieces: Sequence[bytes]) -> Received:
         received = writing.finish(pieces)
@@ -236,7 +237,7 @@ class Contents:
             try:
                 place = self._path(received.piece.blob)
                 writing._path.rename(place)  # noqa: SLF001 the file is handed over
-                _sync(place.parent)
+                sync(place.parent)
                 self._vault.keep(place)
             except BaseException:
                 self.release([received.piece.blob])
@@ -298,11 +299,3 @@ def _read_fully(file: int, start: int, length: int) -> bytes:
     if len(found) != length:
         raise OSError(errno.EIO, "a file is shorter than it was written")
     return found
-
-
-def _sync(directory: Path) -> None:
-    file = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
