@@ -48,6 +48,7 @@ from forerun.model import (
 ACCOUNT = "123456789012"
 START_S = 40.0
 KEPT_S = 30.0
+LOG_SHOWN = 8000
 TERMS = Terms(dead_s=3.0, lease_s=4.0)
 # As the agents are told, so that tests need not wait for long.
 TIMES = {
@@ -131,7 +132,10 @@ class AgentProcess:
             self.process.send_signal(number)
             self.process.send_signal(signal.SIGCONT)
         code = self.process.wait(KEPT_S)
-        self.process.stdout.close()
+        if not self.process.stdout.closed:
+            self.process.stdout.close()
+            # Shown only with a test that failed.
+            print(f"-- the log of agent {self.name}\n{self.log.read_text()[-LOG_SHOWN:]}")
         return code
 
 

@@ -154,22 +154,25 @@ async def test_secrets_of_a_neighbour_are_nowhere_in_reach(jail: Jail) -> None:
     assert found == []
 
 
-@pytest.mark.timeout(180)  # the whole tree is walked, from the disk where nobody has read it lately
 async def test_only_tmp_can_be_written(jail: Jail) -> None:
+    """What is mounted read-only is so all the way down to the next mount: there the kernel's word is taken."""
     found = await run(
         jail,
         """
+        import errno
+        mounts = [line.split()[4] for line in open("/proc/self/mountinfo")]
         writable = []
-        for folder, names, _ in os.walk("/"):
-            names[:] = [name for name in names if os.path.join(folder, name) not in ("/proc", "/usr/share")]
-            try:
-                open(os.path.join(folder, "written"), "w").close()
-                writable.append(folder)
-            except OSError:
-                pass
+        for mount in mounts:
+            for folder, names, _ in os.walk(mount):
+                names[:] = [name for name in names if os.path.join(folder, name) not in mounts]
+                try:
+                    open(os.path.join(folder, "written"), "w").close()
+                    writable.append(folder)
+                except OSError as error:
+                    if error.errno == errno.EROFS or folder == "/proc":
+                        names.clear()
         return writable
         """,
-        timeout_s=150,
     )
     assert found == ["/tmp"]
 

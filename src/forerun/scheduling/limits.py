@@ -132,25 +132,32 @@ class Averages(NamedTuple):
 
 
 class Use:
-    """How many calls of each client ran at once, on average over a period."""
+    """How many calls of each client ran at once over a period: on average, and no fewer than when it was looked at last."""
 
     def __init__(self) -> None:
         self._sums: dict[tuple[str, str], int] = {}
+        self._last: dict[tuple[str, str], int] = {}
         self._samples = 0
 
     def add(self, running: Mapping[str, Mapping[str, int]]) -> None:
         """One look at all clients: calls by host and key."""
         self._samples += 1
-        for host, calls_of in running.items():
-            for key, calls in calls_of.items():
-                self._sums[key, host] = self._sums.get((key, host), 0) + calls
+        self._last = {
+            (key, host): calls for host, calls_of in running.items() for key, calls in calls_of.items()
+        }
+        for each, calls in self._last.items():
+            self._sums[each] = self._sums.get(each, 0) + calls
 
     def take(self) -> Averages | None:
-        """Averages since the last time; ``None`` when nobody has looked."""
+        """Since the last time; ``None`` when nobody has looked."""
         if not self._samples:
             return None
-        on = {each: total / self._samples for each, total in self._sums.items()}
-        self._sums, self._samples = {}, 0
+        # A load that comes is more than its average: what it has just been given is not taken from it.
+        on = {
+            each: max(total / self._samples, self._last.get(each, 0))
+            for each, total in self._sums.items()
+        }
+        self._sums, self._last, self._samples = {}, {}, 0
         whole: dict[str, float] = {}
         for (key, _), calls in on.items():
             whole[key] = whole.get(key, 0.0) + calls

@@ -182,5 +182,9 @@ def test_use_is_an_average_over_looks():
         {"a": 4.0, "b": 0.5},
         {("a", "h1"): 3.0, ("b", "h1"): 0.5, ("a", "h2"): 1.0},
     )
+    # What has come since is used, too.
+    use.add({})
+    use.add({"h1": {"a": 6}})
+    assert use.take() == ({"a": 6}, {("a", "h1"): 6})
     use.add({})
     assert use.take() == ({}, {})
