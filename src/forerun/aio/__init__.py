@@ -1,8 +1,9 @@
-"""What asyncio lacks: owned tasks, a clock that can be passed in, short waits without sleep, HTTP on sockets that come and go."""
+"""What asyncio lacks: owned tasks, a clock that can be passed in, short waits without sleep, HTTP on sockets that come and go, input of processes."""
 
 from forerun.aio.awake import Awake
 from forerun.aio.clock import Clock, SystemClock
 from forerun.aio.corrected import CorrectedClock, Reading, difference
+from forerun.aio.given import given
 from forerun.aio.http import (
     App,
     BodyTooLarge,
@@ -37,6 +38,7 @@ __all__ = [
     "TaskOwner",
     "cut",
     "difference",
+    "given",
     "read_body",
     "while_connected",
 ]

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from forerun.aio import given
 from forerun.cluster import launching
 from forerun.cluster.launching import start_time
 from forerun.errors import SetupFailed
@@ -117,12 +118,13 @@ class Detached:
             "pid": str(self._pid),
         }
         script = str(Path(launching.__file__))
-        launcher = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", script, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
-        )
+        with given(json.dumps(order).encode()) as stdin:
+            launcher = await asyncio.create_subprocess_exec(
+                sys.executable, "-I", "-S", script, stdin=stdin, stdout=subprocess.DEVNULL
+            )
         try:
             async with asyncio.timeout(START_S):
-                await launcher.communicate(json.dumps(order).encode())
+                await launcher.wait()
                 while not self._pid.exists():  # noqa: ASYNC110 a file of another process, for milliseconds
                     await asyncio.sleep(0.01)
         except TimeoutError:

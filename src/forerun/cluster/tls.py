@@ -1,11 +1,9 @@
 """Mutual TLS between the processes of a cluster: both ends believe one authority, and look at name and role, not at addresses."""
 
-import contextlib
-import os
 import ssl
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from forerun.aio import given
 from forerun.cluster.identity import Identity
 from forerun.errors import SetupFailed
 
@@ -71,8 +69,9 @@ def _armed(context: ssl.SSLContext, identity: Identity) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     _believe(context, identity.authority_pem)
     try:
-        with _as_file(identity.certificate_pem + "\n" + identity.key_pem) as path:
-            context.load_cert_chain(path)
+        # OpenSSL reads a key from nothing but a file.
+        with given(f"{identity.certificate_pem}\n{identity.key_pem}".encode()) as descriptor:
+            context.load_cert_chain(f"/proc/self/fd/{descriptor}")
     except (ssl.SSLError, OSError, ValueError) as error:
         raise SetupFailed(
             f"the certificate or the key of {identity.name!r} cannot be used: {error}"
@@ -85,14 +84,3 @@ def _believe(context: ssl.SSLContext, authority_pem: str) -> None:
         context.load_verify_locations(cadata=authority_pem)
     except (ssl.SSLError, ValueError) as error:
         raise SetupFailed(f"the authority's certificate cannot be used: {error}") from error
-
-
-@contextlib.contextmanager
-def _as_file(text: str) -> Iterator[str]:
-    """A key in a file that no disk ever sees: OpenSSL reads it from nothing else."""
-    descriptor = os.memfd_create("identity", os.MFD_CLOEXEC)
-    try:
-        os.write(descriptor, text.encode())
-        yield f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)

@@ -10,12 +10,14 @@ a router would be a surprise.
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import os
 import re
 import shutil
 from pathlib import Path
 
+from forerun.aio import given
 from forerun.errors import SetupFailed
 from forerun.sandbox.connections import (
     MOST_NETWORKS,
@@ -162,18 +164,20 @@ def _find(name: str) -> str | None:
 
 
 async def _run(name: str, *arguments: str, text: str = "") -> str:
-    process = await asyncio.create_subprocess_exec(
-        str(_find(name)),
-        *arguments,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    with given(text.encode()) as stdin:
+        process = await asyncio.create_subprocess_exec(
+            str(_find(name)),
+            *arguments,
+            stdin=stdin,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
     try:
         async with asyncio.timeout(_COMMAND_S):
-            output, errors = await process.communicate(text.encode())
+            output, errors = await process.communicate()
     except TimeoutError:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
         await process.wait()
         raise SetupFailed(f"{name} did not answer within {_COMMAND_S:.0f} s.") from None
     if process.returncode != 0:

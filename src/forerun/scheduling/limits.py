@@ -143,7 +143,9 @@ class Use:
         """One look at all clients: calls by host and key."""
         self._samples += 1
         self._last = {
-            (key, host): calls for host, calls_of in running.items() for key, calls in calls_of.items()
+            (key, host): calls
+            for host, calls_of in running.items()
+            for key, calls in calls_of.items()
         }
         for each, calls in self._last.items():
             self._sums[each] = self._sums.get(each, 0) + calls
