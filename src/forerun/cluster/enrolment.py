@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from forerun.aio import Clock
+from forerun.aio import Clock, cut
 from forerun.cluster.door import Guest
 from forerun.cluster.identity import Identity, Role
 from forerun.cluster.knocking import Knocker
@@ -215,7 +215,7 @@ async def enrol(
     secret, expected = parse_token(token)
     check_name(name)
     stranger = await Knocker(None).knock(address, "enrol", {"ask": "authority"}, timeout_s=ENROL_S)
-    stranger.transport.close()
+    cut(stranger.transport)
     authority_pem = str(stranger.fields.get("authority", ""))
     if authority_hash(authority_pem) != expected:
         raise AccessDenied(
@@ -230,7 +230,7 @@ async def enrol(
         expect=Peer("", "control"),
         timeout_s=ENROL_S,
     )
-    joined.transport.close()
+    cut(joined.transport)
     blank = Identity(
         name=name, role=role, key_pem=key_pem, certificate_pem="", authority_pem=authority_pem
     )
@@ -247,7 +247,7 @@ async def renew(address: str, identity: Identity, addresses: Sequence[str] = ())
         expect=Peer("", "control"),
         timeout_s=ENROL_S,
     )
-    found.transport.close()
+    cut(found.transport)
     return _brought(msgspec.structs.replace(identity, key_pem=key_pem), found.fields)
 
 
@@ -256,7 +256,7 @@ async def ask_engine(address: str, identity: Identity) -> tuple[Engine, list[str
     found = await Knocker(identity).knock(
         address, "enrol", {"ask": "engine"}, expect=Peer("", "control"), timeout_s=ENROL_S
     )
-    found.transport.close()
+    cut(found.transport)
     return _convert(found.fields.get("engine"), Engine), _convert(
         found.fields.get("doors", []), list[str]
     )
