@@ -43,6 +43,17 @@ def function_for(server: Server, bucket: str) -> str:
     return f"arn:aws:lambda:{server.region}:{server.account}:function:{name}"
 
 
+def queue_for(server: Server, name: str) -> tuple[str, str]:
+    """A queue that buckets and buses may send to; its address and ARN."""
+    sqs = server.client("sqs")
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    arn = found["Attributes"]["QueueArn"]
+    policy = allow("sqs:SendMessage", arn, ["s3", "events"])
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+    return url, arn
+
+
 def events_of(server: Server, arn: str) -> list[dict[str, Any]]:
     """What a function was told, from its log."""
     name = arn.rpartition(":")[2]
@@ -129,12 +140,7 @@ def test_queues_and_the_bus_are_told(server: Server):
     bucket, s3, sqs = new_bucket(server), server.client("s3"), server.client("sqs")
     urls, arns = [], []
     for kind in ("direct", "bus"):
-        url = sqs.create_queue(QueueName=f"{bucket}-{kind}")["QueueUrl"]
-        arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"][
-            "QueueArn"
-        ]
-        policy = allow("sqs:SendMessage", arn, ["s3", "events"])
-        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+        url, arn = queue_for(server, f"{bucket}-{kind}")
         urls.append(url)
         arns.append(arn)
     events = server.client("events")
@@ -168,10 +174,10 @@ def test_what_is_owed_is_told_after_a_kill(tmp_path: Path):
     data = tmp_path / "data"
     with running(data) as server:
         bucket, s3 = new_bucket(server), server.client("s3")
-        arn = function_for(server, bucket)
-        config = {"LambdaFunctionArn": arn, "Events": ["s3:ObjectCreated:*"]}
+        _, arn = queue_for(server, bucket)
+        config = {"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}
         s3.put_bucket_notification_configuration(
-            Bucket=bucket, NotificationConfiguration={"LambdaFunctionConfigurations": [config]}
+            Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [config]}
         )
         count = 0
 
@@ -197,17 +203,16 @@ def test_what_is_owed_is_told_after_a_kill(tmp_path: Path):
         there = {each["Key"] for each in s3.list_objects_v2(Bucket=bucket)["Contents"]}
         assert len(there) >= 40
 
-        def missing() -> set[str]:
-            told: set[str] = set()
-            for page in (
-                server.client("logs")
-                .get_paginator("filter_log_events")
-                .paginate(logGroupName=f"/aws/lambda/{arn.rpartition(':')[2]}")
-            ):
-                for each in page["events"]:
-                    if each["message"].startswith("{"):
-                        records = json.loads(each["message"])["Records"]
-                        told |= {record["s3"]["object"]["key"] for record in records}
-            return there - told
+        sqs = server.client("sqs")
+        url = sqs.get_queue_url(QueueName=bucket)["QueueUrl"]
+        told: set[str] = set()
 
-        eventually(lambda: not missing(), within=40, what="all are told of")
+        def all_told() -> bool:
+            for each in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get(
+                "Messages", ()
+            ):
+                records = json.loads(each["Body"]).get("Records", ())
+                told.update(record["s3"]["object"]["key"] for record in records)
+            return told >= there
+
+        eventually(all_told, within=40, what="all are told of")
