@@ -23,7 +23,7 @@ def handler(event, context):
         pass
 """
 BURN_S = 0.04
-AT_ONCE = 2
+AT_ONCE = 4
 # Connections, and of a processor, for each host.
 QUOTA = 0.4
 

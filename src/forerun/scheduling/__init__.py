@@ -19,6 +19,7 @@ from forerun.scheduling.placement import (
     Rule,
     channel_ms,
     could_ever,
+    load_ms,
     place,
     qualified,
 )
@@ -77,6 +78,7 @@ __all__ = [
     "foreseen",
     "grow",
     "latest_due",
+    "load_ms",
     "parse_schedule",
     "place",
     "pool_floor",

@@ -5,11 +5,12 @@ memory. All else is weighed as the time that it is expected to take: the start, 
 calls, and load. Where several come to the same, two of them are drawn and the one with less load is taken: who looks at the same old
 news does not run to the same host.
 
-Moving a function that has warm sandboxes on a worse path costs a start; staying costs the worse path at each call. Nobody knows how many
-calls will come: so it stays until what staying has cost would have paid for the start (``owed_ms``), which is never more than twice the
-best in hindsight.
+Moving a function that has warm sandboxes on a worse path or on a busier host costs a start; staying costs the difference at each call.
+Nobody knows how many calls will come: so it stays until what staying has cost would have paid for the start (``owed_ms``), which is
+never more than twice the best in hindsight.
 """
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 from operator import itemgetter
 from typing import NamedTuple
@@ -144,13 +145,13 @@ class Candidate:
 
 
 Weighed = tuple[float, float, float, Candidate]
-"""What a call is expected to cost on a host (its load only where that is high), what of that are the start and the channels."""
+"""What a call is expected to cost on a host, what of that are the start and the channels; load is the rest."""
 
 
 class Placed(NamedTuple):
     """The hosts to try, best first; never empty. ``services`` are those that counted.
 
-    ``extra_ms`` is what the first one's channels cost more than the best of all.
+    ``extra_ms`` is what the first one's channels and load cost more than the best of all, at each call.
     """
 
     weighed: Sequence[Weighed]
@@ -193,9 +194,10 @@ class Placed(NamedTuple):
         if not self.services:
             return "warm" if start <= 0 else "cheapest start, then least load"
         service = self.services[0].service
-        if self.extra_ms > 0:
-            return f"warm here: {self.extra_ms:.1f} ms further to {service} than a start elsewhere is worth yet"
-        worst = max(channel for _, _, channel, _ in weighed)
+        channels = [channel for _, _, channel, _ in weighed]
+        if (further := nearest - min(channels)) > 0:
+            return f"warm here: {further:.1f} ms further to {service} than a start elsewhere is worth yet"
+        worst = max(channels)
         return f"nearest to {service}: {nearest:.1f} ms, elsewhere up to {worst:.1f} ms"
 
 
@@ -224,7 +226,7 @@ def place(  # noqa: PLR0913 a call, the hosts, and all that is weighed, by keywo
     """Which hosts to try, in which order; ``None`` when none of them can now.
 
     ``services`` are those that count (``qualified``), ``allowed`` the hosts with a share of the account, ``owed_ms`` what calls of the
-    version have paid so far for worse channels, ``chance`` from 0 to 1.
+    version have paid so far for worse channels and more load, ``chance`` from 0 to 1.
     """
     able = _able(ask, candidates, allowed)
     if not able:
@@ -232,19 +234,24 @@ def place(  # noqa: PLR0913 a call, the hosts, and all that is weighed, by keywo
     channels = _channels(able, services) if services else [0.0] * len(able)
     key, affinity = ask.key, ask.affinity
     weighed = []
+    least = math.inf
     for each, channel in zip(able, channels, strict=True):
         start = 0.0 if each.idle.get(key, 0) > 0 else _start_ms(each, ask, rule)
-        total = channel + start
-        if owed_ms:
-            total = channel + max(0.0, start - owed_ms)
-        if each.load > 1.0:
-            total += rule.load * (each.load - 1.0) ** 2
+        staying = channel + load_ms(each.load, rule)
+        least = min(least, staying)
+        total = staying + (max(0.0, start - owed_ms) if owed_ms else start)
         if each.name == affinity:
             total -= rule.affinity
         weighed.append((total, start, channel, each))
     weighed.sort(key=_total)
     _draw(weighed, rule.tie, chance)
-    return Placed(weighed, services, weighed[0][2] - min(channels))
+    _, _, channel, first = weighed[0]
+    return Placed(weighed, services, channel + load_ms(first.load, rule) - least)
+
+
+def load_ms(load: float, rule: Rule) -> float:
+    """What a call is held up by others where so many run for each processor."""
+    return rule.load * (load - 1.0) ** 2 if load > 1.0 else 0.0
 
 
 def could_ever(ask: Ask, candidates: Iterable[Candidate]) -> tuple[bool, int]:

@@ -138,6 +138,17 @@ def test_a_warm_one_far_away_is_left_when_staying_has_cost_the_start() -> None:
     assert order(warm, near, services=SERVICE, owed_ms=250.0)[0] == "near"
 
 
+def test_staying_where_much_runs_pays_for_a_start_where_little_does() -> None:
+    busy, spare = host("busy", load=3.0, idle={"k": 1}), host("spare")
+    placed = place(ASK, [busy, spare], RULE)
+    assert placed.hosts[0] == "busy"
+    assert placed.extra_ms == pytest.approx(RULE.load * 4)
+    assert order(busy, spare, owed_ms=250.0)[0] == "spare"
+    # With as much to do on both there is nothing to be gained.
+    assert place(ASK, [busy, host("spare", load=3.0)], RULE).extra_ms == 0
+    assert order(host("swamped", load=9.0, idle={"k": 1}), spare)[0] == "spare"
+
+
 def test_much_farther_is_worth_a_start_at_once() -> None:
     warm = host("warm", channels=far(501), idle={"k": 1})
     assert order(warm, host("near", channels=far(1)), services=SERVICE)[0] == "near"

@@ -9,7 +9,7 @@ MOST = 10_000
 
 
 class Asks:
-    """At most ``MOST`` are remembered, and of so many versions what their calls have paid for worse channels (``owed_ms``), and the
+    """At most ``MOST`` are remembered, and of so many versions what their calls have paid for worse channels and more load (``owed_ms``), and the
     reserved concurrency that they came with."""
 
     def __init__(self) -> None:

@@ -1,18 +1,18 @@
-"""Limits follow the paths: a host with a better way to what a function calls gets a share, so that placement may choose it."""
+"""Limits follow the paths and the load: a host with a better way to what a function calls, or with less to do, gets a share, so that
+placement may choose it.
+"""
 
 from collections.abc import Mapping
-from operator import itemgetter
 
 from forerun.aio import Clock
 from forerun.control.fleet.contract import Limits
 from forerun.control.fleet.trip import Trip
 from forerun.control.fleet.view import View
 from forerun.model import Share
-from forerun.scheduling import Rule, place
+from forerun.scheduling import Rule, load_ms, place
 
 LOOK_S = 1.0
 MOST = 10_000
-_channel = itemgetter(2)
 
 
 class Drawing:
@@ -26,7 +26,7 @@ class Drawing:
         self._looked: dict[str, float] = {}
 
     def look(self, trip: Trip, shares: Mapping[str, Share], chance: float) -> None:
-        """To be called for calls whose services count; ``shares`` are those that its account has now."""
+        """To be called where services count, or the host of a call is loaded; ``shares`` are those that its account has now."""
         now, ask, services = self._clock.monotonic(), trip.ask, trip.services
         if now - self._looked.get(ask.key, -LOOK_S) < LOOK_S:
             return
@@ -42,8 +42,12 @@ class Drawing:
         found = place(ask, hosts.values(), self._rule, services=services, chance=chance)
         if found is None:
             return
-        best = min(found.weighed, key=_channel)
-        own = [each for each in found.weighed if each[3].name in shares]
-        if own and _channel(min(own, key=_channel)) - _channel(best) > self._rule.tie:
+        staying = {
+            host.name: channel + load_ms(host.load, self._rule)
+            for _, _, channel, host in found.weighed
+        }
+        best = min(staying, key=staying.__getitem__)
+        own = [ms for name, ms in staying.items() if name in shares]
+        if own and min(own) - staying[best] > self._rule.tie:
             spec = trip.spec
-            self._limits.draw(spec.account, spec.name, trip.call.reserved, best[3].name)
+            self._limits.draw(spec.account, spec.name, trip.call.reserved, best)

@@ -89,7 +89,7 @@ class Sending:
         candidates = self._view.candidates(ask, services=services, allowed=shares, chance=chance)
         if trip.refusals:
             candidates = [each for each in candidates if not trip.tried(each.name)]
-        owed_ms = self._asks.owed_ms(ask.key) if services else 0.0
+        owed_ms = self._asks.owed_ms(ask.key)
         placed = place(
             ask,
             candidates,
@@ -99,9 +99,10 @@ class Sending:
             owed_ms=owed_ms,
             chance=chance,
         )
-        if services and shares:
+        loaded = placed is not None and placed.weighed[0][3].load > 1.0
+        if shares and (services or loaded):
             self._drawing.look(trip, shares, chance)
-        if placed is not None and services:
+        if placed is not None:
             if placed.extra_ms > 0:
                 self._asks.owe(ask.key, placed.extra_ms)
             elif owed_ms and placed.weighed[0][1] > 0:

@@ -122,3 +122,13 @@ async def test_else_shares_stay_where_they_are(tmp_path, services, most):
             await two.pass_s(1)
             assert await two.call() == far
         assert await two.held() == {far}
+
+
+async def test_a_host_with_less_to_do_gets_a_share(tmp_path):
+    """Two processors of one host are full of calls, and the limit of the account is far."""
+    async with between(tmp_path, []) as two:
+        far, better = await two.set_out()
+        two.hosts[far].busy = 12
+        await two.pass_s(1)
+        await two.until_on(better)
+        assert await two.held() == {far, better}
