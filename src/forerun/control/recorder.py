@@ -85,6 +85,13 @@ class Recorder:
             await asyncio.sleep(WAIT_S)  # lets a batch gather
             while self._items:
                 await self._write()
+                if not self._pressing():
+                    await asyncio.sleep(WAIT_S)
+
+    def _pressing(self) -> bool:
+        """Whether a whole batch has gathered, or somebody waits for what has."""
+        items = self._items
+        return len(items) >= BATCH or any(item.on_stored is not None for item in items)
 
     async def _write(self) -> None:
         batch, self._items = self._items[:BATCH], self._items[BATCH:]
