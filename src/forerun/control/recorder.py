@@ -17,6 +17,8 @@ from forerun.storage import InvocationStore, LogBatch, LogStore
 log = logging.getLogger("forerun.recorder")
 
 BATCH = 1_000
+# Of so many at once each costs little; waiting for more would hold up the calls of then.
+ENOUGH = 16
 BOUND = 50_000
 WAIT_S = 0.05
 
@@ -89,9 +91,9 @@ class Recorder:
                     await asyncio.sleep(WAIT_S)
 
     def _pressing(self) -> bool:
-        """Whether a whole batch has gathered, or somebody waits for what has."""
+        """Whether enough has gathered meanwhile, or somebody waits for what has."""
         items = self._items
-        return len(items) >= BATCH or any(item.on_stored is not None for item in items)
+        return len(items) >= ENOUGH or any(item.on_stored is not None for item in items)
 
     async def _write(self) -> None:
         batch, self._items = self._items[:BATCH], self._items[BATCH:]
