@@ -58,10 +58,11 @@ class Fleet(Cluster):
     # -- what is on machines -------------------------------------------------------------------------------------
 
     def plane(self, name: str, **more: str) -> Server:
-        """Start a control plane, or start it again with what it had."""
+        """Start a control plane, or start it again with what it had and ``more``."""
         on = self.machine(name)
         again = name in self._settings
-        settings = self._settings.setdefault(name, {**self._own.get(name, {}), **more})
+        settings = self._settings.setdefault(name, dict(self._own.get(name, {})))
+        settings.update(more)
         given = {
             "FORERUN_CLUSTER_DATABASE": self.database,
             "FORERUN_CLUSTER_NAME": name,
@@ -120,9 +121,11 @@ class Fleet(Cluster):
             found = self.processes(name)
             if not found:
                 break
-            for pid in found:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            # None of them sees another one die.
+            for number in (signal.SIGSTOP, signal.SIGKILL):
+                for pid in found:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, number)
             time.sleep(0.01)
         if name != DATABASE:
             self._process(name).wait(END_S)

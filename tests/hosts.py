@@ -135,7 +135,7 @@ class HostNetwork:
         self._ways: dict[Host, Way] = {}
         self._carrier: Carrier | None = None
         self._seed = seed
-        self.outside_address = ""
+        self.outside_address = self._link = ""
         _run(["ip", "netns", "add", self._router])
         try:
             self._open(outside)
@@ -149,11 +149,13 @@ class HostNetwork:
         if not outside:
             return
         link, self.outside_address = f"{_PREFIX}{os.getpid()}o{self._net}", f"10.{self._net}.255.2"
+        self._link = link
         gateway = f"10.{self._net}.255.1"
         _ip(f"link add {link} type veth peer name outside netns {self._router}")
         _ip(f"addr add {gateway}/30 dev outside\nlink set outside up", self._router)
         _ip(f"addr add {self.outside_address}/30 dev {link}\nlink set {link} up")
-        _ip(f"route add 10.{self._net}.0.0/16 via {gateway} src {self.outside_address}")
+        # That of a network that is being removed may still be there.
+        _ip(f"route replace 10.{self._net}.0.0/16 via {gateway} src {self.outside_address}")
 
     def __enter__(self) -> Self:
         return self
@@ -227,6 +229,8 @@ class HostNetwork:
             host.end()
         if self._carrier is not None:
             self._carrier.close()
+        if self._link:
+            subprocess.run(["ip", "link", "del", self._link], check=False, capture_output=True)
         for namespace in [*(host.namespace for host in self.hosts), self._router]:
             subprocess.run(["ip", "netns", "del", namespace], check=False, capture_output=True)
         self._claim.close()

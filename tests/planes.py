@@ -53,8 +53,9 @@ class Joined:
         )
         self.begin()
 
-    def begin(self) -> None:
-        """Join, or go on as what has joined."""
+    def begin(self, **more: str) -> None:
+        """Join, or go on as what has joined; with ``more`` in its environment from now on."""
+        self._environment |= more
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 self._command,

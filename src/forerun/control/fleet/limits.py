@@ -153,9 +153,11 @@ class FleetLimits:
         began, starts = self._clock.monotonic(), self._starts()
         try:
             book = await self._store.book(*key)
-            self._clients.put(key, book, starts, began)
-            steps = grow(book, [host] if self._takes(host) else [], self.step)
-            if steps:
+            client = self._clients.put(key, book, starts, began)
+            if host in client.shares or not self._takes(host):
+                # Others have given it one meanwhile.
+                return
+            if steps := grow(book, [host], self.step):
                 await self._give(book, steps, starts)
         except StorageFailed as error:
             log.warning("%s got no share of %s: %s", host, key[0], error.message)

@@ -1,0 +1,172 @@
+"""Hosts that are not needed go when their calls are over, and what an account has for itself is there on whichever hosts it is."""
+
+import dataclasses
+import json
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+from tests.fleets import Fleet, running_fleet
+from tests.servers import FORERUN, Server, clean_environment, eventually
+
+pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(120)]
+
+HOSTS = ("h1", "h2")
+LASTING = """
+import os, time
+def handler(event, context):
+    with open(event["there"], "a") as there:
+        there.write(".")
+    while not os.path.exists(event["until"]):
+        time.sleep(0.05)
+    return "whole"
+"""
+
+
+def phases(fleet: Fleet) -> dict[str, str]:
+    return {each["Name"]: each["Phase"] for each in fleet.told("hosts")["Hosts"]}
+
+
+def test_a_host_that_is_not_needed_goes_when_its_calls_are_over(tmp_path: Path) -> None:
+    """One call runs on each of two hosts, which is little for both: one of them is told to go, and its call ends as any other."""
+    there, until = tmp_path / "there", tmp_path / "until"
+    payload = {"there": str(there), "until": str(until)}
+    settings = {
+        # A host runs one call of an account: two calls are on two hosts.
+        "FORERUN_CLUSTER_SHARE": "1",
+        "FORERUN_LIMITS_ACCOUNT_CONCURRENCY": "2",
+        "FORERUN_LIMITS_UNRESERVED_CONCURRENCY": "1",
+        "FORERUN_HOST_MEMORY_MB": "4000",
+        "FORERUN_CLUSTER_SCALE_LOW": "0.5",
+        "FORERUN_CLUSTER_SCALE_QUIET_S": "6",
+        "FORERUN_SERVER_DRAIN_S": "60",
+    }
+    with running_fleet(tmp_path, hosts=HOSTS, **settings) as fleet:
+        plane = fleet.first
+        name = plane.function(LASTING, Timeout=100)
+        with ThreadPoolExecutor(2) as pool:
+            calls = [pool.submit(plane.call, name, payload) for _ in range(2)]
+            try:
+                eventually(lambda: there.exists() and there.stat().st_size == 2, within=20)
+                eventually(
+                    lambda: sorted(phases(fleet).values()) == ["active", "draining"],
+                    within=40,
+                    what="one is let go",
+                )
+                assert not any(call.done() for call in calls)
+                [gone] = [host for host, phase in phases(fleet).items() if phase == "draining"]
+                assert fleet.joined(gone).process.poll() is None
+            finally:
+                until.touch()
+            assert [call.result(20) for call in calls] == ["whole", "whole"]
+        assert fleet.joined(gone).process.wait(30) == 0
+        [stays] = set(HOSTS) - {gone}
+        eventually(lambda: fleet.alive() == {stays}, within=20, what="there are fewer")
+        assert plane.call(name, payload) == "whole"
+        ran_on = {each["host"] for each in eventually(lambda: whole(plane, name, 3))}
+        assert ran_on == set(HOSTS)
+
+
+def whole(plane: Server, name: str, count: int) -> list[dict[str, str]]:
+    found = [each for each in plane.invocations(name) if each["status"] == "success"]
+    return found if len(found) == count else []
+
+
+OWNER, RESERVED, SANDBOXES = "222222222222", 2, 3
+
+
+@pytest.fixture(params=["borrow", "throttle"])
+def policy(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, policy: str) -> Iterator[Fleet]:
+    """Two hosts with room for few sandboxes, some of which are one account's altogether."""
+    settings = {
+        "FORERUN_HOST_MAX_SANDBOXES": str(SANDBOXES),
+        "FORERUN_HOST_ACCOUNT_POOLS": f"{OWNER}:python3.11:{RESERVED}:{policy}",
+        "FORERUN_HOST_WAIT_S": "8",
+        "FORERUN_CLUSTER_SHARE": "2",
+    }
+    with running_fleet(tmp_path, hosts=HOSTS, **settings) as fleet:
+        yield fleet
+
+
+def owner_of(fleet: Fleet) -> Server:
+    """The same control plane, as the account that has sandboxes of its own sees it."""
+    plane = fleet.first
+    command = [FORERUN, "account", "create", "owner", "--id", OWNER, "--json", "--data", plane.data]
+    made = subprocess.run(
+        command,
+        capture_output=True,
+        check=True,
+        timeout=20,
+        env=clean_environment(fleet.folder) | {"FORERUN_CLUSTER_DATABASE": fleet.database},
+    )
+    told = json.loads(made.stdout)
+    owner = dataclasses.replace(
+        plane,
+        access_key=told["access_key_id"],
+        secret_key=told["secret_access_key"],
+        _clients={},
+    )
+
+    def known() -> bool:
+        headers = owner.signed("GET", "/forerun/sandboxes", service="forerun")
+        return owner.request("GET", "/forerun/sandboxes", headers=headers).status == 200
+
+    eventually(known, what="the new account's key is known")
+    return owner
+
+
+def test_what_is_reserved_is_there_when_all_else_is_used_up_on_all_hosts(
+    fleet: Fleet, policy: str, tmp_path: Path
+) -> None:
+    plane, owner, pool_name = fleet.first, owner_of(fleet), f"python3.11@{OWNER}"
+    until, ours_until = tmp_path / "until", tmp_path / "ours-until"
+    others_there, ours_there = tmp_path / "there", tmp_path / "ours-there"
+    shared = len(HOSTS) * SANDBOXES - RESERVED
+    theirs = [plane.function(LASTING, Timeout=60) for _ in range(shared)]
+    ours = [owner.function(LASTING, Timeout=60) for _ in range(RESERVED + 1)]
+
+    def waiting() -> int:
+        return int(plane.platform("/forerun/status")["pool"].get(pool_name, 0))
+
+    def begin(
+        pool: ThreadPoolExecutor, who: Server, names: list[str], there: Path, end: Path
+    ) -> list[Future[object]]:
+        payload = {"there": str(there), "until": str(end)}
+        return [pool.submit(who.call, name, payload) for name in names]
+
+    def begun(there: Path) -> int:
+        return there.stat().st_size if there.exists() else 0
+
+    eventually(lambda: waiting() == RESERVED, within=20, what="the reserved ones wait")
+    with ThreadPoolExecutor(16) as pool:
+        try:
+            running = begin(pool, plane, theirs, others_there, until)
+            eventually(lambda: begun(others_there) == shared, within=20, what="all else is used")
+            assert waiting() == RESERVED
+            running += begin(pool, owner, ours[:RESERVED], ours_there, ours_until)
+            eventually(lambda: begun(ours_there) == RESERVED, within=10, what="both run")
+            third = begin(pool, owner, ours[RESERVED:], tmp_path / "third", ours_until)
+            if policy == "throttle":
+                with pytest.raises(ClientError, match=pool_name) as refused:
+                    third[0].result(20)
+                assert refused.value.response["Error"]["Code"] == "TooManyRequestsException"
+            else:
+                assert not third[0].done()
+                until.touch()
+                eventually(lambda: begun(tmp_path / "third") == 1, within=10, what="it borrows")
+                running += third
+        finally:
+            until.touch()
+            ours_until.touch()
+        assert [call.result(20) for call in running] == ["whole"] * len(running)
+    for each in ours[:RESERVED]:
+        [record] = eventually(lambda each=each: owner.invocations(each))
+        assert record["start_type"] == "pool"
