@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -116,8 +117,10 @@ class Agent:
         self._closing.add(pipes.close)
         outside = self._open_outside()
         self._datagrams = Datagrams(here)
+        # What waits for accounts is divided by control planes, which know all hosts.
+        machine = replace(settings.host, account_pools=())
         self._host = LocalHost(
-            settings,
+            replace(settings, host=machine),
             clock,
             f"http://127.0.0.1:{outside.getsockname()[1]}",
             Upward(self._serve_inside, self._datagrams, None, trees.bring, here.issue),

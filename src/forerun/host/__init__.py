@@ -8,10 +8,12 @@ waits are bounded in number and time; no call is begun twice. Everything decided
 from forerun.host.agent import HostAgent
 from forerun.host.compiler import Compiler
 from forerun.host.face import Host, HostStats, Run, SandboxInfo, Standing
+from forerun.host.line import SPENT
 from forerun.host.paths import Paths
 from forerun.host.subpools import check as check_pool
 
 __all__ = [
+    "SPENT",
     "Compiler",
     "Host",
     "HostAgent",

@@ -40,7 +40,7 @@ from forerun.model import (
     StartType,
     Timings,
 )
-from forerun.settings import AccountPool, HostSettings, SandboxSettings
+from forerun.settings import HostSettings, SandboxSettings
 
 if TYPE_CHECKING:
     # Only its interface is known here; which kind of sandbox it is, is decided elsewhere.
@@ -143,10 +143,9 @@ class HostAgent:
     async def start(self) -> None:
         """Start the sandboxes' machinery and the agent's timer. Raises ``SetupFailed``."""
         await self._sandboxes.start()
-        for text in self._settings.account_pools:
-            account, pool, floor, borrow = AccountPool.read(text)
+        for pool in self._settings.pools_of_accounts:
             try:
-                self.hold_pool(f"{pool}@{account}", floor, borrow=borrow)
+                self.hold_pool(pool.name, pool.floor, borrow=pool.borrow)
             except NoSuchRuntime as error:
                 raise SetupFailed(f"host.account_pools: {error.message}") from None
         self._timer.spawn(self._upkeep.run(), name="upkeep")

@@ -13,6 +13,8 @@ from forerun.model import StartType
 OVERTAKE_MAX = 16
 # AWS's reason for a call that is refused because there is no room for it.
 REASON = "ConcurrentInvocationLimitExceeded"
+SPENT = "ReservedFunctionConcurrentInvocationLimitExceeded"
+"""AWS's reason for a call whose account has used up what waits for it alone, and may use nothing else."""
 
 
 class Ticket:

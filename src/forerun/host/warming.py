@@ -5,7 +5,7 @@ from typing import Generic
 from forerun.errors import Throttled
 from forerun.host.effects import Effects
 from forerun.host.ledger import Ledger
-from forerun.host.line import REASON, Line, Ticket
+from forerun.host.line import SPENT, Line, Ticket
 from forerun.host.pool import Pool
 from forerun.host.replenish import Replenisher
 from forerun.host.room import Room
@@ -51,7 +51,7 @@ class Warming(Generic[S]):
             raise Throttled(
                 f"all sandboxes of the pool {own} are in use; more calls could run if more were held in it, "
                 "or if it might borrow (setting host.account_pools)",
-                reason=REASON,
+                reason=SPENT,
             )
         return pool
 

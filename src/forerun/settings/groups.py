@@ -144,6 +144,11 @@ class AccountPool(NamedTuple):
     floor: int
     borrow: bool
 
+    @property
+    def name(self) -> str:
+        """As which it is held: ``RUNTIME@ACCOUNT``."""
+        return f"{self.pool}@{self.account}"
+
     @classmethod
     def read(cls, text: str) -> Self:
         """``ACCOUNT:RUNTIME:COUNT:borrow`` or ``...:throttle``; ``InvalidInput`` for anything else."""
@@ -183,7 +188,8 @@ class HostSettings:
     account_pools: tuple[str, ...] = ()
     """Unassigned sandboxes that one account alone gets, as ``ACCOUNT:RUNTIME:COUNT:borrow``: its calls take them first, and
     from what all share when they are used up; with ``throttle`` in place of ``borrow`` they are answered 429 then. Those of
-    ``RUNTIME+sdk`` have imported the AWS SDK; an account without such uses those of the runtime."""
+    ``RUNTIME+sdk`` have imported the AWS SDK; an account without such uses those of the runtime. In a cluster it is the control
+    planes' setting, for all hosts together."""
 
     concurrent_creations: int = 8
     """Sandboxes being made at once; more only contend for the kernel's namespace locks."""
@@ -204,13 +210,18 @@ class HostSettings:
         in_range("host.keep_alive_max_s", self.keep_alive_max_s, self.keep_alive_min_s, 86400)
         in_range("host.pool_min", self.pool_min, 0, POOL_MAX)
         in_range("host.pool_max", self.pool_max, self.pool_min, POOL_MAX)
-        named = [AccountPool.read(text)[:2] for text in self.account_pools]
-        if len(set(named)) < len(named):
+        named = {pool.name for pool in self.pools_of_accounts}
+        if len(named) < len(self.account_pools):
             raise InvalidInput("host.account_pools names a runtime of an account twice")
         in_range("host.concurrent_creations", self.concurrent_creations, 1, 256)
         in_range("host.max_sandboxes", self.max_sandboxes, 1, 100_000)
         in_range("host.waiting_calls", self.waiting_calls, 0, 100_000)
         in_range("host.wait_s", self.wait_s, 0, 900)
+
+    @property
+    def pools_of_accounts(self) -> list[AccountPool]:
+        """``account_pools``, read."""
+        return [AccountPool.read(text) for text in self.account_pools]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

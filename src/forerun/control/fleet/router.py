@@ -31,8 +31,8 @@ SNAPSHOTS = 2
 class FleetHost:
     """Implements ``Host`` over many. ``start`` before the first call; ``close`` leaves the hosts as they are.
 
-    ``waiting`` says how long calls wait for room, and how many; ``limits`` what each host may run of an account; ``services`` what functions
-    call. ``on_beat``, ``on_came`` and ``on_left`` may be set to hear, too, what hosts say, and which get calls from now on or no more.
+    ``waiting`` says how long calls wait for room, how many, and what waits for accounts; ``limits`` what each host may run of an
+    account; ``services`` what functions call. ``on_beat``, ``on_came`` and ``on_left`` may be set to hear, too, what hosts say, and which get calls from now on or no more.
     """
 
     name = "fleet"
@@ -51,6 +51,7 @@ class FleetHost:
         self._links = links
         self._clock = clock
         self._wait_s = waiting.wait_s
+        self._reserved = waiting.pools_of_accounts
         self._limits: Limits = limits or Unlimited()
         self._services: Services = services or NoServices()
         self._chance = chance
@@ -85,6 +86,8 @@ class FleetHost:
 
     def start(self) -> None:
         """Listen to the hosts."""
+        for pool in self._reserved:
+            self.hold_pool(pool.name, pool.floor, borrow=pool.borrow)
         self._links.listen(self._beat, self._lost)
         self._owner.spawn(self._run(), name="turns")
 

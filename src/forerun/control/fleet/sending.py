@@ -11,7 +11,7 @@ from forerun.control.fleet.drawing import Drawing
 from forerun.control.fleet.trip import REASON, Trip, late, never
 from forerun.control.fleet.view import View
 from forerun.errors import HostLost, HostUnreachable, Throttled
-from forerun.host import Run
+from forerun.host import SPENT, Run
 from forerun.model import Outcome, Placement, Share
 from forerun.scheduling import Placed, Rule, could_ever, place
 
@@ -130,6 +130,8 @@ class Sending:
         except Throttled as error:
             reason = error.reason
             idle = warm and reason == SHARE
+            if reason == SPENT:
+                trip.spent = error
             if reason != NOT_IDLE:
                 (trip.shared if reason == SHARE else trip.full).add(name)
         except HostLost as error:
@@ -179,6 +181,8 @@ class Sending:
     async def _park(self, trip: Trip) -> Run | None:
         """Wait for room where it will be soonest; ``None`` when it is time to look again. Raises when it has waited long enough."""
         self.hopeless(trip)
+        if trip.spent is not None:
+            raise trip.spent
         shares = self._shares(trip)
         left = trip.deadline - self._clock.monotonic()
         if left <= 0:

@@ -13,7 +13,7 @@ ZONES_SHOWN = 20
 
 class Trip:
     """``deadline`` is in seconds of the monotonic clock. A host that refused is in one of ``shared`` (it runs as much of the share as it
-    may), ``full`` (it has no memory) and ``away`` (it cannot be reached, or takes no calls). ``allowed`` is what hosts might run of it when all of them had refused.
+    may), ``full`` (it has no memory) and ``away`` (it cannot be reached, or takes no calls). ``spent``: its account has used up what waits for it there, and may use nothing else. ``allowed`` is what hosts might run of it when all of them had refused.
     """
 
     __slots__ = (
@@ -26,6 +26,7 @@ class Trip:
         "services",
         "shared",
         "spec",
+        "spent",
         "timings",
     )
 
@@ -48,6 +49,7 @@ class Trip:
         self.shared: set[str] = set()
         self.full: set[str] = set()
         self.away: set[str] = set()
+        self.spent: Throttled | None = None
 
     @property
     def refusals(self) -> bool:
@@ -63,6 +65,7 @@ class Trip:
         self.shared.clear()
         self.full.clear()
         self.away.clear()
+        self.spent = None
 
     def began_anew(self) -> None:
         """What the host before has written of the times is of no use."""
