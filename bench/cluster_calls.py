@@ -1,9 +1,11 @@
 """Calls to a cluster beside calls to a single machine, in turns; and how much two hosts do that have a core each."""
 
+import statistics
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+import uvloop
 from case import PYTHON, Run
 from client import Samples, sequential
 from cluster_running import cluster, inside, processor_group, target, transactions, until
@@ -11,9 +13,12 @@ from load import load
 from results import Line
 from server import HELLO, Server
 from tests.planes import Cluster, Joined
+from wire import hop
 
 ADDED_MS = 0.6
 DATABASE_RATIO = 1.2
+# Records of calls are written in batches behind them.
+ENOUGH = 0.2
 TWICE = 1.7
 BURN = """
 import time
@@ -56,7 +61,7 @@ def compared(run: Run) -> Iterator[Line]:
         plane = fleet.first
         here = single.create("hello")
         there = target(plane, plane.function(HELLO, runtime=PYTHON))
-        warm, calls, ended = [], [], 0
+        warm, hops, calls, ended = [], [], [], 0
         for _ in run.rounds(5, 2):
             near = sequential(here, count)
             before, began = transactions(fleet.database), time.monotonic()
@@ -64,15 +69,24 @@ def compared(run: Run) -> Iterator[Line]:
             ended = transactions(fleet.database) - before
             idle_s = time.monotonic() - began
             warm.append((near.ms(0.5), far.ms(0.5)))
+            inside, outside, _, _ = uvloop.run(hop(count, "jail"))
+            hops.append(statistics.median(outside) - statistics.median(inside))
         before = transactions(fleet.database)
         time.sleep(min(idle_s, 5.0))
         quiet = (transactions(fleet.database) - before) / min(idle_s, 5.0) * idle_s
         yield run.median("warm p50, over single", [far / near for near, far in warm], "ratio")
+        yield run.median("the hop alone, p50", hops, "ms", note="bench/wire.py, in the same rounds")
+        yield run.median(
+            "warm p50 without the hop, over single",
+            [(far - added) / near for (near, far), added in zip(warm, hops, strict=True)],
+            "ratio",
+            DATABASE_RATIO,
+        )
         yield run.line(
             "transactions of the database for each warm call",
             max(0.0, ended - quiet) / count,
             "transactions",
-            DATABASE_RATIO - 1,
+            ENOUGH,
             note="beyond those that there are without calls; records are written in batches",
         )
         for _ in run.rounds(3, 1):

@@ -79,10 +79,14 @@ async def local(directory: Path, spec: SandboxSpec, mode: str, calls: int) -> li
         await closing.close()
 
 
-async def main(calls: int, mode: str) -> None:
+async def hop(calls: int, mode: str) -> tuple[list[float], list[float], float, float]:
+    """Milliseconds of calls in this process and over the wire, sorted, and both ends' processor time for each of the latter, in
+    microseconds: the agent's and this one's. There is no database, no HTTP and no control plane but its side of the wire.
+    """
     trust = agents.authority()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
+        (root / "host").mkdir()
         process = agents.AgentProcess(trust, "host-1", root / "host", "--sandbox", mode)
         try:
             async with agents.control(
@@ -90,18 +94,23 @@ async def main(calls: int, mode: str) -> None:
             ) as plane:
                 (host,) = await plane.connect(process.info)
                 spec = plane.deploy(SOURCE)
-                near = shown("local", await local(root / "local", spec, mode, calls))
+                near = await local(root / "local", spec, mode, calls)
                 began, here = cpu_s(process.process.pid), time.process_time()
-                taken = await measured(
+                far = await measured(
                     lambda: host.run(spec, agents.call(EVENT), agents.timings()), calls
                 )
-                far = shown("remote", taken)
                 there = (cpu_s(process.process.pid) - began) / calls * 1e6
                 here = (time.process_time() - here) / calls * 1e6
-                print(f"adds    {far - near:.3f} ms")
-                print(f"processor time per call: agent {there:.0f} us, control plane {here:.0f} us")
         finally:
             process.stop()
+    return near, far, there, here
+
+
+def main(calls: int, mode: str) -> None:
+    near, far, there, here = uvloop.run(hop(calls, mode))
+    added = shown("remote", far) - shown("local", near)
+    print(f"adds    {added:.3f} ms")
+    print(f"processor time per call: agent {there:.0f} us, control plane {here:.0f} us")
 
 
 if __name__ == "__main__":
@@ -109,4 +118,4 @@ if __name__ == "__main__":
     arguments.add_argument("--calls", type=int, default=5000)
     arguments.add_argument("--sandbox", default="jail")
     given = arguments.parse_args()
-    uvloop.run(main(given.calls, given.sandbox))
+    main(given.calls, given.sandbox)

@@ -134,8 +134,9 @@ class AgentProcess:
         code = self.process.wait(KEPT_S)
         if not self.process.stdout.closed:
             self.process.stdout.close()
-            # Shown only with a test that failed.
-            print(f"-- the log of agent {self.name}\n{self.log.read_text()[-LOG_SHOWN:]}")
+            if "PYTEST_CURRENT_TEST" in os.environ:
+                # It is shown with a test that failed.
+                print(f"-- the log of agent {self.name}\n{self.log.read_text()[-LOG_SHOWN:]}")
         return code
 
 
