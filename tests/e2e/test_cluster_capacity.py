@@ -170,3 +170,48 @@ def test_what_is_reserved_is_there_when_all_else_is_used_up_on_all_hosts(
     for each in ours[:RESERVED]:
         [record] = eventually(lambda each=each: owner.invocations(each))
         assert record["start_type"] == "pool"
+
+
+def test_what_may_wait_runs_when_the_hosts_are_less_busy(tmp_path: Path) -> None:
+    """Events that both control planes accept wait while the memory of all hosts is in use, and run as soon as it is not."""
+    settings = {"FORERUN_HOST_MEMORY_MB": "1024", "FORERUN_CLUSTER_SHARE": "1"}
+    payload = {"there": str(tmp_path / "there"), "until": str(tmp_path / "until")}
+    with (
+        running_fleet(tmp_path, planes=("a", "b"), hosts=HOSTS, **settings) as fleet,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        plane = fleet.first
+        busy = plane.function(LASTING, Timeout=100, MemorySize=640)
+        report = plane.function(
+            "def handler(event, context):\n    return event\n", Tags={"forerun:deferrable": "600"}
+        )
+        calls = [pool.submit(plane.call, busy, payload) for _ in HOSTS]
+        try:
+            eventually(
+                lambda: (tmp_path / "there").exists() and (tmp_path / "there").stat().st_size == 2
+            )
+            for each in fleet.planes:
+                eventually(lambda each=each: accepted(each, report), what="it is known there")
+            eventually(
+                lambda: any(
+                    "memory is booked" in each.platform("/forerun/status")["deferrable"]["held_by"]
+                    for each in fleet.planes
+                ),
+                what="they wait for memory",
+            )
+            assert not plane.invocations(report)
+            assert not any(call.done() for call in calls)
+        finally:
+            (tmp_path / "until").touch()
+        assert [call.result(20) for call in calls] == ["whole"] * 2
+        records = eventually(lambda: whole(plane, report, 2), within=30, what="they run")
+        assert all(record["deferred_s"] > 0 for record in records)
+
+
+def accepted(plane: Server, name: str) -> bool:
+    """Whether it takes an event for this function, which may wait."""
+    try:
+        answer = plane.lambda_.invoke(FunctionName=name, InvocationType="Event", Payload=b"{}")
+    except ClientError:
+        return False
+    return answer["ResponseMetadata"]["HTTPHeaders"]["x-forerun-deferred"] == "true"
