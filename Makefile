@@ -56,14 +56,15 @@ demo: setup node
 demo-cluster: setup postgresql
 	$(BIN)/python examples/cluster_demo.py
 
-# Many tests wait more than they work, so there is one process more than cores. What fails among all the others is told, and
-# has to pass alone: some promises are of time.
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# Many tests wait more than they work, so there are twice as many processes as cores. What fails among all the others is told,
+# and has to pass alone: some promises are of time.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 2)
 
 test: setup clients node browser postgresql
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not soak" || { test $$? -eq 1 && $(BIN)/pytest -n 0 --maxfail 1 --last-failed --last-failed-no-failures none; }
 
-# A cluster under faults for longer than every change can wait; bench/jepsen.py takes as many minutes as it is given.
+# What takes longer than every change can wait for: faults, upgrades, a recording played live. bench/jepsen.py takes as many
+# minutes as it is given.
 soak: setup postgresql
 	$(BIN)/pytest -m soak
 

@@ -181,7 +181,9 @@ def test_a_queue_that_feeds_a_function_which_is_deleted_keeps_its_messages(serve
     server.lambda_.delete_function(FunctionName=name)
     eventually(lambda: get()["State"] == "Disabled", within=30, what="a mapping that stopped")
     assert name in get()["StateTransitionReason"] or "function" in get()["StateTransitionReason"]
-    assert queue.left() + ended(server, name)["success"] >= 200
+    eventually(
+        lambda: queue.left() + ended(server, name)["success"] >= 200, within=20, what="all of them"
+    )
 
 
 def test_a_flood_of_files_holds_up_nobody_else(server: Server):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
-from tests.fleets import Fleet, running_fleet
+from tests.fleets import Fleet, limits, running_fleet
 from tests.servers import FORERUN, Server, clean_environment, eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(120)]
@@ -187,18 +187,13 @@ def test_what_may_wait_runs_when_the_hosts_are_less_busy(tmp_path: Path) -> None
         )
         calls = [pool.submit(plane.call, busy, payload) for _ in HOSTS]
         try:
-            eventually(
-                lambda: (tmp_path / "there").exists() and (tmp_path / "there").stat().st_size == 2
-            )
+            for each in fleet.planes:
+                eventually(
+                    lambda each=each: limits(each).get("", {}).get("Running") == 2, within=20
+                )
             for each in fleet.planes:
                 eventually(lambda each=each: accepted(each, report), what="it is known there")
-            eventually(
-                lambda: any(
-                    "memory is booked" in each.platform("/forerun/status")["deferrable"]["held_by"]
-                    for each in fleet.planes
-                ),
-                what="they wait for memory",
-            )
+            eventually(lambda: held(fleet), within=30, what="they wait for memory")
             assert not plane.invocations(report)
             assert not any(call.done() for call in calls)
         finally:
@@ -215,3 +210,9 @@ def accepted(plane: Server, name: str) -> bool:
     except ClientError:
         return False
     return answer["ResponseMetadata"]["HTTPHeaders"]["x-forerun-deferred"] == "true"
+
+
+def held(fleet: Fleet) -> bool:
+    """Whether whoever has the duties holds them back because of memory."""
+    told = [each.platform("/forerun/status")["deferrable"] for each in fleet.planes]
+    return any("memory is booked" in each["held_by"] for each in told)

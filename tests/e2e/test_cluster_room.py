@@ -1,12 +1,11 @@
 """Hosts of different sizes: nothing enters where it has no room, what is reserved for an account is there, and machines come and are refused."""
 
-import json
 import os
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,24 +14,13 @@ import pytest
 from botocore.exceptions import ClientError
 from tests.fleets import Fleet, running_fleet
 from tests.planes import TIMES
-from tests.servers import FORERUN, Server, clean_environment, eventually, server_environment
+from tests.servers import FORERUN, Server, eventually, server_environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(120)]
 
-OWNER = "222222222222"
-RESERVED, SANDBOXES = 2, 6
 JOIN_S = 15.0
 # Busy machines are slower than those that the time above is promised of.
 BUSY_S = 30.0
-LASTING = """
-import os, time
-def handler(event, context):
-    with open(event["there"], "a") as there:
-        there.write(".")
-    while not os.path.exists(event["until"]):
-        time.sleep(0.05)
-    return "whole"
-"""
 ECHO = "def handler(event, context):\n    return event\n"
 
 
@@ -40,11 +28,7 @@ ECHO = "def handler(event, context):\n    return event\n"
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     own = {
         "small": {"FORERUN_HOST_MEMORY_MB": "300"},
-        "large": {
-            "FORERUN_HOST_MEMORY_MB": "6000",
-            "FORERUN_HOST_MAX_SANDBOXES": str(SANDBOXES),
-            "FORERUN_HOST_ACCOUNT_POOLS": f"{OWNER}:python3.11:{RESERVED}:throttle",
-        },
+        "large": {"FORERUN_HOST_MEMORY_MB": "6000"},
     }
     with running_fleet(
         tmp_path_factory.mktemp("room"),
@@ -100,66 +84,6 @@ def served(server: Server, name: str) -> bool:
         return bool(server.call(name, 1) == 1)
     except ClientError:
         return False
-
-
-def account(fleet: Fleet, home: Path) -> Server:
-    """The account that has sandboxes of its own."""
-    plane = fleet.first
-    made = subprocess.run(
-        [
-            *(FORERUN, "account", "create", "owner", "--id", OWNER, "--json"),
-            *("--data", plane.data, "--database", fleet.database),
-        ],
-        capture_output=True,
-        check=True,
-        timeout=30,
-        env=clean_environment(home),
-    )
-    told = json.loads(made.stdout)
-    keys = {"access_key": told["access_key_id"], "secret_key": told["secret_access_key"]}
-    owner = Server(plane.process, plane.data, plane.endpoint, plane.region, mode=plane.mode, **keys)
-
-    def known() -> bool:
-        signed = owner.signed("GET", "/forerun/limits", service="forerun")
-        return owner.request("GET", "/forerun/limits", headers=signed).status == 200
-
-    eventually(known, what="the new account's key is known")
-    return owner
-
-
-def test_what_is_reserved_is_there_while_others_use_all_else(fleet: Fleet, tmp_path: Path) -> None:
-    server, owner = fleet.first, account(fleet, tmp_path)
-    there, until = tmp_path / "there", tmp_path / "until"
-    there.touch()
-    payload = {"there": str(there), "until": str(until)}
-    # Each of another version, so that none is warm for another.
-    theirs = [server.function(LASTING, MemorySize=128, Timeout=60) for _ in range(SANDBOXES + 4)]
-    ours = [owner.function(LASTING, MemorySize=128, Timeout=60) for _ in range(RESERVED + 1)]
-
-    def waiting() -> bool:
-        hosts = {each["Name"]: each for each in fleet.told("hosts")["Hosts"]}
-        return bool(hosts["large"]["Pools"].get(f"python3.11@{OWNER}") == RESERVED)
-
-    eventually(waiting, within=20, what="the reserved ones wait")
-    with ThreadPoolExecutor(24) as pool:
-        others: list[Future[Any]] = [pool.submit(server.call, name, payload) for name in theirs]
-        # All others have what they can get: the rest of them was told so.
-        eventually(lambda: any(call.done() for call in others), within=30, what="it is full")
-        assert all(isinstance(call.exception(), ClientError) for call in others if call.done())
-        assert waiting(), "nobody else got them"
-        before = there.stat().st_size
-        served = [pool.submit(owner.call, name, payload) for name in ours[:RESERVED]]
-        eventually(lambda: there.stat().st_size == before + RESERVED, what="both run")
-        with pytest.raises(ClientError) as refused:
-            owner.call(ours[-1], payload)
-        assert refused.value.response["Error"]["Code"] == "TooManyRequestsException"
-        until.touch()
-        assert [call.result(30) for call in served] == ["whole"] * RESERVED
-        assert [call.result() for call in others if not call.exception(30)]
-    for name in ours[:RESERVED]:
-        [record] = eventually(lambda name=name: owner.invocations(name), within=20)
-        assert record["start_type"] == "pool"
-        assert "; on large:" in record["placement"]
 
 
 def join(fleet: Fleet, name: str, token: str, data: Path) -> "subprocess.Popen[str]":

@@ -118,6 +118,7 @@ def versions(fleet: Fleet) -> tuple[dict[str, str], dict[str, str]]:
     )
 
 
+@pytest.mark.soak
 def test_one_machine_after_the_other_is_upgraded_while_it_serves(tmp_path: Path) -> None:
     newer = make_newer(tmp_path / "newer")
     with running_fleet(tmp_path, planes=("a", "b"), hosts=("h1", "h2")) as fleet:

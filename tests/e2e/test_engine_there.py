@@ -106,6 +106,7 @@ def operated(folder: Path) -> Iterator[tuple[Operator, Host, Host]]:
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.soak
 def test_an_engine_that_is_there_already_keeps_agents(tmp_path, postgres_url):
     with operated(tmp_path) as (operator, near, far):
         cluster = Cluster(tmp_path, postgres_url)

@@ -40,6 +40,7 @@ def test_nothing_is_lost_over_all_sources_when_the_server_is_killed_three_times(
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.soak
 def test_what_is_lost_is_missed(tmp_path: Path):
     """The same with a database from which somebody deletes: it has to fail, or it would prove nothing."""
     code, found = chaos(

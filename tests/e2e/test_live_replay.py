@@ -51,6 +51,7 @@ def failed(played: list[Played]) -> list[str]:
     return [each.error for each in played if each.error]
 
 
+@pytest.mark.soak
 def test_cold_starts_are_as_many_as_the_simulator_says(tmp_path: Path) -> None:
     recording = made()
     with running(tmp_path / "data", settings=SETTINGS) as server:

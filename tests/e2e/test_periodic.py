@@ -120,6 +120,7 @@ def test_with_foresight_off_the_same_calls_find_an_idle_sandbox_and_a_full_pool(
 
 
 @pytest.mark.timeout(100)
+@pytest.mark.soak
 def test_what_was_learned_outlives_a_server_that_is_killed(tmp_path: Path):
     settings = {"FORERUN_HOST_POOL_MIN": str(POOL)}
     with running(tmp_path / "data", settings=settings) as server:

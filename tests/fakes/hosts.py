@@ -334,6 +334,11 @@ class FakeLimits:
         if (step := min(self._step, self._most - given)) > 0 and host not in shares:
             self._shares[key] = {**shares, host: Share(key, step, len(shares) + 1)}
 
+    def used_up(self, account: str, function: str, reserved: int | None) -> bool:
+        shares = self._shares[_limited(account, function, reserved)]
+        most = self._most if reserved is None else reserved
+        return sum(share.amount for share in shares.values()) >= most
+
     def exhausted(self, account: str, function: str, reserved: int | None) -> Throttled:
         return Throttled("Rate Exceeded.", reason="ConcurrentInvocationLimitExceeded")
 

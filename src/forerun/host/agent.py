@@ -40,7 +40,7 @@ from forerun.model import (
     StartType,
     Timings,
 )
-from forerun.settings import HostSettings, SandboxSettings
+from forerun.settings import AccountPool, HostSettings, SandboxSettings
 
 if TYPE_CHECKING:
     # Only its interface is known here; which kind of sandbox it is, is decided elsewhere.
@@ -143,7 +143,7 @@ class HostAgent:
     async def start(self) -> None:
         """Start the sandboxes' machinery and the agent's timer. Raises ``SetupFailed``."""
         await self._sandboxes.start()
-        for pool in self._settings.pools_of_accounts:
+        for pool in AccountPool.read_all(self._settings.account_pools):
             try:
                 self.hold_pool(pool.name, pool.floor, borrow=pool.borrow)
             except NoSuchRuntime as error:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
@@ -162,6 +163,11 @@ class AccountPool(NamedTuple):
             found["account"], found["pool"], int(found["count"]), found["policy"] == "borrow"
         )
 
+    @classmethod
+    def read_all(cls, texts: Iterable[str]) -> list[Self]:
+        """Several; as ``read``."""
+        return [cls.read(text) for text in texts]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HostSettings:
@@ -210,19 +216,13 @@ class HostSettings:
         in_range("host.keep_alive_max_s", self.keep_alive_max_s, self.keep_alive_min_s, 86400)
         in_range("host.pool_min", self.pool_min, 0, POOL_MAX)
         in_range("host.pool_max", self.pool_max, self.pool_min, POOL_MAX)
-        named = {pool.name for pool in self.pools_of_accounts}
+        named = {pool.name for pool in AccountPool.read_all(self.account_pools)}
         if len(named) < len(self.account_pools):
             raise InvalidInput("host.account_pools names a runtime of an account twice")
         in_range("host.concurrent_creations", self.concurrent_creations, 1, 256)
         in_range("host.max_sandboxes", self.max_sandboxes, 1, 100_000)
         in_range("host.waiting_calls", self.waiting_calls, 0, 100_000)
         in_range("host.wait_s", self.wait_s, 0, 900)
-
-    @property
-    def pools_of_accounts(self) -> list[AccountPool]:
-        """``account_pools``, read."""
-        return [AccountPool.read(text) for text in self.account_pools]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SandboxSettings:

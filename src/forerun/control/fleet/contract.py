@@ -44,6 +44,10 @@ class Limits(Protocol):
         """Calls would be better off on this host, which has no share: give it one, if there is any left. Behind the call, now and then."""
         ...
 
+    def used_up(self, account: str, function: str, reserved: int | None) -> bool:
+        """Whether the maximum is reached, as it was read last; else more can be had once a host has room for it."""
+        ...
+
     def exhausted(self, account: str, function: str, reserved: int | None) -> Throttled:
         """What a call is told for which nothing is left of the limit."""
         ...
@@ -78,6 +82,10 @@ class Unlimited:
 
     def draw(self, account: str, function: str, reserved: int | None, host: str) -> None:
         """All hosts may run it."""
+
+    def used_up(self, account: str, function: str, reserved: int | None) -> bool:
+        """There is no maximum."""
+        return False
 
     def exhausted(self, account: str, function: str, reserved: int | None) -> Throttled:
         """Hosts refuse by a share that nobody gave them."""

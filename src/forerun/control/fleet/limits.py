@@ -162,6 +162,11 @@ class FleetLimits:
         except StorageFailed as error:
             log.warning("%s got no share of %s: %s", host, key[0], error.message)
 
+    def used_up(self, account: str, function: str, reserved: int | None) -> bool:
+        """See ``Limits``."""
+        client = self._clients.get((account, function if reserved is not None else ""))
+        return client is None or _at_maximum(client.book)
+
     def exhausted(self, account: str, function: str, reserved: int | None) -> Throttled:
         """See ``Limits``; the message names the current and the maximum limit."""
         client = self._clients.get((account, function if reserved is not None else ""))

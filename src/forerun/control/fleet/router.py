@@ -20,7 +20,7 @@ from forerun.errors import ForerunError, HostUnreachable
 from forerun.host import HostStats, Run, SandboxInfo, Standing
 from forerun.model import Call, Habits, Likely, SandboxSpec, Standby, Timings, TraceContext
 from forerun.scheduling import Placed, Rule, place, qualified
-from forerun.settings import ClusterSettings, HostSettings
+from forerun.settings import AccountPool, ClusterSettings, HostSettings
 
 log = logging.getLogger("forerun.fleet")
 
@@ -51,7 +51,7 @@ class FleetHost:
         self._links = links
         self._clock = clock
         self._wait_s = waiting.wait_s
-        self._reserved = waiting.pools_of_accounts
+        self._reserved = AccountPool.read_all(waiting.account_pools)
         self._limits: Limits = limits or Unlimited()
         self._services: Services = services or NoServices()
         self._chance = chance

@@ -166,7 +166,8 @@ class Sending:
         ):
             trip.shared.clear()
             return True
-        if trip.shared or not self._shared(trip):
+        lacking = bool(trip.shared) or not self._shared(trip)
+        if lacking and self._limits.used_up(spec.account, spec.name, reserved):
             raise self._limits.exhausted(spec.account, spec.name, reserved)
         return False
 
