@@ -224,6 +224,7 @@ class HostSettings:
         in_range("host.waiting_calls", self.waiting_calls, 0, 100_000)
         in_range("host.wait_s", self.wait_s, 0, 900)
 
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SandboxSettings:
     """What a sandbox is made of and what it may do."""
