@@ -45,7 +45,7 @@ def placed(server: Server, name: str, count: int) -> Counter[str]:
     """On which hosts a function's calls ran, as their records tell."""
 
     def told() -> list[dict[str, Any]]:
-        found = server.invocations(name)
+        found = [each for each in server.invocations(name) if each["status"] == "success"]
         return found if len(found) >= count else []
 
     records = eventually(told, within=20, what="records")

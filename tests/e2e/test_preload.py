@@ -204,7 +204,7 @@ def test_what_is_not_used_goes_when_the_caller_ends(server):
         invoke(server, "a", alone("a", for_s=AFTER_S))
     assert "b" in seen.first
     # Sandboxes that served a call stay for minutes.
-    eventually(lambda: not sandboxes_of(server, "b"), within=15.0, what="B is given up")
+    eventually(lambda: not sandboxes_of(server, "b"), within=40.0, what="B is given up")
 
 
 def test_a_new_version_takes_the_place_of_what_was_loaded(server, pool):

@@ -48,7 +48,7 @@ class Rig:
 
     async def go_on(self, *, until: int) -> None:
         """Let it work until so many were begun."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while len(self.begun) < until:
                 await self.clock.advance(compiler.QUIET_S)
                 await asyncio.sleep(0.001)
