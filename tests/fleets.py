@@ -28,6 +28,16 @@ DATABASE = "db"
 DATABASE_PORT = 5432
 DOOR, API = 9701, 9700
 END_S = 15.0
+# Tells that it is there, and waits for a file of the test's.
+WAITS = """
+import os, time
+def handler(event, context):
+    with open(event["there"], "a") as there:
+        there.write(".")
+    while not os.path.exists(event["until"]):
+        time.sleep(0.05)
+    return "whole"
+"""
 
 
 class Fleet(Cluster):

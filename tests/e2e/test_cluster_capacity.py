@@ -1,29 +1,18 @@
 """Hosts that are not needed go when their calls are over, and what an account has for itself is there on whichever hosts it is."""
 
-import dataclasses
-import json
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
-from tests.fleets import Fleet, limits, running_fleet
-from tests.servers import FORERUN, Server, clean_environment, eventually
+from tests.accounts import as_new_account
+from tests.fleets import WAITS, Fleet, limits, running_fleet
+from tests.servers import Server, eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(120)]
 
 HOSTS = ("h1", "h2")
-LASTING = """
-import os, time
-def handler(event, context):
-    with open(event["there"], "a") as there:
-        there.write(".")
-    while not os.path.exists(event["until"]):
-        time.sleep(0.05)
-    return "whole"
-"""
 
 
 def phases(fleet: Fleet) -> dict[str, str]:
@@ -46,7 +35,7 @@ def test_a_host_that_is_not_needed_goes_when_its_calls_are_over(tmp_path: Path) 
     }
     with running_fleet(tmp_path, hosts=HOSTS, **settings) as fleet:
         plane = fleet.first
-        name = plane.function(LASTING, Timeout=100)
+        name = plane.function(WAITS, Timeout=100)
         with ThreadPoolExecutor(2) as pool:
             calls = [pool.submit(plane.call, name, payload) for _ in range(2)]
             try:
@@ -98,29 +87,7 @@ def fleet(tmp_path: Path, policy: str) -> Iterator[Fleet]:
 
 def owner_of(fleet: Fleet) -> Server:
     """The same control plane, as the account that has sandboxes of its own sees it."""
-    plane = fleet.first
-    command = [FORERUN, "account", "create", "owner", "--id", OWNER, "--json", "--data", plane.data]
-    made = subprocess.run(
-        command,
-        capture_output=True,
-        check=True,
-        timeout=20,
-        env=clean_environment(fleet.folder) | {"FORERUN_CLUSTER_DATABASE": fleet.database},
-    )
-    told = json.loads(made.stdout)
-    owner = dataclasses.replace(
-        plane,
-        access_key=told["access_key_id"],
-        secret_key=told["secret_access_key"],
-        _clients={},
-    )
-
-    def known() -> bool:
-        headers = owner.signed("GET", "/forerun/sandboxes", service="forerun")
-        return owner.request("GET", "/forerun/sandboxes", headers=headers).status == 200
-
-    eventually(known, what="the new account's key is known")
-    return owner
+    return as_new_account(fleet.first, OWNER, fleet.folder, FORERUN_CLUSTER_DATABASE=fleet.database)
 
 
 def test_what_is_reserved_is_there_when_all_else_is_used_up_on_all_hosts(
@@ -130,8 +97,8 @@ def test_what_is_reserved_is_there_when_all_else_is_used_up_on_all_hosts(
     until, ours_until = tmp_path / "until", tmp_path / "ours-until"
     others_there, ours_there = tmp_path / "there", tmp_path / "ours-there"
     shared = len(HOSTS) * SANDBOXES - RESERVED
-    theirs = [plane.function(LASTING, Timeout=60) for _ in range(shared)]
-    ours = [owner.function(LASTING, Timeout=60) for _ in range(RESERVED + 1)]
+    theirs = [plane.function(WAITS, Timeout=60) for _ in range(shared)]
+    ours = [owner.function(WAITS, Timeout=60) for _ in range(RESERVED + 1)]
 
     def waiting() -> int:
         return int(plane.platform("/forerun/status")["pool"].get(pool_name, 0))
@@ -181,7 +148,7 @@ def test_what_may_wait_runs_when_the_hosts_are_less_busy(tmp_path: Path) -> None
         ThreadPoolExecutor(2) as pool,
     ):
         plane = fleet.first
-        busy = plane.function(LASTING, Timeout=100, MemorySize=640)
+        busy = plane.function(WAITS, Timeout=100, MemorySize=640)
         report = plane.function(
             "def handler(event, context):\n    return event\n", Tags={"forerun:deferrable": "600"}
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
-from tests.fleets import Fleet, limits, running_fleet
+from tests.fleets import WAITS, Fleet, limits, running_fleet
 from tests.servers import FORERUN, Server, clean_environment, eventually
 
 from forerun.model import share_key
@@ -23,16 +23,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(120)]
 MOST, STEP = 40, 10
 HOSTS = ("h1", "h2", "h3", "h4")
 PERIOD_S = 3.0
-# Tells that it is there, and waits for a file of the test's.
-WAITS = """
-import os, time
-def handler(event, context):
-    with open(event["there"], "a") as there:
-        there.write(".")
-    while not os.path.exists(event["until"]):
-        time.sleep(0.05)
-    return "whole"
-"""
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,5 @@
 """Sandboxes that wait for one account alone are there when all else is used up; afterwards its calls do as the operator said."""
 
-import dataclasses
-import json
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +7,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from tests.servers import FORERUN, Server, clean_environment, eventually, running
+from tests.accounts import as_new_account
+from tests.servers import Server, eventually, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 
@@ -42,28 +40,7 @@ def server(tmp_path: Path, policy: str) -> Iterator[Server]:
 @pytest.fixture
 def owner(server: Server, policy: str, tmp_path: Path) -> Server:
     """The same server, as the account that has sandboxes of its own sees it."""
-    command = [FORERUN, "account", "create", policy, "--id", OWNERS[policy], "--json"]
-    made = subprocess.run(
-        [*command, "--data", str(server.data)],
-        capture_output=True,
-        check=True,
-        timeout=20,
-        env=clean_environment(tmp_path),
-    )
-    told = json.loads(made.stdout)
-    owner = dataclasses.replace(
-        server,
-        access_key=told["access_key_id"],
-        secret_key=told["secret_access_key"],
-        _clients={},
-    )
-
-    def known() -> bool:
-        headers = owner.signed("GET", "/forerun/sandboxes", service="forerun")
-        return owner.request("GET", "/forerun/sandboxes", headers=headers).status == 200
-
-    eventually(known, what="the new account's key is known")
-    return owner
+    return as_new_account(server, OWNERS[policy], tmp_path)
 
 
 def begin(
